@@ -1,0 +1,40 @@
+# Every target sets up what it needs; nothing is installed by hand.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: demo test run check bench lock clean
+.DEFAULT_GOAL := demo
+
+demo: $(READY)  ## does the main job in front of you, and stays up
+	@$(PY) -m demo
+
+test: $(READY)  ## the whole suite, against a real Temporal server and real sockets
+	@$(PY) -m pytest
+
+run: $(READY)  ## serves
+	@exec $(PY) -m api
+
+check: $(READY)  ## lint, types, layers
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+	@$(PY) -m mypy
+	@$(PY) -m pytest -q tests/test_layers.py
+
+bench: $(READY)  ## what the README's figures come from
+	@$(PY) -m bench
+
+lock: $(READY)  ## pins every dependency with its hashes
+	@$(PY) -m uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.txt
+	@$(PY) -m uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --upgrade -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) .data
+
+$(READY): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed (PYTHON=... make ...)")'
+	@echo "Installing the pinned dependencies into $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@touch $@

@@ -1,0 +1,76 @@
+"""The two local activities of a delivery."""
+
+import asyncio
+import logging
+import random
+from datetime import timedelta
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from webhooks import outcomes
+from webhooks.contracts import Attempt, Deferred, Delivery, Prepared, SendOrder, Trigger
+from webhooks.sender import NotSendableError, Sender
+
+log = logging.getLogger(__name__)
+
+_OUR_FAULT_SECONDS = 10.0
+
+
+class DeliveryActivities:
+    """Holds what the activities share; the worker constructs it."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    @activity.defn
+    async def prepare(self, delivery: Delivery) -> Prepared:
+        """Loads the webhook and renders the body. Fails for good with an outcome of outcomes.NEVER_SENT as type."""
+        try:
+            return await self._sender.prepare(delivery)
+        except NotSendableError as error:
+            raise ApplicationError(
+                str(error), type=error.outcome, non_retryable=True, category=ApplicationErrorCategory.BENIGN
+            ) from None
+
+    @activity.defn
+    async def send(self, order: SendOrder) -> Attempt | Deferred:
+        """Makes one attempt. A failed one is raised with its outcome as type and itself as detail, so that the retry
+        policy decides; what is our own fault is returned as Deferred and costs the receiver nothing."""
+        number = order.attempts_made + activity.info().attempt
+        trigger = order.trigger if number == 1 else Trigger.RETRY
+        request = asyncio.ensure_future(self._sender.attempt(order, trigger))
+        superseded = False
+        try:
+            try:
+                attempt = await asyncio.shield(request)
+            except asyncio.CancelledError:
+                # A request on the wire cannot be called back, and its answer counts. If a resend cancelled us
+                # (and not the worker's end), a failure ends this chain, for the resend's chain comes next.
+                details = activity.cancellation_details()
+                superseded = details is None or not details.worker_shutdown
+                attempt = await request
+        except Exception:
+            log.exception("delivery %s could not be tried", order.delivery_id)
+            return Deferred(
+                after=_OUR_FAULT_SECONDS * random.uniform(1, 2),  # noqa: S311  spreads load, guards nothing
+                reason="internal error",
+                attempts_made=number - 1,
+            )
+        if attempt.outcome == outcomes.DELIVERED:
+            return attempt
+        backoff = None
+        if not superseded and attempt.outcome not in outcomes.final_outcomes():
+            backoff = outcomes.backoff_seconds(
+                order.prepared.retry,
+                number,
+                retry_after=attempt.retry_after,
+                spread=random.uniform(-1, 1),  # noqa: S311
+            )
+        raise ApplicationError(
+            attempt.error or attempt.outcome,
+            attempt.model_copy(update={"backoff": backoff and round(backoff, 3)}),
+            type=outcomes.SUPERSEDED if superseded else attempt.outcome,
+            next_retry_delay=timedelta(seconds=backoff) if backoff else None,
+            category=ApplicationErrorCategory.BENIGN,
+        ) from None

@@ -1,0 +1,1 @@
+"""The HTTP front end: configuration, publishing, and the delivery monitor."""

@@ -1,0 +1,62 @@
+"""What routes ask for."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from api.platform import Platform
+from api.problems import ProblemError
+from webhooks.store import api_keys
+
+_bearer = HTTPBearer(auto_error=False, description="An API key")
+
+
+def _platform(request: Request) -> Platform:
+    platform: Platform = request.app.state.platform
+    return platform
+
+
+CurrentPlatform = Annotated[Platform, Depends(_platform)]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, by the key presented."""
+
+    tenant: str
+
+
+async def _caller(
+    platform: CurrentPlatform, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    if credentials:
+        async with platform.database.read() as session:
+            key = await api_keys.find(session, credentials.credentials)
+        if key:
+            return Caller(key.tenant)
+    raise ProblemError(401, "a valid API key is required", headers={"WWW-Authenticate": "Bearer"})
+
+
+CurrentCaller = Annotated[Caller, Depends(_caller)]
+
+
+async def _reading(platform: CurrentPlatform, _: CurrentCaller) -> AsyncIterator[AsyncSession]:
+    async with platform.database.read() as session:
+        yield session
+
+
+async def _writing(platform: CurrentPlatform, _: CurrentCaller) -> AsyncIterator[AsyncSession]:
+    async with platform.database.write() as session:
+        yield session
+
+
+# Function scope: the transaction commits before the response leaves, for a 2xx is a promise.
+Reading = Annotated[AsyncSession, Depends(_reading, scope="function")]
+Writing = Annotated[AsyncSession, Depends(_writing, scope="function")]
+
+Limit = Annotated[int, Query(ge=1, le=100, description="Most items on a page")]
+Cursor = Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the page before")]

@@ -1,0 +1,68 @@
+"""What a request needs and the process holds: settings, the database, the connection to Temporal."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from api.problems import temporal_unreachable
+from webhooks.deliveries import Deliveries
+from webhooks.settings import Settings
+from webhooks.store import api_keys
+from webhooks.store.database import Database
+
+_CHECK_TIMEOUT = timedelta(seconds=2)
+
+
+@dataclass
+class Platform:
+    """Built by the process; `client` and `worker` come once Temporal answers, which may be after the first request."""
+
+    settings: Settings
+    database: Database
+    client: Client | None = None
+    worker: Worker | None = None
+
+    @property
+    def temporal(self) -> Client:
+        """Raises ProblemError 503 while there is no connection."""
+        if self.client is None:
+            raise temporal_unreachable()
+        return self.client
+
+    @property
+    def deliveries(self) -> Deliveries:
+        return Deliveries(self.temporal, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
+
+    async def why_not_ready(self) -> str | None:
+        """What keeps deliveries from flowing, or None if nothing does."""
+        if self.client is None:
+            return "connecting to Temporal"
+        try:
+            if not await self.client.service_client.check_health(timeout=_CHECK_TIMEOUT):
+                return "Temporal is not healthy"
+            if self.settings.embedded_worker:
+                if self.worker is None or not self.worker.is_running:
+                    return "the worker does not run"
+            elif not await self._has_pollers(self.client):
+                return "no worker polls the task queue"
+        except RPCError:
+            return "Temporal is not reachable"
+        async with self.database.read() as session:
+            await api_keys.any_stored(session)
+        return None
+
+    async def _has_pollers(self, client: Client) -> bool:
+        described = await client.workflow_service.describe_task_queue(
+            DescribeTaskQueueRequest(
+                namespace=client.namespace,
+                task_queue=TaskQueue(name=self.settings.task_queue),
+                task_queue_type=1,  # type: ignore[arg-type]  # TASK_QUEUE_TYPE_WORKFLOW
+            ),
+            timeout=_CHECK_TIMEOUT,
+        )
+        return bool(described.pollers)

@@ -1,0 +1,96 @@
+"""The delivery monitor, and re-sending."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+
+from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit
+from api.problems import RESPONSES, ProblemError, not_found, responses
+from api.schemas import (
+    AttemptOut,
+    DeliveryOut,
+    DeliverySummaryOut,
+    Page,
+    RequestOut,
+    ResendIn,
+    ResendOut,
+)
+from webhooks.deliveries import AlreadyDeliveredError, DeliveryDetail
+from webhooks.history import Status
+from webhooks.ids import is_delivery_id
+from webhooks.temporal import MAX_KEYWORD
+from webhooks.visibility import Filter
+
+router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES)
+
+Term = Annotated[str | None, Query(min_length=1, max_length=MAX_KEYWORD)]
+Time = Annotated[AwareDatetime | None, Query(description="RFC 3339 with a zone, of the delivery's creation")]
+
+
+@router.get("", responses=responses(503))
+async def list_deliveries(
+    caller: CurrentCaller,
+    platform: CurrentPlatform,
+    webhook_id: Term = None,
+    event: Term = None,
+    occurrence_id: Term = None,
+    client_identifier: Term = None,
+    status: Status | None = None,
+    since: Time = None,
+    until: Time = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[DeliverySummaryOut]:
+    """Deliveries, newest first. A delivery shows up here a moment after it was accepted; read one by its id to see it
+    at once. A delivery that was re-sent after it had closed is listed by the time of the resend."""
+    filter = Filter(
+        tenant=caller.tenant,
+        webhook_id=webhook_id,
+        event=event,
+        occurrence_id=occurrence_id,
+        client_identifier=client_identifier,
+        status=status,
+        since=since,
+        until=until,
+    )
+    page, next_cursor = await platform.deliveries.list(filter, limit=limit, cursor=cursor)
+    return Page(items=[DeliverySummaryOut.model_validate(item) for item in page], next_cursor=next_cursor)
+
+
+@router.get("/{id}", responses=responses(404, 503))
+async def get_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> DeliveryOut:
+    """A delivery with every attempt so far, and when the next one comes."""
+    detail = await platform.deliveries.get(caller.tenant, id) if is_delivery_id(id) else None
+    if detail is None:
+        raise not_found("delivery")
+    return _view(detail)
+
+
+@router.post("/{id}/resend", status_code=202, responses=responses(404, 409, 503))
+async def resend_delivery(
+    id: str, caller: CurrentCaller, platform: CurrentPlatform, body: ResendIn | None = None
+) -> ResendOut:
+    """Tries again now, with a fresh retry policy: a delivery that failed, or one that waits for its next attempt.
+    The new attempts join the delivery's own, the first with trigger `resend`. One that was delivered is sent again
+    only with `force`."""
+    force = body is not None and body.force
+    try:
+        found = is_delivery_id(id) and await platform.deliveries.resend(caller.tenant, id, force=force)
+    except AlreadyDeliveredError:
+        raise ProblemError(409, 'it was delivered; send {"force": true} to send it again') from None
+    if not found:
+        raise not_found("delivery")
+    return ResendOut(id=id)
+
+
+def _view(detail: DeliveryDetail) -> DeliveryOut:
+    prepared = detail.prepared
+    return DeliveryOut(
+        **DeliverySummaryOut.model_validate(detail.summary).model_dump(),
+        request=prepared and RequestOut(method=prepared.method, content_type=prepared.content_type, body=prepared.body),
+        attempts=[
+            AttemptOut(number=number, **attempt.model_dump(exclude={"url"}))
+            for number, attempt in enumerate(detail.attempts, start=1)
+        ],
+    )

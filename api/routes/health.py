@@ -1,0 +1,23 @@
+"""Whether the process lives, and whether deliveries can flow."""
+
+from fastapi import APIRouter
+
+from api.deps import CurrentPlatform
+from api.problems import ProblemError, responses
+from api.schemas import Health
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live")
+async def live() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@router.get("/ready", responses=responses(503))
+async def ready(platform: CurrentPlatform) -> Health:
+    """Configuration can be read, Temporal answers, and a worker delivers."""
+    if why := await platform.why_not_ready():
+        raise ProblemError(503, why, headers={"Retry-After": "1"})
+    return Health()

@@ -1,0 +1,61 @@
+"""Publishing."""
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+
+from api.deps import CurrentCaller, CurrentPlatform
+from api.problems import RESPONSES, ProblemError, invalid, responses
+from api.schemas import OccurrenceIn, OccurrenceOut, PublishedOut
+from webhooks import schema
+from webhooks.contracts import Occurrence
+from webhooks.ids import uuid7
+from webhooks.publishing import OccurrenceConflictError, publish
+from webhooks.store import webhooks as store
+
+router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RESPONSES)
+
+
+@router.post("", status_code=202, responses=responses(409, 413, 503))
+async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform: CurrentPlatform) -> OccurrenceOut:
+    """Publishes an occurrence of an event to every webhook that wants it.
+
+    202 means that every delivery is stored durably. `id` is your idempotency key, kept for the namespace's retention
+    (30 days on our own Temporal server): the same id and data again start nothing twice and complete what an earlier
+    call could not; other data under the same id is a 409. Without an id, each call is an occurrence of its own."""
+    client = platform.temporal
+    async with platform.database.read() as session:
+        event, matches = await store.matching(session, caller.tenant, body.event, body.client_identifier)
+    if event is None:
+        raise invalid("/event", "no such event")
+    if not event.active:
+        raise invalid("/event", "the event is inactive")
+    if event.json_schema is not None and (found := schema.violations(event.json_schema, body.data)):
+        raise ProblemError(
+            422,
+            "data does not fit the event's schema",
+            errors=[(f"/data{pointer}", message) for pointer, message in found],
+        )
+    occurrence = Occurrence(
+        id=body.id or uuid7(),
+        event=event.key,
+        client_identifier=body.client_identifier,
+        occurred_at=body.occurred_at or datetime.now(UTC),
+        data=body.data,
+    )
+    try:
+        published = await publish(
+            client,
+            tenant=caller.tenant,
+            occurrence=occurrence,
+            matches=matches,
+            resend_window=platform.settings.resend_window,
+            task_queue=platform.settings.task_queue,
+        )
+    except OccurrenceConflictError as error:
+        raise ProblemError(409, str(error), errors=[("/id", "already used")]) from None
+    return OccurrenceOut(
+        id=occurrence.id,
+        event=event.key,
+        deliveries=[PublishedOut(id=item.delivery_id, webhook_id=item.webhook_id) for item in published],
+    )

@@ -1,0 +1,121 @@
+"""A small webhook receiver on loopback that answers as it is told and keeps what it got. The demo's, the tests' and
+the benchmark's; it speaks just enough HTTP/1.1 for a client that sends Content-Length."""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request. `at` is the monotonic clock in seconds, header names are in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to answer. `before` is awaited first, so a test can hold the request; `raw` replaces the whole answer."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    before: Callable[[], Awaitable[object]] | None = None
+    raw: bytes | None = None
+
+
+Told = int | Answer | Callable[[Received], Answer]
+
+
+class Receiver:
+    """Answers 200 wherever it was told nothing else."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self._told: dict[str, list[Told]] = {}
+        self._got: dict[str, list[Received]] = defaultdict(list)
+        self._arrived = asyncio.Condition()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def tell(self, path: str, answers: Sequence[Told]) -> str:
+        """The next requests to `path` get these answers in turn, and the last one from then on. Returns the URL."""
+        self._told[path] = list(answers)
+        return self.url(path)
+
+    def got(self, path: str) -> list[Received]:
+        return self._got[path]
+
+    async def wait_for(self, path: str, count: int, timeout: float = 30) -> list[Received]:
+        """The requests to `path` once there are `count`. Raises TimeoutError."""
+        async with asyncio.timeout(timeout), self._arrived:
+            await self._arrived.wait_for(lambda: len(self._got[path]) >= count)
+        return self._got[path]
+
+    @contextlib.asynccontextmanager
+    async def serving(self, port: int = 0) -> AsyncIterator["Receiver"]:
+        server = await asyncio.start_server(self._connection, "127.0.0.1", port)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for writer in self._writers:
+                writer.close()
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while True:
+                request = await self._read(reader)
+                if request is None:
+                    break
+                answer = self._next(request)
+                self._got[request.path].append(request)
+                async with self._arrived:
+                    self._arrived.notify_all()
+                if answer.before:
+                    await answer.before()
+                writer.write(answer.raw if answer.raw is not None else _encode(answer))
+                await writer.drain()
+                if answer.raw is not None:
+                    break
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader) -> Received | None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            return None
+        start, *lines = head.decode("latin-1").rstrip().split("\r\n")
+        method, path, _ = start.split(" ", 2)
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        return Received(method, path, headers, body)
+
+    def _next(self, request: Received) -> Answer:
+        told = self._told.get(request.path, [200])
+        answer = told[0] if len(told) == 1 else told.pop(0)
+        if callable(answer):
+            return answer(request)
+        return Answer(answer) if isinstance(answer, int) else answer
+
+
+def _encode(answer: Answer) -> bytes:
+    headers = {"content-type": "text/plain", **answer.headers, "content-length": str(len(answer.body))}
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + answer.body

@@ -1,0 +1,1 @@
+"""The library: everything that webhook delivery is, with no knowledge of FastAPI or of who runs it."""

@@ -1,0 +1,85 @@
+"""Which addresses a delivery may go to. Pure.
+
+`ipaddress.is_global` is no guard: it calls NAT64, multicast and the IPv4-compatible range global, and its answer
+changes between Python builds. So the lists stand here (IANA's special-purpose registries and the cloud providers'
+metadata addresses): IPv4 is everything that is not listed, IPv6 only 2000::/3 without what is listed.
+"""
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_DENIED_V4 = [
+    IPv4Network(cidr)
+    for cidr in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.31.196.0/24",
+        "192.52.193.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "192.175.48.0/24",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    )
+]
+_GLOBAL_V6 = IPv6Network("2000::/3")
+_DENIED_V6 = [
+    IPv6Network(cidr) for cidr in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
+]
+_METADATA = {
+    ip_address(text)
+    for text in (
+        "169.254.169.254",
+        "169.254.170.2",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+    )
+}
+
+
+class Verdict(Enum):
+    PUBLIC = auto()
+    NAMED = auto()
+    """Inside one of the operator's networks: allowed, also by plain http."""
+    DENIED = auto()
+
+
+def judge(address: Address, allowed: Sequence[Network]) -> Verdict:
+    """`allowed` are the operator's networks (`WEBHOOKS_EGRESS_ALLOW`). A metadata address is only allowed by a network
+    that holds nothing else."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    for network in allowed:
+        if address in network and (address not in _METADATA or network.num_addresses == 1):
+            return Verdict.NAMED
+    if isinstance(address, IPv4Address):
+        denied = any(address in network for network in _DENIED_V4)
+    else:
+        denied = (
+            address.scope_id is not None
+            or address not in _GLOBAL_V6
+            or any(address in network for network in _DENIED_V6)
+        )
+    return Verdict.DENIED if denied else Verdict.PUBLIC
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Networks from comma- or space-separated CIDRs. Raises ValueError naming the one that is none."""
+    return tuple(ip_network(part) for part in text.replace(",", " ").split())

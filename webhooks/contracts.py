@@ -1,0 +1,116 @@
+"""What crosses a process boundary: the inputs and results of workflows and activities.
+
+Everything here is written into Temporal's history, where it must be readable for as long as the namespace keeps it:
+add fields with a default, never rename or retype one, and put no secret in any of them.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+
+RESEND_SIGNAL = "resend"
+"""Signal of `DeliverWebhook`, without arguments: try now, with a fresh retry policy."""
+
+
+class Contract(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class RetryRules(Contract):
+    """A webhook's retry policy. Intervals in seconds; the first wait is `initial_interval`, each further one
+    `backoff_coefficient` times the last, never above `maximum_interval`. `maximum_attempts` counts the first one."""
+
+    initial_interval: Annotated[float, Field(ge=0.1, le=86_400)] = 10
+    backoff_coefficient: Annotated[float, Field(ge=1, le=10)] = 4
+    maximum_interval: Annotated[float, Field(ge=0.1, le=604_800)] = 43_200
+    maximum_attempts: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class Occurrence(Contract):
+    """One event that happened."""
+
+    id: str
+    event: str
+    client_identifier: str | None = None
+    occurred_at: AwareDatetime
+    data: JsonValue
+
+
+class Delivery(Contract):
+    """One occurrence for one webhook: the input of `DeliverWebhook`."""
+
+    tenant: str
+    webhook_id: str
+    occurrence: Occurrence
+    resend_window: float = 7 * 86_400
+    """Seconds that the delivery waits for `resend` once it has failed for good."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.occurrence.id}~{self.webhook_id}"
+
+
+class Recorded(Contract):
+    """An occurrence that matched no webhook: the input of `RecordOccurrence`."""
+
+    tenant: str
+    occurrence: Occurrence
+
+
+class Prepared(Contract):
+    """What `prepare` fixed for every attempt of a run. `body` is sent byte for byte, as UTF-8."""
+
+    url: str
+    method: str
+    content_type: str
+    body: str
+    timeout: float
+    retry: RetryRules
+
+
+class Trigger(StrEnum):
+    """Why an attempt was made."""
+
+    EVENT = "event"
+    RETRY = "retry"
+    RESEND = "resend"
+
+
+class SendOrder(Contract):
+    """The input of `send`. `trigger` is the reason of the chain's first attempt; every later one is a retry.
+    `attempts_made` counts those of this chain that a deferral interrupted."""
+
+    tenant: str
+    webhook_id: str
+    delivery_id: str
+    prepared: Prepared
+    trigger: Trigger
+    attempts_made: int = 0
+
+
+class Attempt(Contract):
+    """One HTTP request of a delivery and its outcome (`webhooks/outcomes.py` has the words).
+
+    `retry_after` is what the receiver asked for and `backoff` what we wait before the next attempt, both in seconds.
+    `response_body` holds the first 16 KiB, decoded leniently and with our own credentials blotted out."""
+
+    trigger: Trigger
+    url: str
+    started_at: AwareDatetime
+    duration_ms: float
+    outcome: str
+    status_code: int | None = None
+    error: str | None = None
+    response_body: str | None = None
+    retry_after: float | None = None
+    backoff: float | None = None
+
+
+class Deferred(Contract):
+    """`send` could not try, through no fault of the receiver: call it again `after` seconds.
+    `attempts_made` counts the attempts of this chain so far, which the wait does not add to."""
+
+    after: float
+    reason: str
+    attempts_made: int

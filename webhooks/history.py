@@ -1,0 +1,173 @@
+"""Temporal's event history read as attempts. The only file that knows how the SDK records local activities.
+
+A local activity that ended, well or not, is a marker named `core_local_activity`. Its `data` detail names the
+activity; `result` holds what it returned, `failure` what it raised. A backoff is a timer started after the marker.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter
+from temporalio.api.common.v1 import Payload
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
+from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttributes
+
+from webhooks import outcomes
+from webhooks.contracts import RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
+from webhooks.temporal import DELIVERY_STATUS, PARKED
+
+UNKNOWN = "unknown"
+"""Outcome of an attempt whose process gave no answer in time: the receiver may or may not have the request."""
+
+_MARKER = "core_local_activity"
+_SENT: TypeAdapter[Attempt | Deferred] = TypeAdapter(Attempt | Deferred)
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Status(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    RETRYING = "retrying"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """Failed for good; waits for a resend until its window ends."""
+    EXPIRED = "expired"
+    """Failed for good, and the window ended."""
+
+
+_CLOSED = {
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: Status.DELIVERED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: Status.EXPIRED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: Status.FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: Status.FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: Status.FAILED,
+}
+
+
+@dataclass
+class Run:
+    """One workflow run of a delivery, as far as its history tells."""
+
+    run_id: str
+    delivery: Delivery
+    started_at: datetime
+    resent: bool = False
+    """Whether a resend of the closed delivery started this run."""
+    prepared: Prepared | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    next_attempt_at: datetime | None = None
+    """When the running backoff or deferral ends; None while an attempt is on its way, and when none will come."""
+    status: Status = Status.PENDING
+    closed_at: datetime | None = None
+
+
+def read(events: Sequence[HistoryEvent]) -> Run:
+    """The run that these events, beginning with the first one, tell of."""
+    first = events[0].workflow_execution_started_event_attributes
+    run = Run(
+        run_id=first.original_execution_run_id,
+        delivery=_parse(first.input.payloads[0], Delivery),
+        started_at=_time(events[0]),
+        resent=len(events) > 1 and _is_resend(events[1]),
+    )
+    timers: dict[str, datetime] = {}
+    parked = False
+    for event in events[1:]:
+        match event.event_type:
+            case EventType.EVENT_TYPE_MARKER_RECORDED:
+                _read_marker(run, event)
+            case EventType.EVENT_TYPE_TIMER_STARTED:
+                started = event.timer_started_event_attributes
+                timers[started.timer_id] = _time(event) + _duration(started.start_to_fire_timeout)
+            case EventType.EVENT_TYPE_TIMER_FIRED:
+                timers.pop(event.timer_fired_event_attributes.timer_id, None)
+            case EventType.EVENT_TYPE_TIMER_CANCELED:
+                timers.pop(event.timer_canceled_event_attributes.timer_id, None)
+            case EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
+                changed = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+                if DELIVERY_STATUS.name in changed:
+                    parked = json.loads(changed[DELIVERY_STATUS.name].data) == PARKED
+            case closed if closed in _CLOSED:
+                run.status, run.closed_at = _CLOSED[closed], _time(event)
+    if run.closed_at:
+        return run
+    if parked:
+        run.status = Status.FAILED
+    else:
+        run.status = Status.RETRYING if run.attempts or run.resent else Status.PENDING
+        run.next_attempt_at = max(timers.values(), default=None)
+    return run
+
+
+def _read_marker(run: Run, event: HistoryEvent) -> None:
+    marker = event.marker_recorded_event_attributes
+    if marker.marker_name != _MARKER:
+        return
+    activity = json.loads(marker.details["data"].payloads[0].data)["activity_type"]
+    failure = marker.failure if marker.HasField("failure") else None
+    if activity == "prepare":
+        if failure is None:
+            run.prepared = _parse(_result(marker), Prepared)
+        elif failure.application_failure_info.type in outcomes.NEVER_SENT:
+            run.attempts.append(_not_sent(run, failure, event))
+    elif activity == "send":
+        if failure is None:
+            sent = _SENT.validate_json(_result(marker).data)
+            if isinstance(sent, Attempt):
+                run.attempts.append(sent)
+        elif failure.application_failure_info.details.payloads:
+            run.attempts.append(_parse(failure.application_failure_info.details.payloads[0], Attempt))
+        elif not failure.HasField("canceled_failure_info"):
+            run.attempts.append(_no_answer(run, failure, event))
+
+
+def _not_sent(run: Run, failure: Failure, event: HistoryEvent) -> Attempt:
+    return Attempt(
+        trigger=Trigger.RESEND if run.resent or run.attempts else Trigger.EVENT,
+        url="",
+        started_at=_time(event),
+        duration_ms=0,
+        outcome=failure.application_failure_info.type,
+        error=failure.message,
+    )
+
+
+def _no_answer(run: Run, failure: Failure, event: HistoryEvent) -> Attempt:
+    return Attempt(
+        trigger=Trigger.RETRY if run.attempts else Trigger.EVENT,
+        url=run.prepared.url if run.prepared else "",
+        started_at=_time(event),
+        duration_ms=0,
+        outcome=UNKNOWN,
+        error=failure.message or None,
+    )
+
+
+def _is_resend(event: HistoryEvent) -> bool:
+    return (
+        event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+        and event.workflow_execution_signaled_event_attributes.signal_name == RESEND_SIGNAL
+    )
+
+
+def _result(marker: MarkerRecordedEventAttributes) -> Payload:
+    return marker.details["result"].payloads[0]
+
+
+def _parse(payload: Payload, model: type[Model]) -> Model:
+    return model.model_validate_json(payload.data)
+
+
+def _time(event: HistoryEvent) -> datetime:
+    return event.event_time.ToDatetime(tzinfo=UTC)
+
+
+def _duration(value: Any) -> timedelta:
+    result: timedelta = value.ToTimedelta()
+    return result

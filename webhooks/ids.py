@@ -1,0 +1,32 @@
+"""Identifiers, and how they are put together. Pure."""
+
+import re
+import secrets
+import time
+
+OCCURRENCE_ID = r"[A-Za-z0-9_:-]{1,128}"
+"""No dot (`webhook-id` is part of what is signed) and no `~` (it separates the parts of a delivery's id)."""
+
+_DELIVERY_ID = re.compile(rf"{OCCURRENCE_ID}~[0-9a-f-]{{36}}")
+
+
+def uuid7() -> str:
+    """A time-ordered UUID (RFC 9562, version 7)."""
+    stamp = time.time_ns() // 1_000_000
+    value = stamp << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def is_delivery_id(text: str) -> bool:
+    return _DELIVERY_ID.fullmatch(text) is not None
+
+
+def workflow_id(tenant: str, name: str) -> str:
+    """The Temporal workflow id of a tenant's delivery or unmatched occurrence."""
+    return f"{tenant}/{name}"
+
+
+def name_in(tenant: str, workflow: str) -> str:
+    """The delivery id that workflow_id() was given."""
+    return workflow.removeprefix(f"{tenant}/")

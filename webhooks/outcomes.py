@@ -1,0 +1,97 @@
+"""What an attempt's answer means, and when the next attempt comes. Pure: no clock, no socket, no randomness of its own.
+
+| answer                                              | outcome                    | retried |
+|-----------------------------------------------------|----------------------------|---------|
+| 2xx                                                 | delivered                  |         |
+| 400                                                 | http_400                   | no      |
+| 410 (the webhook is deactivated as well)            | http_410                   | no      |
+| any other status (3xx is never followed)            | http_<status>              | yes     |
+| no answer in time, refused, reset, DNS, TLS, no HTTP | the `RETRIED` names below  | yes     |
+| never sent: address, webhook gone, no rendering     | the `NEVER_SENT` names     | no      |
+"""
+
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from webhooks.contracts import RetryRules
+
+DELIVERED = "delivered"
+GONE = 410
+
+TIMEOUT = "timeout"
+CONNECTION_REFUSED = "connection_refused"
+CONNECTION_FAILED = "connection_failed"
+CONNECTION_RESET = "connection_reset"
+DNS_ERROR = "dns_error"
+TLS_ERROR = "tls_error"
+PROTOCOL_ERROR = "protocol_error"
+RETRIED = (TIMEOUT, CONNECTION_REFUSED, CONNECTION_FAILED, CONNECTION_RESET, DNS_ERROR, TLS_ERROR, PROTOCOL_ERROR)
+
+ADDRESS_NOT_ALLOWED = "address_not_allowed"
+WEBHOOK_DELETED = "webhook_deleted"
+WEBHOOK_INACTIVE = "webhook_inactive"
+NOT_RENDERED = "not_rendered"
+NEVER_SENT = (ADDRESS_NOT_ALLOWED, WEBHOOK_DELETED, WEBHOOK_INACTIVE, NOT_RENDERED)
+
+SUPERSEDED = "superseded"
+"""Error type of an attempt that failed while a resend was already asked for: its chain ends, the new one starts."""
+
+JITTER = 0.1
+"""Each wait is stretched or shortened by up to this share, so that receivers are not hit in step."""
+
+
+def of_status(status: int) -> str:
+    """The outcome that an HTTP status code means."""
+    return DELIVERED if 200 <= status < 300 else f"http_{status}"
+
+
+def final_outcomes() -> list[str]:
+    """Outcomes that no retry can mend, as the retry policy's `non_retryable_error_types`."""
+    return [of_status(400), of_status(GONE), *NEVER_SENT, SUPERSEDED]
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    """Seconds that a `Retry-After` header (RFC 9110, 10.2.3: whole seconds or an HTTP date) asks for, counted from
+    `now`; None without one, for one that is neither, and for one in the past."""
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit() and len(text) <= 9:
+        return float(text)
+    try:
+        seconds = (parsedate_to_datetime(text) - now).total_seconds()
+    except (ValueError, TypeError, OverflowError):  # TypeError: a date without a zone
+        return None
+    return seconds if seconds > 0 else None
+
+
+def backoff_seconds(rules: RetryRules, attempt: int, *, retry_after: float | None, spread: float) -> float | None:
+    """Seconds to wait after failed attempt number `attempt` (1 is the first) of a chain; None if it was the last.
+
+    `spread` in -1..1 chooses the place within the jitter. The receiver's `Retry-After` is a lower bound, itself
+    bounded by the policy's maximum interval: nobody may park our deliveries for longer than their owner chose."""
+    if attempt >= rules.maximum_attempts:
+        return None
+    try:
+        interval = rules.initial_interval * rules.backoff_coefficient ** (attempt - 1)
+    except OverflowError:
+        interval = rules.maximum_interval
+    wait = min(interval, rules.maximum_interval) * (1 + JITTER * spread)
+    if retry_after is not None:
+        wait = max(wait, min(retry_after, rules.maximum_interval))
+    return wait
+
+
+def remaining(rules: RetryRules, attempts_made: int) -> RetryRules:
+    """What is left of a policy after `attempts_made` attempts; always allows one more."""
+    if not attempts_made:
+        return rules
+    interval = backoff_seconds(
+        rules.model_copy(update={"maximum_attempts": attempts_made + 2}), attempts_made + 1, retry_after=None, spread=0
+    )
+    return rules.model_copy(
+        update={
+            "initial_interval": interval,
+            "maximum_attempts": max(1, rules.maximum_attempts - attempts_made),
+        }
+    )

@@ -1,0 +1,55 @@
+"""JSON Schema 2020-12 for occurrence data. References to other documents are never fetched, and regular expressions
+run in linear time, so a schema can neither reach out nor stall us."""
+
+import functools
+import json
+
+import jsonschema_rs
+from pydantic import JsonValue
+
+MAX_SCHEMA_BYTES = 64 * 1024
+_MOST_VIOLATIONS = 20
+
+
+class NotASchemaError(ValueError):
+    """The message says where and why."""
+
+
+def check(schema: JsonValue) -> None:
+    """Raises NotASchemaError for what is no usable schema."""
+    text = json.dumps(schema)
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise NotASchemaError(f"the schema is over {MAX_SCHEMA_BYTES} bytes")
+    _validator(text)
+
+
+def violations(schema: JsonValue, data: JsonValue) -> list[tuple[str, str]]:
+    """JSON pointer into `data` and message of each violation, at most 20. Messages repeat no value."""
+    found = []
+    for error in _validator(json.dumps(schema)).iter_errors(data):
+        found.append((_pointer(error.instance_path), error.message))
+        if len(found) == _MOST_VIOLATIONS:
+            break
+    return found
+
+
+@functools.lru_cache(maxsize=512)
+def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+    parsed = json.loads(schema)
+    if not isinstance(parsed, dict | bool):
+        raise NotASchemaError("a schema is an object or a boolean")
+    try:
+        return jsonschema_rs.Draft202012Validator(
+            parsed,
+            mask="the value",
+            offline=True,
+            pattern_options=jsonschema_rs.RegexOptions(size_limit=1_000_000),
+        )
+    except jsonschema_rs.ValidationError as error:
+        raise NotASchemaError(f"at {_pointer(error.instance_path) or 'the root'}: {error.message}") from None
+    except ValueError as error:
+        raise NotASchemaError(str(error)) from None
+
+
+def _pointer(path: list[str | int]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

@@ -1,0 +1,53 @@
+"""Everything an operator sets, from the environment. Built once by each process, then passed down."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from webhooks.addresses import Network, parse_networks
+
+
+class Settings(BaseSettings):
+    """`WEBHOOKS_<FIELD>` for each field below; Temporal's own by the names that Temporal's tools use."""
+
+    model_config = SettingsConfigDict(env_prefix="WEBHOOKS_", frozen=True, extra="ignore", populate_by_name=True)
+
+    host: str = "127.0.0.1"
+    """Address the API listens on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    data_dir: Path = Path(".data")
+    """Holds the configuration database, the embedded Temporal server's database and its log."""
+    database_url: str | None = None
+    """SQLAlchemy URL of the configuration database; SQLite in `data_dir` without one."""
+    bootstrap_key: SecretStr | None = None
+    """Bearer token of the first administrator, used only while no key is stored."""
+    embedded_worker: bool = True
+    """Deliver from the API's own process. Without it, run `worker.py` processes."""
+    egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
+    """CIDRs of private networks that deliveries may go to, also by plain http."""
+    resend_window: Annotated[float, Field(gt=0, le=30 * 86_400)] = 7 * 86_400
+    """Seconds that a delivery which failed for good stays open for `resend`."""
+    temporal_port: Annotated[int, Field(ge=1, le=65535)] = 7233
+    temporal_ui_port: Annotated[int, Field(ge=1, le=65535)] = 8233
+    temporal_ui_url: str | None = None
+    """Where operators reach the Temporal Web UI; the embedded server's by default."""
+    task_queue: str = "webhooks"
+
+    temporal_address: str | None = Field(default=None, validation_alias="TEMPORAL_ADDRESS")
+    """host:port of a Temporal server; without one we run our own."""
+    temporal_namespace: str = Field(default="default", validation_alias="TEMPORAL_NAMESPACE")
+
+    @field_validator("egress_allow", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        return parse_networks(value) if isinstance(value, str) else value
+
+    @property
+    def temporal_target(self) -> str:
+        return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
+
+    @property
+    def temporal_ui(self) -> str:
+        return (self.temporal_ui_url or f"http://localhost:{self.temporal_ui_port}").rstrip("/")

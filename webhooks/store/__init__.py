@@ -1,0 +1,1 @@
+"""Configuration in SQL: events, webhooks, subscriptions, API keys. Deliveries live in Temporal, never here."""

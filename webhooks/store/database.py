@@ -1,0 +1,74 @@
+"""The configuration database: opened, migrated, and handed out as transactions."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from webhooks.settings import Settings
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """Where transactions come from. A block that ends without an error is committed."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = create_async_engine(url, hide_parameters=True)
+        self._reader = self._engine.execution_options(read_only=True)
+        if self._engine.dialect.name == "sqlite":
+            _tune_sqlite(self._engine.sync_engine)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Database":
+        if settings.database_url:
+            return cls(settings.database_url)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(f"sqlite+aiosqlite:///{(settings.data_dir / 'webhooks.db').resolve()}")
+
+    async def migrate(self) -> None:
+        """Brings the schema to the newest revision."""
+
+        def upgrade(connection: Connection) -> None:
+            config = Config()
+            config.set_main_option("script_location", str(_MIGRATIONS))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+        async with self._engine.begin() as connection:
+            await connection.run_sync(upgrade)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(self._reader, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def _tune_sqlite(engine: Any) -> None:
+    """A commit survives power loss. A transaction that will write says so at its beginning and waits for its turn:
+    SQLite does not wait when a reader turns into a writer, it fails."""
+
+    @event.listens_for(engine, "connect")
+    def pragmas(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get("read_only")
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

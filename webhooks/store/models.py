@@ -1,0 +1,94 @@
+"""The tables. A row belongs to a tenant; every query names it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, DateTime, Text, UniqueConstraint
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+from webhooks.ids import uuid7
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime, always UTC; SQLite keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class ApiKey(SQLModel, table=True):
+    """A bearer token of the API, kept only as its SHA-256 digest: keys are random, so no salt or stretching."""
+
+    __tablename__ = "api_keys"
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str = Field(index=True)
+    name: str
+    digest: str = Field(unique=True)
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
+class Event(SQLModel, table=True):
+    """An entry of the event catalogue."""
+
+    __tablename__ = "events"
+    __table_args__ = (UniqueConstraint("tenant", "key"),)
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str
+    key: str
+    entity: str | None = None
+    action: str | None = None
+    description: str = Field(default="", sa_column=Column(Text, nullable=False))
+    active: bool = True
+    json_schema: Any = Field(default=None, sa_column=Column("schema", JSON(none_as_null=True)))
+    template: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    sample: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
+class Webhook(SQLModel, table=True):
+    """A destination. `retry_policy` holds a webhooks.contracts.RetryRules, `timeout` seconds."""
+
+    __tablename__ = "webhooks"
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str = Field(index=True)
+    name: str = ""
+    url: str = Field(sa_column=Column(Text, nullable=False))
+    method: str = "POST"
+    description: str = Field(default="", sa_column=Column(Text, nullable=False))
+    headers: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    active: bool = True
+    deactivated_reason: str | None = None
+    signing_secret: str = Field(repr=False)
+    retry_policy: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    timeout: float = 15
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
+class Subscription(SQLModel, table=True):
+    """An event for exactly one webhook. `allowed_client_identifiers` empty means every client."""
+
+    __tablename__ = "subscriptions"
+    __table_args__ = (UniqueConstraint("event_id", "webhook_id"),)
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str
+    event_id: str = Field(foreign_key="events.id")
+    webhook_id: str = Field(foreign_key="webhooks.id", index=True, ondelete="CASCADE")
+    active: bool = True
+    allowed_client_identifiers: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))

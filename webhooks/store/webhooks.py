@@ -1,0 +1,99 @@
+"""Webhooks with their subscriptions, and the two loads that a delivery makes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from webhooks.store.models import Event, Subscription, Webhook
+
+Subscribed = tuple[Webhook, Subscription, Event]
+"""A webhook, its subscription, and the event that it is subscribed to."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A webhook that wants an occurrence."""
+
+    webhook_id: str
+    webhook_name: str
+    url: str
+
+
+async def find(session: AsyncSession, tenant: str, webhook_id: str) -> Subscribed | None:
+    return (await session.exec(_subscribed(tenant).where(col(Webhook.id) == webhook_id))).first()
+
+
+async def list_newest_first(
+    session: AsyncSession, tenant: str, *, event: str | None, active: bool | None, before: str | None, limit: int
+) -> Sequence[Subscribed]:
+    query = _subscribed(tenant).order_by(col(Webhook.id).desc()).limit(limit)
+    if event is not None:
+        query = query.where(col(Event.key) == event)
+    if active is not None:
+        query = query.where(col(Webhook.active) == active)
+    if before is not None:
+        query = query.where(col(Webhook.id) < before)
+    return (await session.exec(query)).all()
+
+
+async def matching(
+    session: AsyncSession, tenant: str, event_key: str, client_identifier: str | None
+) -> tuple[Event | None, list[Match]]:
+    """The event, and the active webhooks that want its occurrence for this client, oldest first. One query."""
+    query = (
+        select(Event, Subscription, Webhook)
+        .outerjoin(Subscription, (col(Subscription.event_id) == col(Event.id)) & col(Subscription.active).is_(True))
+        .outerjoin(Webhook, (col(Webhook.id) == col(Subscription.webhook_id)) & col(Webhook.active).is_(True))
+        .where(col(Event.tenant) == tenant, col(Event.key) == event_key)
+        .order_by(col(Webhook.id))
+    )
+    rows: Sequence[tuple[Event, Subscription | None, Webhook | None]] = (await session.exec(query)).all()
+    matches = [
+        Match(webhook.id, webhook.name, webhook.url)
+        for _, subscription, webhook in rows
+        if subscription and webhook and _wants(subscription, client_identifier)
+    ]
+    return (rows[0][0] if rows else None), matches
+
+
+async def load(session: AsyncSession, tenant: str, webhook_id: str) -> Webhook | None:
+    """The live destination of an attempt. One query."""
+    query = select(Webhook).where(col(Webhook.tenant) == tenant, col(Webhook.id) == webhook_id)
+    return (await session.exec(query)).first()
+
+
+async def load_with_template(
+    session: AsyncSession, tenant: str, webhook_id: str, event_key: str
+) -> tuple[Webhook, Any] | None:
+    """What `prepare` needs: the webhook, and the event's template if it has one. One query."""
+    query = (
+        select(Webhook, Event.template)
+        .outerjoin(Event, (col(Event.tenant) == col(Webhook.tenant)) & (col(Event.key) == event_key))
+        .where(col(Webhook.tenant) == tenant, col(Webhook.id) == webhook_id)
+    )
+    return (await session.exec(query)).first()
+
+
+async def deactivate(session: AsyncSession, tenant: str, webhook_id: str, reason: str) -> None:
+    webhook = await load(session, tenant, webhook_id)
+    if webhook and webhook.active:
+        webhook.active, webhook.deactivated_reason = False, reason
+        webhook.updated_at = datetime.now(UTC)
+
+
+def _wants(subscription: Subscription, client_identifier: str | None) -> bool:
+    allowed = subscription.allowed_client_identifiers
+    return not allowed or client_identifier in allowed
+
+
+def _subscribed(tenant: str) -> Any:
+    return (
+        select(Webhook, Subscription, Event)
+        .join(Subscription, col(Subscription.webhook_id) == col(Webhook.id))
+        .join(Event, col(Event.id) == col(Subscription.event_id))
+        .where(col(Webhook.tenant) == tenant)
+    )

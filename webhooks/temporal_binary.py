@@ -1,0 +1,89 @@
+"""Where the `temporal` program for our own server comes from: PATH, our cache, the SDK's download, or a Go build.
+
+The cache lies outside the checkout, so a machine downloads or builds it once.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from temporalio.testing import WorkflowEnvironment
+
+_GO_PACKAGE = "github.com/temporalio/cli/cmd/temporal"
+_GO_VERSION = "v1.5.1"  # the newest tag whose go.mod has no replace directive, which `go install` refuses
+_DOWNLOAD_SECONDS = 120
+
+Say = Callable[[str], None]
+
+
+class NoTemporalError(Exception):
+    """No way to get a Temporal server worked; the message lists what to do."""
+
+
+async def find_temporal(say: Say) -> Path:
+    """Path of a `temporal` program, installing one if there is none. `say` gets a line for each step that may take
+    long or that failed. Raises NoTemporalError."""
+    if on_path := shutil.which("temporal"):
+        return Path(on_path)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "durable-webhooks"
+    built = cache / f"temporal-{_GO_VERSION}" / "temporal"
+    if built.exists():
+        return built
+    downloads = cache / "temporal-download"
+    return _downloaded(downloads) or await _download(downloads, say) or await _build(built, say)
+
+
+def _downloaded(folder: Path) -> Path | None:
+    return next((path for path in sorted(folder.glob("temporal*")) if os.access(path, os.X_OK)), None)
+
+
+async def _download(folder: Path, say: Say) -> Path | None:
+    say("Temporal: downloading the server (once on this machine) ...")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        async with asyncio.timeout(_DOWNLOAD_SECONDS):
+            server = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
+    except (RuntimeError, TimeoutError):
+        say("Temporal: no download from here.")
+        return None
+    await server.shutdown()
+    return _downloaded(folder)
+
+
+async def _build(target: Path, say: Say) -> Path:
+    go = shutil.which("go")
+    if go is None:
+        raise NoTemporalError(
+            "No Temporal server: there is no `temporal` on PATH, it could not be downloaded, and there is no Go to build "
+            "it with. Install the Temporal CLI or Go, or set TEMPORAL_ADDRESS to a running server."
+        )
+    say(f"Temporal: building the server {_GO_VERSION} with Go (once on this machine, 3 to 5 minutes) ...")
+    # Built elsewhere and then renamed, so that an interrupted build leaves nothing that looks finished.
+    workshop = target.parent.with_name(f"{target.parent.name}.{os.getpid()}")
+    build = await asyncio.create_subprocess_exec(
+        go, "install", f"{_GO_PACKAGE}@{_GO_VERSION}",
+        env={**os.environ, "GOBIN": str(workshop)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    beat = asyncio.create_task(_beat(say))
+    try:
+        output, _ = await build.communicate()
+    finally:
+        beat.cancel()
+        if build.returncode is None:
+            build.kill()
+    if build.returncode:
+        raise NoTemporalError(f"Go could not build the Temporal server:\n{output.decode(errors='replace')[-2000:]}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (workshop / "temporal").replace(target)
+    workshop.rmdir()
+    return target
+
+
+async def _beat(say: Say) -> None:
+    for minutes in range(1, 60):
+        await asyncio.sleep(60)
+        say(f"Temporal: still building, {minutes} min ...")

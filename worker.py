@@ -1,0 +1,57 @@
+"""A worker process: `python worker.py` delivers until SIGTERM, then finishes what is in flight.
+
+Any number may run beside each other and beside API processes; they share nothing but Temporal and the configuration.
+"""
+
+import asyncio
+import logging
+import signal
+from datetime import timedelta
+
+import uvloop
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.delivery import DeliveryActivities
+from webhooks.egress import Egress
+from webhooks.sender import Sender
+from webhooks.settings import Settings
+from webhooks.store.database import Database
+from webhooks.temporal import connect
+from workflows.deliver_webhook import DeliverWebhook
+from workflows.record_occurrence import RecordOccurrence
+
+
+def create_worker(client: Client, settings: Settings, database: Database, egress: Egress) -> Worker:
+    """A worker on the settings' task queue, for a process of its own or for the API's."""
+    activities = DeliveryActivities(Sender(database, egress))
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=[DeliverWebhook, RecordOccurrence],
+        activities=[activities.prepare, activities.send],
+        workflow_runner=SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules()),
+        max_concurrent_workflow_tasks=200,  # a local activity keeps its workflow task's slot while it runs
+        max_concurrent_local_activities=200,
+        max_cached_workflows=2_000,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        graceful_shutdown_timeout=timedelta(seconds=45),  # longer than the longest attempt
+    )
+
+
+async def main() -> None:
+    settings = Settings()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    database, egress = Database.of(settings), Egress(settings.egress_allow)
+    async with create_worker(await connect(settings), settings, database, egress):
+        await stop.wait()
+    await egress.close()
+    await database.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    uvloop.run(main())

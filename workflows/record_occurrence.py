@@ -1,0 +1,14 @@
+"""An occurrence that no webhook wanted, recorded so that "did the event occur?" has an answer."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from webhooks.contracts import Recorded
+    from webhooks.temporal import RECORD_OCCURRENCE
+
+
+@workflow.defn(name=RECORD_OCCURRENCE)
+class RecordOccurrence:
+    @workflow.run
+    async def run(self, recorded: Recorded) -> None:
+        """Completes at once: its input and its search attributes are the record."""

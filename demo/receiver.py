@@ -90,8 +90,8 @@ class Receiver:
                 await writer.drain()
                 if answer.raw is not None:
                     break
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the sender went away, or the receiver is closing
         finally:
             self._writers.discard(writer)
             writer.close()

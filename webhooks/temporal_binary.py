@@ -41,7 +41,7 @@ def _downloaded(folder: Path) -> Path | None:
 
 async def _download(folder: Path, say: Say) -> Path | None:
     say("Temporal: downloading the server (once on this machine) ...")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  nothing else runs yet
     try:
         async with asyncio.timeout(_DOWNLOAD_SECONDS):
             server = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
@@ -56,8 +56,8 @@ async def _build(target: Path, say: Say) -> Path:
     go = shutil.which("go")
     if go is None:
         raise NoTemporalError(
-            "No Temporal server: there is no `temporal` on PATH, it could not be downloaded, and there is no Go to build "
-            "it with. Install the Temporal CLI or Go, or set TEMPORAL_ADDRESS to a running server."
+            "No Temporal server: there is no `temporal` on PATH, it could not be downloaded, and there is no Go to "
+            "build it with. Install the Temporal CLI or Go, or set TEMPORAL_ADDRESS to a running server."
         )
     say(f"Temporal: building the server {_GO_VERSION} with Go (once on this machine, 3 to 5 minutes) ...")
     # Built elsewhere and then renamed, so that an interrupted build leaves nothing that looks finished.
@@ -87,3 +87,7 @@ async def _beat(say: Say) -> None:
     for minutes in range(1, 60):
         await asyncio.sleep(60)
         say(f"Temporal: still building, {minutes} min ...")
+
+
+if __name__ == "__main__":
+    asyncio.run(find_temporal(print))

@@ -113,7 +113,7 @@ async def _wait_until_free(port: int, variable: str) -> None:
     """A server whose platform was killed needs a moment to end and free its port."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_PORT_SECONDS):
-            while not _is_free(port):
+            while not _is_free(port):  # noqa: ASYNC110  no event tells of a port
                 await asyncio.sleep(0.2)
             return
     raise NoTemporalError(

@@ -1,6 +1,7 @@
 """One occurrence on its way to one webhook."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 from temporalio import workflow
@@ -107,12 +108,10 @@ class DeliverWebhook:
                 return None
 
     async def _defer(self, deferred: Deferred) -> int:
-        try:
+        with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._resend, timeout=deferred.after, timeout_summary=f"deferred: {deferred.reason}"
             )
-        except TimeoutError:
-            pass
         return deferred.attempts_made
 
     async def _park(self) -> None:

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES
 async def create_webhook(
     body: WebhookIn, caller: CurrentCaller, platform: CurrentPlatform, session: Writing, response: Response
 ) -> WebhookCreated:
-    """Subscribes a URL to an event. The event must exist and be active. The answer shows `signing_secret`, this once."""
+    """Subscribes a URL to an event, which must exist and be active. Only this answer shows `signing_secret`."""
     await _check_url(platform, body.url)
     event = await _active_event(session, caller, body.event)
     webhook = Webhook(

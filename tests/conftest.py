@@ -1,0 +1,27 @@
+"""One platform and one receiver for the whole run; tests keep apart by their own events and paths."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from demo.receiver import Receiver
+from tests.platform_process import PlatformProcess, running
+
+
+@pytest.fixture(scope="session")
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PlatformProcess]:
+    async with running(tmp_path_factory.mktemp("platform")) as platform:
+        yield platform
+
+
+@pytest.fixture(scope="session")
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver().serving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def path() -> str:
+    """A path of the receiver that is this test's own."""
+    return f"/{uuid4().hex}"

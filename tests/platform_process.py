@@ -1,0 +1,182 @@
+"""The platform as a stranger runs it: `python -m api` in a process of its own, spoken to over HTTP."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from temporalio.client import Client
+
+from webhooks.temporal import DATA_CONVERTER
+
+KEY = "test-administrator-key"
+ROOT = Path(__file__).parent.parent
+Json = dict[str, Any]
+
+
+class PlatformProcess:
+    """Starts, stops and kills one platform on free ports; its data outlive it in `data_dir`."""
+
+    def __init__(self, data_dir: Path, **environment: str) -> None:
+        self.data_dir = data_dir
+        self.port, self.temporal_port, self.ui_port = free_port(), free_port(), free_port()
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}", headers={"authorization": f"Bearer {KEY}"}, timeout=30
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOKS_", "TEMPORAL_"))}
+        return {
+            **kept,
+            "WEBHOOKS_DATA_DIR": str(self.data_dir),
+            "WEBHOOKS_BOOTSTRAP_KEY": KEY,
+            "WEBHOOKS_PORT": str(self.port),
+            "WEBHOOKS_TEMPORAL_PORT": str(self.temporal_port),
+            "WEBHOOKS_TEMPORAL_UI_PORT": str(self.ui_port),
+            "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
+            **self._environment,
+        }
+
+    @property
+    def log(self) -> str:
+        return (self.data_dir / "platform.log").read_text()
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
+    async def start(self, *, ready: bool = True) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with (self.data_dir / "platform.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "api", cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        await until(self._answers if not ready else self.is_ready, timeout=60, what="the platform", alive=self._alive)
+
+    async def is_ready(self) -> bool:
+        return await self._get_status("/health/ready") == 200
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self._process.wait(), 60)
+
+    async def kill(self) -> None:
+        """`kill -9` of the platform; its Temporal server dies with it."""
+        assert self._process
+        self._process.kill()
+        await self._process.wait()
+
+    async def close(self) -> None:
+        """Ends whatever the test left behind."""
+        await self.http.aclose()
+        if self._process and self._process.returncode is None:
+            await self.kill()
+
+    async def temporal(self) -> Client:
+        return await Client.connect(f"127.0.0.1:{self.temporal_port}", data_converter=DATA_CONVERTER)
+
+    async def post(self, path: str, body: object = None, *, expect: int | None = None) -> Json:
+        return await self.call("POST", path, body, expect=expect)
+
+    async def get(self, path: str, *, expect: int = 200, **query: object) -> Json:
+        return await self.call("GET", path, expect=expect, **query)
+
+    async def call(
+        self, method: str, path: str, body: object = None, *, expect: int | None = None, **query: Any
+    ) -> Json:
+        """The answer's JSON, once its status is the expected one (any success, if none is given)."""
+        answer = await self.http.request(method, path, json=body, params=query)
+        assert answer.status_code == expect if expect else answer.is_success, f"{answer.status_code} {answer.text}"
+        result: Json = answer.json() if answer.content else {}
+        return result
+
+    async def event(self, **fields: object) -> str:
+        """A fresh event's key."""
+        created = await self.post("/v1/events", {"key": f"Event-{uuid4().hex}", **fields})
+        return str(created["key"])
+
+    async def webhook(self, event: str, url: str, **fields: object) -> Json:
+        """A webhook that retries fast enough to be watched."""
+        policy = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_interval": 60, "maximum_attempts": 10}
+        body = {"url": url, "event": event, "allowedClientIdentifiers": [], "retry_policy": policy, **fields}
+        return await self.post("/v1/webhooks", body, expect=201)
+
+    async def publish(self, event: str, data: object = None, **fields: object) -> Json:
+        return await self.post("/v1/occurrences", {"event": event, "data": data or {"n": 1}, **fields}, expect=202)
+
+    async def delivery(self, published: Json) -> str:
+        """The id of an occurrence's only delivery."""
+        [only] = published["deliveries"]
+        return str(only["id"])
+
+    async def wait(self, delivery_id: str, done: Callable[[Json], bool] | str, timeout: float = 30) -> Json:
+        """The delivery once `done`, which may name a status."""
+        latest: Json = {}
+
+        async def check() -> bool:
+            nonlocal latest
+            latest = await self.get(f"/v1/deliveries/{delivery_id}")
+            return bool(latest["status"] == done if isinstance(done, str) else done(latest))
+
+        await until(check, timeout=timeout, what=f"delivery {done}", shown=lambda: str(latest))
+        return latest
+
+    async def _answers(self) -> bool:
+        return await self._get_status("/health/live") == 200
+
+    def _alive(self) -> None:
+        assert self._process and self._process.returncode is None, f"the platform ended:\n{self.log[-3000:]}"
+
+    async def _get_status(self, path: str) -> int:
+        try:
+            return (await self.http.get(path)).status_code
+        except httpx.TransportError:
+            return 0
+
+
+@contextlib.asynccontextmanager
+async def running(data_dir: Path, **environment: str) -> AsyncIterator[PlatformProcess]:
+    platform = PlatformProcess(data_dir, **environment)
+    try:
+        await platform.start()
+        yield platform
+        assert await platform.stop() == 0
+    finally:
+        await platform.close()
+
+
+async def until(
+    check: Callable[[], Awaitable[bool]],
+    *,
+    timeout: float,
+    what: str,
+    shown: Callable[[], str] = str,
+    alive: Callable[[], None] = lambda: None,
+) -> None:
+    """Asks again and again until `check` holds."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while not await check():
+        alive()
+        assert asyncio.get_running_loop().time() < deadline, f"{what} did not come within {timeout} s: {shown()}"
+        await asyncio.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,476 @@
+"""What is promised of a delivery, seen from outside: over HTTP, with a real Temporal server and a real receiver."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from standardwebhooks import Webhook as StandardVerifier
+from svix.webhooks import Webhook as SvixVerifier
+from temporalio.client import WorkflowExecutionStatus
+
+from demo.receiver import Answer, Received, Receiver
+from tests.platform_process import Json, PlatformProcess, until
+
+
+def outcomes(delivery: Json) -> list[tuple[int, str, str]]:
+    return [(attempt["number"], attempt["trigger"], attempt["outcome"]) for attempt in delivery["attempts"]]
+
+
+async def test_first_try(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """The receiver gets the occurrence once, and the monitor says what was sent and answered."""
+    event = await platform.event()
+    url = receiver.tell(path, [Answer(202, b'{"accepted": true}')])
+    webhook = await platform.webhook(event, url, headers={"X-Custom-Header": "logiwa-webhook"})
+    published = await platform.publish(event, {"order": {"id": 4711}}, client_identifier="c-1")
+    delivery = await platform.wait(await platform.delivery(published), "delivered")
+    [request] = receiver.got(path)
+
+    assert request.method == "POST"
+    assert json.loads(request.body) == {
+        "id": published["id"],
+        "event": event,
+        "occurred_at": delivery["occurred_at"],
+        "data": {"order": {"id": 4711}},
+    }
+    assert request.headers["webhook-id"] == delivery["id"] == f"{published['id']}~{webhook['id']}"
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["user-agent"].startswith("durable-webhooks/")
+    assert request.headers["x-custom-header"] == "logiwa-webhook"
+    [attempt] = delivery["attempts"]
+    assert attempt["duration_ms"] > 0
+    assert attempt == {
+        "number": 1,
+        "trigger": "event",
+        "outcome": "delivered",
+        "status_code": 202,
+        "error": None,
+        "response_body": '{"accepted": true}',
+        "retry_after": None,
+        "backoff": None,
+        "started_at": attempt["started_at"],
+        "duration_ms": attempt["duration_ms"],
+    }
+    assert delivery["request"] == {
+        "method": "POST",
+        "content_type": "application/json",
+        "body": request.body.decode(),
+    }
+    assert delivery["client_identifier"] == "c-1"
+    assert delivery["webhook_id"] == webhook["id"]
+    assert delivery["url"] == url
+    assert delivery["created_at"] <= delivery["last_attempt_at"] <= delivery["closed_at"]
+    assert delivery["next_attempt_at"] is None
+
+
+@pytest.mark.parametrize("verifier", [StandardVerifier, SvixVerifier])
+async def test_signature_is_accepted_by_independent_verifiers(
+    platform: PlatformProcess, receiver: Receiver, path: str, verifier: type[StandardVerifier] | type[SvixVerifier]
+) -> None:
+    event = await platform.event()
+    webhook = await platform.webhook(event, receiver.url(path))
+    await platform.publish(event, {"text": "Grüße, 世界"})
+    [request] = await receiver.wait_for(path, 1)
+
+    verifier(webhook["signing_secret"]).verify(request.body, request.headers)
+    with pytest.raises(Exception, match="(?i)signature"):
+        verifier(webhook["signing_secret"]).verify(request.body + b" ", request.headers)
+    assert json.loads(request.body)["data"] == {"text": "Grüße, 世界"}
+
+
+async def test_retried_until_it_succeeds(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """503, 503, 200: three requests with the same id and body, each signed with its own time."""
+    event = await platform.event()
+    webhook = await platform.webhook(event, receiver.tell(path, [503, 503, 200]))
+    delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
+    requests = receiver.got(path)
+
+    assert outcomes(delivery) == [(1, "event", "http_503"), (2, "retry", "http_503"), (3, "retry", "delivered")]
+    assert len(requests) == 3
+    assert len({request.headers["webhook-id"] for request in requests}) == 1
+    assert len({request.body for request in requests}) == 1
+    for request in requests:
+        StandardVerifier(webhook["signing_secret"]).verify(request.body, request.headers)
+    for earlier, later, attempt in zip(requests, requests[1:], delivery["attempts"], strict=False):
+        assert 0.18 <= attempt["backoff"] <= 0.22
+        assert later.at - earlier.at >= attempt["backoff"]
+
+
+async def test_a_waiting_delivery_shows_its_attempts_and_the_next(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [503]), retry_policy={"initial_interval": 3600})
+    id = await platform.delivery(await platform.publish(event))
+    delivery = await platform.wait(id, "retrying")
+
+    [attempt] = delivery["attempts"]
+    wait = datetime.fromisoformat(delivery["next_attempt_at"]) - datetime.fromisoformat(attempt["started_at"])
+    assert abs(wait.total_seconds() - attempt["backoff"]) < 1
+    assert 3240 <= attempt["backoff"] <= 3960
+    assert delivery["last_attempt_at"] == attempt["started_at"]
+    assert delivery["closed_at"] is None
+
+
+async def test_400_is_final(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """One request; the delivery waits for a person, with no timer that would try again."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [Answer(400, b"bad invoice")]))
+    delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "failed")
+
+    assert outcomes(delivery) == [(1, "event", "http_400")]
+    assert delivery["attempts"][0]["response_body"] == "bad invoice"
+    assert delivery["attempts"][0]["error"] == "400 Bad Request"
+    assert delivery["attempts"][0]["backoff"] is None
+    assert delivery["next_attempt_at"] is None
+    assert delivery["closed_at"] is None
+    assert len(receiver.got(path)) == 1
+
+
+async def test_401_is_retried(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [401, 200]))
+    delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
+
+    assert outcomes(delivery) == [(1, "event", "http_401"), (2, "retry", "delivered")]
+
+
+async def test_a_redirect_is_a_failure_and_not_followed(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    away = Answer(307, headers={"location": receiver.url(f"{path}/elsewhere")})
+    await platform.webhook(event, receiver.tell(path, [away, 200]))
+    delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
+
+    assert outcomes(delivery) == [(1, "event", "http_307"), (2, "retry", "delivered")]
+    assert receiver.got(f"{path}/elsewhere") == []
+
+
+async def test_410_deactivates_the_webhook(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    webhook = await platform.webhook(event, receiver.tell(path, [410]))
+    delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "failed")
+    found = await platform.get(f"/v1/webhooks/{webhook['id']}")
+
+    assert outcomes(delivery) == [(1, "event", "http_410")]
+    assert found["active"] is False
+    assert "410" in found["deactivated_reason"]
+    assert (await platform.publish(event))["deliveries"] == []
+
+
+async def test_parked_when_the_limit_is_reached(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    policy = {"initial_interval": 0.1, "backoff_coefficient": 1, "maximum_attempts": 3}
+    await platform.webhook(event, receiver.tell(path, [500]), retry_policy=policy)
+    delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "failed")
+
+    assert outcomes(delivery) == [(1, "event", "http_500"), (2, "retry", "http_500"), (3, "retry", "http_500")]
+    assert [attempt["backoff"] is None for attempt in delivery["attempts"]] == [False, False, True]
+    assert len(receiver.got(path)) == 3
+
+
+async def test_resend_of_a_parked_delivery(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """The new attempts join the old ones, and the policy starts anew."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [400, 503, 200]))
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "failed")
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await platform.wait(id, "delivered")
+
+    assert outcomes(delivery) == [(1, "event", "http_400"), (2, "resend", "http_503"), (3, "retry", "delivered")]
+    assert {request.headers["webhook-id"] for request in receiver.got(path)} == {id}
+
+
+async def test_resend_during_a_backoff_means_now(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [503, 200]), retry_policy={"initial_interval": 3600})
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "retrying")
+    await platform.post(f"/v1/deliveries/{id}/resend", {}, expect=202)
+    delivery = await platform.wait(id, "delivered")
+
+    assert outcomes(delivery) == [(1, "event", "http_503"), (2, "resend", "delivered")]
+
+
+async def test_resend_of_a_closed_delivery_starts_a_new_run(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """Closed by an operator in the Web UI, say. Same id, the original's data, and one row in the list."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [400, 200]))
+    id = await platform.delivery(await platform.publish(event, {"order": 1}))
+    failed = await platform.wait(id, "failed")
+    await (await platform.temporal()).get_workflow_handle(f"default/{id}").terminate()
+    closed = await platform.wait(id, lambda delivery: bool(delivery["closed_at"]))
+    assert closed["status"] == "failed"
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await platform.wait(id, "delivered")
+
+    assert outcomes(delivery) == [(1, "event", "http_400"), (2, "resend", "delivered")]
+    assert delivery["created_at"] == failed["created_at"]
+    first, second = receiver.got(path)
+    assert first.body == second.body
+
+    async def listed() -> bool:
+        page = await platform.get("/v1/deliveries", occurrence_id=delivery["occurrence_id"])
+        return [(item["id"], item["status"]) for item in page["items"]] == [(id, "delivered")]
+
+    await until(listed, timeout=10, what="one row in the list")
+    page = await platform.get("/v1/deliveries", event=event, status="failed")
+    assert page["items"] == []
+
+
+async def test_resend_of_a_delivered_one_needs_force(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "delivered")
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=409)
+    await platform.post(f"/v1/deliveries/{id}/resend", {"force": False}, expect=409)
+    assert len(receiver.got(path)) == 1
+    await platform.post(f"/v1/deliveries/{id}/resend", {"force": True}, expect=202)
+    delivery = await platform.wait(id, lambda delivery: len(delivery["attempts"]) == 2)
+
+    assert outcomes(delivery) == [(1, "event", "delivered"), (2, "resend", "delivered")]
+    assert len(receiver.got(path)) == 2
+
+
+async def test_a_signal_while_a_request_is_on_the_wire(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """The request is not called back; its failure lets the resend go at once instead of after an hour."""
+    released = asyncio.Event()
+    event = await platform.event()
+    answers = [Answer(503, before=released.wait), 200]
+    await platform.webhook(event, receiver.tell(path, answers), retry_policy={"initial_interval": 3600}, timeout=30)
+    id = await platform.delivery(await platform.publish(event))
+    await receiver.wait_for(path, 1)
+    handle = (await platform.temporal()).get_workflow_handle(f"default/{id}")
+    await handle.signal("resend")
+
+    async def signalled() -> bool:
+        return any(event.HasField("workflow_execution_signaled_event_attributes")
+                   for event in (await handle.fetch_history()).events)  # fmt: skip
+
+    await until(signalled, timeout=30, what="the signal in history")
+    assert len(receiver.got(path)) == 1
+    released.set()
+    delivery = await platform.wait(id, "delivered")
+
+    assert outcomes(delivery) == [(1, "event", "http_503"), (2, "resend", "delivered")]
+    assert len(receiver.got(path)) == 2
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_retry_after_is_respected(platform: PlatformProcess, receiver: Receiver, path: str, form: str) -> None:
+    def busy(_: Received) -> Answer:
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
+        return Answer(429, headers={"Retry-After": "2" if form == "seconds" else date})
+
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [busy, 200]))
+    delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
+    first, second = receiver.got(path)
+
+    assert 1 < delivery["attempts"][0]["retry_after"] <= 3
+    assert delivery["attempts"][0]["backoff"] == pytest.approx(delivery["attempts"][0]["retry_after"], abs=0.001)
+    assert second.at - first.at >= delivery["attempts"][0]["retry_after"]
+
+
+async def test_retry_after_cannot_exceed_the_maximum_interval(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    policy = {"initial_interval": 0.1, "maximum_interval": 0.5}
+    answers = [Answer(503, headers={"Retry-After": "86400"}), 200]
+    await platform.webhook(event, receiver.tell(path, answers), retry_policy=policy)
+    delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
+
+    assert delivery["attempts"][0]["retry_after"] == 86400
+    assert delivery["attempts"][0]["backoff"] == 0.5
+
+
+async def test_one_failing_webhook_does_not_touch_the_other(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    healthy = await platform.webhook(event, receiver.tell(f"{path}/healthy", [200]))
+    failing = await platform.webhook(event, receiver.tell(f"{path}/failing", [400]))
+    published = await platform.publish(event)
+    ids = {item["webhook_id"]: item["id"] for item in published["deliveries"]}
+
+    assert set(ids) == {healthy["id"], failing["id"]}
+    assert len((await platform.wait(ids[healthy["id"]], "delivered"))["attempts"]) == 1
+    assert len((await platform.wait(ids[failing["id"]], "failed"))["attempts"]) == 1
+    assert len(receiver.got(f"{path}/healthy")) == 1
+
+
+async def test_allowed_client_identifiers(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    some = await platform.webhook(event, receiver.url(path), allowedClientIdentifiers=["c-1", "c-2"])
+    every = await platform.webhook(event, receiver.url(path), allowedClientIdentifiers=[])
+
+    async def reached(**fields: str) -> set[str]:
+        return {item["webhook_id"] for item in (await platform.publish(event, **fields))["deliveries"]}
+
+    assert await reached(client_identifier="c-2") == {some["id"], every["id"]}
+    assert await reached(client_identifier="c-3") == {every["id"]}
+    assert await reached() == {every["id"]}
+
+
+async def test_an_occurrence_without_a_match_is_recorded(platform: PlatformProcess) -> None:
+    event = await platform.event()
+    published = await platform.publish(event, {"n": 1}, id="nobody-listens")
+    handle = (await platform.temporal()).get_workflow_handle(f"default/{published['id']}")
+    described = await handle.describe()
+
+    assert published == {"id": "nobody-listens", "event": event, "deliveries": []}
+    assert described.workflow_type == "RecordOccurrence"
+    await handle.result()
+    assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+    assert await platform.publish(event, {"n": 1}, id="nobody-listens") == published
+    conflict = {"event": event, "data": {"n": 2}, "id": "nobody-listens"}
+    await platform.post("/v1/occurrences", conflict, expect=409)
+
+
+async def test_the_same_occurrence_twice(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    first = await platform.publish(event, {"a": 1, "b": 2}, id="order:4711")
+    await platform.wait(await platform.delivery(first), "delivered")
+    again = await platform.publish(event, {"b": 2, "a": 1}, id="order:4711")
+
+    assert again == first
+    for changed in ({"data": {"a": 2}}, {"data": {"a": 1, "b": 2}, "client_identifier": "other"}):
+        problem = await platform.post("/v1/occurrences", {"event": event, "id": "order:4711", **changed}, expect=409)
+        assert problem["errors"][0]["pointer"] == "/id"
+    assert len((await platform.get(f"/v1/deliveries/{await platform.delivery(first)}"))["attempts"]) == 1
+    assert len(receiver.got(path)) == 1
+
+
+async def test_the_same_occurrence_from_many_at_once(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """All get the same answer; each webhook gets one request."""
+    event = await platform.event()
+    for name in "ab":
+        await platform.webhook(event, receiver.url(f"{path}/{name}"))
+    answers = await asyncio.gather(*(platform.publish(event, {"n": 1}, id="at-once") for _ in range(50)))
+    for item in answers[0]["deliveries"]:
+        await platform.wait(item["id"], "delivered")
+
+    assert all(answer == answers[0] for answer in answers)
+    assert [len(receiver.got(f"{path}/{name}")) for name in "ab"] == [1, 1]
+
+
+async def test_concurrent_publishers_of_one_id_with_other_data(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """One wins at every webhook; the others learn of it and have started nothing."""
+    event = await platform.event()
+    for name in "ab":
+        await platform.webhook(event, receiver.url(f"{path}/{name}"))
+    answers = await asyncio.gather(
+        *(
+            platform.http.post("/v1/occurrences", json={"event": event, "id": "race", "data": {"n": n}})
+            for n in range(20)
+        )
+    )
+    await receiver.wait_for(f"{path}/a", 1)
+    await receiver.wait_for(f"{path}/b", 1)
+
+    assert sorted(answer.status_code for answer in answers) == [202] + [409] * 19
+    assert receiver.got(f"{path}/a")[0].body == receiver.got(f"{path}/b")[0].body
+
+
+async def test_template_and_put(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """LogiSense's payload, by PUT."""
+    template = {
+        "eventName": "{eventName}",
+        "account": {"id": "{account.id}", "name": "{account.name}"},
+        "total": "{invoice.invoiceTotal}",
+        "note": "Invoice {invoice.id} of {account.name}",
+        "missing": "{invoice.nothing}",
+    }
+    event = await platform.event(template=template)
+    await platform.webhook(event, receiver.url(path), method="PUT")
+    data = {"account": {"id": 7, "name": "Acme"}, "invoice": {"id": "I-1", "invoiceTotal": 12.5}}
+    await platform.publish(event, data)
+    [request] = await receiver.wait_for(path, 1)
+
+    assert request.method == "PUT"
+    assert json.loads(request.body) == {
+        "eventName": event,
+        "account": {"id": 7, "name": "Acme"},
+        "total": 12.5,
+        "note": "Invoice I-1 of Acme",
+        "missing": None,
+    }
+
+
+async def test_a_corrected_url_takes_effect_on_the_next_try(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    webhook = await platform.webhook(event, receiver.tell(f"{path}/old", [400]))
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "failed")
+    await platform.call("PATCH", f"/v1/webhooks/{webhook['id']}", {"url": receiver.url(f"{path}/new")})
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await platform.wait(id, "delivered")
+
+    assert delivery["url"] == receiver.url(f"{path}/new")
+    assert receiver.got(f"{path}/old")[0].body == receiver.got(f"{path}/new")[0].body
+
+
+async def test_deleted_and_deactivated_webhooks_get_nothing_more(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    ids = {}
+    for name in ("deleted", "deactivated"):
+        policy = {"initial_interval": 3600}
+        webhook = await platform.webhook(event, receiver.tell(f"{path}/{name}", [503]), retry_policy=policy)
+        ids[name] = webhook["id"]
+    published = await platform.publish(event)
+    deliveries = {item["webhook_id"]: item["id"] for item in published["deliveries"]}
+    for id in deliveries.values():
+        await platform.wait(id, "retrying")
+    await platform.call("DELETE", f"/v1/webhooks/{ids['deleted']}", expect=204)
+    await platform.call("PATCH", f"/v1/webhooks/{ids['deactivated']}", {"active": False})
+    for name, outcome in (("deleted", "webhook_deleted"), ("deactivated", "webhook_inactive")):
+        id = deliveries[ids[name]]
+        await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+        delivery = await platform.wait(id, "failed")
+
+        assert outcomes(delivery) == [(1, "event", "http_503"), (2, "resend", outcome)]
+        assert len(receiver.got(f"{path}/{name}")) == 1
+
+
+async def test_secrets_stay_out_of_history_and_answers(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """Not even when the receiver sends back what it got."""
+
+    def echo(request: Received) -> Answer:
+        return Answer(503, json.dumps(request.headers).encode())
+
+    event = await platform.event()
+    headers = {"Authorization": "Bearer canary-token-8472", "X-Api-Key": "canary-key-9153", "X-Plain": "visible"}
+    webhook = await platform.webhook(event, receiver.tell(path, [echo, 400, 200]), headers=headers)
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "failed")
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await platform.wait(id, "delivered")
+    history = await (await platform.temporal()).get_workflow_handle(f"default/{id}").fetch_history()
+    stored = b"".join(item.SerializeToString() for item in history.events)
+    found = await platform.get(f"/v1/webhooks/{webhook['id']}")
+
+    assert receiver.got(path)[0].headers["authorization"] == headers["Authorization"]
+    assert found["headers"] == {"Authorization": "********", "X-Api-Key": "********", "X-Plain": "visible"}
+    assert "signing_secret" not in found
+    assert "visible" in delivery["attempts"][0]["response_body"]
+    for canary in ("canary-token-8472", "canary-key-9153", webhook["signing_secret"].removeprefix("whsec_")):
+        for place in (stored.decode("utf-8", "replace"), json.dumps(delivery), json.dumps(found), platform.log):
+            assert canary not in place

@@ -14,7 +14,7 @@ from webhooks.sender import NotSendableError, Sender
 
 log = logging.getLogger(__name__)
 
-_OUR_FAULT_SECONDS = 10.0
+_OUR_FAULT_SECONDS = 5.0
 
 
 class DeliveryActivities:

@@ -1,5 +1,6 @@
 """Requests and responses."""
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -52,6 +53,11 @@ def _no_control_characters(text: str) -> str:
     if not text.isprintable():
         raise ValueError("control characters are not allowed")
     return text
+
+
+def _finite(value: JsonValue) -> JsonValue:
+    json.dumps(value, allow_nan=False)  # 1e400 has been read as infinity, which no JSON can say
+    return value
 
 
 def _empty_for_null(value: object) -> object:
@@ -254,7 +260,7 @@ class OccurrenceIn(Body):
     event: EventKey
     client_identifier: ClientIdentifier | None = None
     occurred_at: AwareDatetime | None = Field(None, description="RFC 3339 with a zone; now, if left out")
-    data: JsonValue = Field(examples=[{"order": {"id": 4711}}])
+    data: Annotated[JsonValue, AfterValidator(_finite)] = Field(examples=[{"order": {"id": 4711}}])
 
 
 class PublishedOut(BaseModel):

@@ -10,7 +10,7 @@ from standardwebhooks import Webhook as StandardVerifier
 from svix.webhooks import Webhook as SvixVerifier
 from temporalio.client import WorkflowExecutionStatus
 
-from demo.receiver import Answer, Received, Receiver
+from demo.receiver import Answer, Received, Receiver, Told
 from tests.platform_process import Json, PlatformProcess, until
 
 
@@ -74,7 +74,7 @@ async def test_signature_is_accepted_by_independent_verifiers(
     [request] = await receiver.wait_for(path, 1)
 
     verifier(webhook["signing_secret"]).verify(request.body, request.headers)
-    with pytest.raises(Exception, match="(?i)signature"):
+    with pytest.raises(Exception, match=r"(?i)signature"):
         verifier(webhook["signing_secret"]).verify(request.body + b" ", request.headers)
     assert json.loads(request.body)["data"] == {"text": "Grüße, 世界"}
 
@@ -244,7 +244,7 @@ async def test_a_signal_while_a_request_is_on_the_wire(
     """The request is not called back; its failure lets the resend go at once instead of after an hour."""
     released = asyncio.Event()
     event = await platform.event()
-    answers = [Answer(503, before=released.wait), 200]
+    answers: list[Told] = [Answer(503, before=released.wait), 200]
     await platform.webhook(event, receiver.tell(path, answers), retry_policy={"initial_interval": 3600}, timeout=30)
     id = await platform.delivery(await platform.publish(event))
     await receiver.wait_for(path, 1)
@@ -285,7 +285,7 @@ async def test_retry_after_cannot_exceed_the_maximum_interval(
 ) -> None:
     event = await platform.event()
     policy = {"initial_interval": 0.1, "maximum_interval": 0.5}
-    answers = [Answer(503, headers={"Retry-After": "86400"}), 200]
+    answers: list[Told] = [Answer(503, headers={"Retry-After": "86400"}), 200]
     await platform.webhook(event, receiver.tell(path, answers), retry_policy=policy)
     delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
 

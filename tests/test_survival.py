@@ -95,7 +95,7 @@ async def test_our_temporal_server_is_started_again_when_it_dies(
     await own.start()
     event = await own.event()
     await own.webhook(event, receiver.url(path))
-    server = await child_named(own.pid, "start-dev")
+    server = child_named(own.pid, "start-dev")
     os.kill(server, signal.SIGKILL)
 
     async def accepted() -> bool:
@@ -186,7 +186,7 @@ async def test_what_keeps_a_platform_from_starting_is_said(own: PlatformProcess,
     await own.stop()
 
 
-async def child_named(pid: int, word: str) -> int:
+def child_named(pid: int, word: str) -> int:
     """The child process of `pid` whose command line holds `word`."""
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         if word in Path(f"/proc/{child}/cmdline").read_text():

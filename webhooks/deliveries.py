@@ -1,7 +1,7 @@
 """The delivery monitor: deliveries read from Temporal and re-sent through it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -163,7 +163,7 @@ class Deliveries:
     async def _memo(self, id: str, run_id: str) -> Mapping[str, Any]:
         return await (await self._client.get_workflow_handle(id, run_id=run_id).describe()).memo()
 
-    async def _summaries(self, filter: Filter, rows: "list[WorkflowExecution]") -> "list[DeliverySummary]":
+    async def _summaries(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
         """The rows that still stand for their delivery, each as it is now."""
         closed = [row.id for row in rows if row.status is not WorkflowExecutionStatus.RUNNING]
         latest = await latest_runs(self._client, closed) if closed else {}

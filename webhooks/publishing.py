@@ -113,7 +113,7 @@ async def _start(
             id=id,
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            search_attributes=search_attributes(tenant, occurrence, webhook and webhook.webhook_id),
+            search_attributes=search_attributes(tenant, occurrence, webhook.webhook_id if webhook else None),
             memo=memo,
             static_summary=summary,
             request_eager_start=True,

@@ -54,13 +54,14 @@ class DeliverWebhook:
     async def _deliver(self, trigger: Trigger) -> Attempt | None:
         """One chain of attempts. None when it failed for good, or when a resend ended it."""
         try:
-            self._prepared = self._prepared or await workflow.execute_local_activity_method(
-                DeliveryActivities.prepare,
-                self._delivery,
-                start_to_close_timeout=_PREPARE_TIMEOUT,
-                retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
-                local_retry_threshold=_AT_ONCE,
-            )
+            if self._prepared is None:
+                self._prepared = await workflow.execute_local_activity_method(
+                    DeliveryActivities.prepare,
+                    self._delivery,
+                    start_to_close_timeout=_PREPARE_TIMEOUT,
+                    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+                    local_retry_threshold=_AT_ONCE,
+                )
             return await self._send(self._prepared, trigger)
         except FailureError:  # not ActivityError: a local activity's failure is bare when live and on replay alike
             return None

@@ -16,13 +16,14 @@ from api.schemas import (
     ResendIn,
     ResendOut,
 )
+from api.strict_json import StrictRoute
 from webhooks.deliveries import AlreadyDeliveredError, DeliveryDetail
 from webhooks.history import Status
 from webhooks.ids import is_delivery_id
 from webhooks.temporal import MAX_KEYWORD
 from webhooks.visibility import Filter
 
-router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES, route_class=StrictRoute)
 
 Term = Annotated[str | None, Query(min_length=1, max_length=MAX_KEYWORD)]
 Time = Annotated[AwareDatetime | None, Query(description="RFC 3339 with a zone, of the delivery's creation")]

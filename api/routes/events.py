@@ -9,12 +9,13 @@ from pydantic import JsonValue
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
 from api.problems import RESPONSES, ProblemError, invalid, not_found, responses
 from api.schemas import EventIn, EventOut, EventPatch, Page
+from api.strict_json import StrictRoute
 from webhooks import schema
 from webhooks.store import events as store
 from webhooks.store import pages
 from webhooks.store.models import Event
 
-router = APIRouter(prefix="/v1/events", tags=["events"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/events", tags=["events"], responses=RESPONSES, route_class=StrictRoute)
 
 _MAX_TEMPLATE_BYTES = 64 * 1024
 

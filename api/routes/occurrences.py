@@ -7,13 +7,14 @@ from fastapi import APIRouter
 from api.deps import CurrentCaller, CurrentPlatform
 from api.problems import RESPONSES, ProblemError, invalid, responses
 from api.schemas import OccurrenceIn, OccurrenceOut, PublishedOut
+from api.strict_json import StrictRoute
 from webhooks import schema
 from webhooks.contracts import Occurrence
 from webhooks.ids import uuid7
 from webhooks.publishing import OccurrenceConflictError, publish
 from webhooks.store import webhooks as store
 
-router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RESPONSES, route_class=StrictRoute)
 
 
 @router.post("", status_code=202, responses=responses(409, 413, 503))

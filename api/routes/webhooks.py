@@ -10,13 +10,14 @@ from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Reading, Wri
 from api.platform import Platform
 from api.problems import RESPONSES, ProblemError, invalid, not_found, responses
 from api.schemas import EventKey, Page, RetryPolicyIn, WebhookCreated, WebhookIn, WebhookOut, WebhookPatch
+from api.strict_json import StrictRoute
 from webhooks import credentials, egress, signing
 from webhooks.contracts import RetryRules
 from webhooks.store import events, pages
 from webhooks.store import webhooks as store
 from webhooks.store.models import Event, Subscription, Webhook
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=StrictRoute)
 
 
 @router.post("", status_code=201)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import Select
 
 from webhooks.store.models import Event, Subscription, Webhook
 
@@ -90,7 +91,7 @@ def _wants(subscription: Subscription, client_identifier: str | None) -> bool:
     return not allowed or client_identifier in allowed
 
 
-def _subscribed(tenant: str) -> Any:
+def _subscribed(tenant: str) -> Select[Subscribed]:
     return (
         select(Webhook, Subscription, Event)
         .join(Subscription, col(Subscription.webhook_id) == col(Webhook.id))

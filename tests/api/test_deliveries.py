@@ -1,0 +1,120 @@
+"""The delivery monitor's list."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+from demo.receiver import Receiver
+from tests.platform_process import Json, PlatformProcess, until
+
+_NEVER = {"initial_interval": 3600}
+
+
+async def listed(platform: PlatformProcess, expected: list[str], **query: Any) -> list[Json]:
+    """The list once it shows exactly these deliveries in this order: visibility follows a moment later."""
+    page: Json = {}
+
+    async def shown() -> bool:
+        nonlocal page
+        page = await platform.get("/v1/deliveries", **query)
+        return [item["id"] for item in page["items"]] == expected
+
+    await until(shown, timeout=15, what=f"{query}: {expected}", shown=lambda: str(page))
+    items: list[Json] = page["items"]
+    return items
+
+
+async def test_filters_and_order(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """Newest first, whatever became of each."""
+    event, other = await platform.event(), await platform.event()
+    ids = {}
+    for name, answers in (("failed", [400]), ("retrying", [503]), ("delivered", [200])):
+        key = other if name == "retrying" else event
+        url = receiver.tell(f"{path}/{name}", answers)
+        webhook = await platform.webhook(key, url, retry_policy=_NEVER, allowedClientIdentifiers=[name])
+        published = await platform.publish(key, client_identifier=name)
+        id = await platform.delivery(published)
+        await platform.wait(id, name)
+        ids[name] = (id, webhook["id"], published["id"])
+    failed, retrying, delivered = (ids[name][0] for name in ("failed", "retrying", "delivered"))
+
+    await listed(platform, [delivered, failed], event=event)
+    await listed(platform, [delivered], event=event, status="delivered")
+    await listed(platform, [failed], event=event, status="failed")
+    await listed(platform, [retrying], event=other, status="retrying")
+    await listed(platform, [], event=other, status="pending")
+    await listed(platform, [], event=event, status="expired")
+    await listed(platform, [failed], webhook_id=ids["failed"][1])
+    await listed(platform, [retrying], occurrence_id=ids["retrying"][2])
+    await listed(platform, [delivered], event=event, client_identifier="delivered")
+    await listed(platform, [], event=event, client_identifier="' OR 'a'='a")
+    [item] = await listed(platform, [retrying], event=other)
+    detail = await platform.get(f"/v1/deliveries/{retrying}")
+    assert item == {name: value for name, value in detail.items() if name not in ("request", "attempts")}
+    assert item["next_attempt_at"]
+    [item] = await listed(platform, [delivered], webhook_id=ids["delivered"][1])
+    detail = await platform.get(f"/v1/deliveries/{delivered}")
+    for name in ("url", "status", "event", "occurrence_id", "webhook_id", "client_identifier", "occurred_at"):
+        assert item[name] == detail[name]
+
+
+async def test_pages_hold_every_delivery_once(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    ids = [await platform.delivery(await platform.publish(event, {"n": n})) for n in range(7)]
+    ids.reverse()
+    await listed(platform, ids, event=event)
+    seen: list[str] = []
+    query: dict[str, Any] = {"event": event, "limit": 3}
+    for expected in (3, 3, 1):
+        page = await platform.get("/v1/deliveries", **query)
+        assert len(page["items"]) == expected
+        seen += [item["id"] for item in page["items"]]
+        query["cursor"] = page["next_cursor"]
+
+    assert seen == ids
+    assert query["cursor"] is None
+
+
+async def test_since_and_until(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    ids = [await platform.delivery(await platform.publish(event, {"n": n})) for n in range(3)]
+    items = await listed(platform, ids[::-1], event=event)
+    middle = items[1]["created_at"]
+    later = (datetime.fromisoformat(middle) + timedelta(milliseconds=1)).isoformat()
+
+    await listed(platform, [ids[2], ids[1]], event=event, since=middle)
+    await listed(platform, [ids[0]], event=event, until=middle)
+    await listed(platform, [ids[2]], event=event, since=later)
+    await listed(platform, [ids[1]], event=event, since=middle, until=later)
+
+
+async def test_more_deliveries_than_one_window_holds(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """700 rows: the list has to narrow its window of start times, and must neither lose nor repeat one."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    ids = set()
+    for start in range(0, 700, 50):
+        batch = (platform.publish(event, {"n": n}) for n in range(start, start + 50))
+        for published in await asyncio.gather(*batch):
+            ids.add(await platform.delivery(published))
+    await receiver.wait_for(path, 700, timeout=60)
+    found: list[Json] = []
+
+    async def all_found() -> bool:
+        found.clear()
+        query: dict[str, Any] = {"event": event, "limit": 100}
+        while True:
+            page = await platform.get("/v1/deliveries", **query)
+            found.extend(page["items"])
+            query["cursor"] = page["next_cursor"]
+            if query["cursor"] is None:
+                return len(found) >= len(ids)
+
+    await until(all_found, timeout=60, what="700 deliveries", shown=lambda: str(len(found)))
+    times = [item["created_at"] for item in found]
+
+    assert len(found) == 700
+    assert {item["id"] for item in found} == ids
+    assert times == sorted(times, reverse=True)

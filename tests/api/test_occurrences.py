@@ -1,0 +1,93 @@
+"""What may be published."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from demo.receiver import Receiver
+from tests.platform_process import PlatformProcess
+
+
+async def test_data_must_fit_the_schema(platform: PlatformProcess) -> None:
+    schema = {
+        "type": "object",
+        "required": ["order"],
+        "properties": {"order": {"properties": {"id": {"type": "integer"}, "a/b": {"const": 1}}}},
+    }
+    event = await platform.event(schema=schema)
+    await platform.publish(event, {"order": {"id": 1}})
+    body = {"event": event, "data": {"order": {"id": "canary-5520", "a/b": 2}}}
+    problem = await platform.post("/v1/occurrences", body, expect=422)
+    missing = await platform.post("/v1/occurrences", {"event": event, "data": {}}, expect=422)
+
+    assert {error["pointer"] for error in problem["errors"]} == {"/data/order/id", "/data/order/a~1b"}
+    assert "canary-5520" not in str(problem)
+    assert [error["pointer"] for error in missing["errors"]] == ["/data"]
+
+
+async def test_an_id_is_made_when_there_is_none(platform: PlatformProcess) -> None:
+    event = await platform.event()
+    first, second = await platform.publish(event), await platform.publish(event)
+
+    assert first["id"] != second["id"]
+    assert first["id"][14] == "7"  # a UUIDv7
+
+
+async def test_occurred_at_is_the_producers_or_now(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    id = await platform.delivery(await platform.publish(event, occurred_at="2026-01-02T03:04:05+02:00"))
+    delivery = await platform.wait(id, "delivered")
+
+    assert datetime.fromisoformat(delivery["occurred_at"]) == datetime.fromisoformat("2026-01-02T01:04:05Z")
+
+
+@pytest.mark.parametrize("data", [None, 0, "text", [1, 2], {}, {"big": 123456789012345678901234567890, "e": 1e-9}])
+async def test_data_is_any_json(platform: PlatformProcess, receiver: Receiver, path: str, data: Any) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    await platform.post("/v1/occurrences", {"event": event, "data": data}, expect=202)
+    [request] = await receiver.wait_for(path, 1)
+
+    assert json.loads(request.body)["data"] == data
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"id": "with.dot"}, "/id"),
+        ({"id": "with~tilde"}, "/id"),
+        ({"id": "x" * 129}, "/id"),
+        ({"id": ""}, "/id"),
+        ({"id": "new\nline"}, "/id"),
+        ({"client_identifier": "x" * 256}, "/client_identifier"),
+        ({"client_identifier": ""}, "/client_identifier"),
+        ({"client_identifier": "a\u0000b"}, "/client_identifier"),
+        ({"occurred_at": "2026-01-02T03:04:05"}, "/occurred_at"),
+        ({"occurred_at": "yesterday"}, "/occurred_at"),
+        ({"event": "NoSuchEvent"}, "/event"),
+        ({"priority": 1}, "/priority"),
+    ],
+)
+async def test_a_bad_field_is_refused_and_named(
+    platform: PlatformProcess, fields: dict[str, str], pointer: str
+) -> None:
+    body = {"event": await platform.event(), "data": {}, **fields}
+    problem = await platform.post("/v1/occurrences", body, expect=422)
+
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+async def test_an_inactive_event_takes_no_occurrences(platform: PlatformProcess) -> None:
+    event = await platform.event(active=False)
+    problem = await platform.post("/v1/occurrences", {"event": event, "data": {}}, expect=422)
+
+    assert problem["errors"] == [{"pointer": "/event", "detail": "the event is inactive"}]
+
+
+async def test_data_is_required(platform: PlatformProcess) -> None:
+    problem = await platform.post("/v1/occurrences", {"event": await platform.event()}, expect=422)
+
+    assert [error["pointer"] for error in problem["errors"]] == ["/data"]

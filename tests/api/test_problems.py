@@ -1,0 +1,137 @@
+"""Who may call, and how errors look."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.platform_process import PlatformProcess
+
+ROUTES = [
+    ("POST", "/v1/events"),
+    ("GET", "/v1/events"),
+    ("GET", "/v1/events/{key}"),
+    ("PATCH", "/v1/events/{key}"),
+    ("DELETE", "/v1/events/{key}"),
+    ("POST", "/v1/webhooks"),
+    ("GET", "/v1/webhooks"),
+    ("GET", "/v1/webhooks/{id}"),
+    ("PATCH", "/v1/webhooks/{id}"),
+    ("DELETE", "/v1/webhooks/{id}"),
+    ("POST", "/v1/occurrences"),
+    ("GET", "/v1/deliveries"),
+    ("GET", "/v1/deliveries/{id}"),
+    ("POST", "/v1/deliveries/{id}/resend"),
+]
+
+
+async def test_every_route_is_listed_here(platform: PlatformProcess) -> None:
+    """So that a new one cannot miss the tests below."""
+    paths = (await platform.get("/openapi.json"))["paths"]
+    found = {(method.upper(), path) for path, operations in paths.items() for method in operations}
+
+    assert {route for route in found if route[1].startswith("/v1")} == set(ROUTES)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic dGVzdDp0ZXN0", "test-administrator-key"])
+async def test_without_a_valid_key_nothing_is_served(
+    platform: PlatformProcess, method: str, path: str, authorization: str | None
+) -> None:
+    request = platform.http.build_request(method, path, json={})
+    del request.headers["authorization"]
+    if authorization:
+        request.headers["authorization"] = authorization
+    answer = await platform.http.send(request)
+
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json()["status"] == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/events/none", 404),
+        ("GET", "/v1/webhooks/none", 404),
+        ("DELETE", "/v1/webhooks/none", 404),
+        ("GET", "/v1/deliveries/none", 404),
+        ("GET", "/v1/deliveries/none~00000000-0000-0000-0000-000000000000", 404),
+        ("POST", "/v1/deliveries/none~00000000-0000-0000-0000-000000000000/resend", 404),
+        ("GET", "/v1/nothing", 404),
+        ("PUT", "/v1/events", 405),
+        ("GET", "/v1/events?limit=0", 422),
+        ("GET", "/v1/events?limit=101", 422),
+        ("GET", "/v1/events?cursor=%21", 422),
+        ("GET", "/v1/deliveries?cursor=bm8", 422),
+        ("GET", "/v1/deliveries?status=unheard", 422),
+        ("GET", "/v1/deliveries?since=yesterday", 422),
+        ("GET", "/v1/deliveries?since=2026-01-01T00:00:00", 422),
+    ],
+)
+async def test_every_error_is_a_problem(platform: PlatformProcess, method: str, path: str, status: int) -> None:
+    answer = await platform.http.request(method, path)
+    problem = answer.json()
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"event": EVENT, "data": NaN}',
+        b'{"event": EVENT, "data": Infinity}',
+        b'{"event": EVENT, "data": 1e400}',
+        b'{"event": EVENT, "data": {"a": [-1e400]}}',
+        b'{"event": EVENT, "data": "\\ud800"}',
+        b'{"event": EVENT, "data": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
+)
+async def test_what_is_not_json_is_refused(platform: PlatformProcess, body: bytes) -> None:
+    body = body.replace(b"EVENT", json.dumps(await platform.event()).encode())
+    answer = await platform.http.post("/v1/occurrences", content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code == 422, answer.text
+    assert "event" not in answer.json()["detail"]
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_body_over_256_kib_is_refused_however_it_comes(platform: PlatformProcess) -> None:
+    event = await platform.event()
+    fits = {"event": event, "data": "x" * 250_000}
+    large = json.dumps({"event": event, "data": "x" * 262_144}).encode()
+
+    async def in_chunks() -> Any:
+        for start in range(0, len(large), 65_536):
+            yield large[start : start + 65_536]
+
+    await platform.post("/v1/occurrences", fits, expect=202)
+    for content in (large, in_chunks()):
+        answer = await platform.http.post(
+            "/v1/occurrences", content=content, headers={"content-type": "application/json"}
+        )
+
+        assert answer.status_code == 413
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_the_api_describes_itself(platform: PlatformProcess) -> None:
+    schema = await platform.get("/openapi.json")
+    docs = await platform.http.get("/docs")
+
+    assert docs.status_code == 200
+    assert schema["components"]["schemas"]["WebhookIn"]["examples"]
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            if path.startswith("/v1"):
+                assert "401" in operation["responses"], f"{method} {path}"

@@ -1,0 +1,164 @@
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import JsonValue
+
+from webhooks.schema import MAX_SCHEMA_BYTES, NotASchemaError, check, violations
+
+SECRET = "s3cret-value"
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"type": "objec"}, "at /type: "),
+        ({"properties": {"a": {"type": 3}}}, "at /properties/a/type: "),
+        ({"properties": {"a/b~c": {"minLength": -1}}}, "at /properties/a~1b~0c/minLength: "),
+        ({"allOf": [{}, {"required": "id"}]}, "at /allOf/1/required: "),
+        ({"pattern": "("}, "at /pattern: "),
+        ({"patternProperties": {"[": {}}}, "at /patternProperties"),
+        ({"pattern": "(?=a)"}, "at /pattern: "),
+        ({"pattern": r"(a)\1"}, "at /pattern: "),
+        ({"pattern": "((a{1000}){1000}){1000}"}, "at /pattern: "),
+        ({"$ref": "#/nowhere"}, "/nowhere"),
+        (None, "an object or a boolean"),
+        (3, "an object or a boolean"),
+        ([], "an object or a boolean"),
+        ("string", "an object or a boolean"),
+        ({"description": "x" * MAX_SCHEMA_BYTES}, "over 65536 bytes"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_no_usable_schema_is_refused_with_where(schema: JsonValue, message: str) -> None:
+    with pytest.raises(NotASchemaError) as caught:
+        check(schema)
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        True,
+        False,
+        {},
+        {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]},
+        {"$defs": {"x": {"type": "string"}}, "$ref": "#/$defs/x"},
+        {"$defs": {"tree": {"items": {"$ref": "#/$defs/tree"}}}, "$ref": "#/$defs/tree"},
+        {"unknownKeyword": 1},
+    ],
+    ids=str,
+)
+def test_a_schema_is_accepted(schema: JsonValue) -> None:
+    check(schema)
+
+
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef", "$schema", "$id"])
+def test_another_document_is_never_fetched(keyword: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/schema.json"
+        schemas: list[JsonValue] = [{keyword: url}, {"properties": {"a": {keyword: url}}}]
+        for schema in schemas:
+            try:
+                check(schema)
+                violations(schema, {"a": 1})
+            except NotASchemaError:
+                assert keyword in ("$ref", "$dynamicRef")
+            else:
+                assert keyword in ("$schema", "$id")
+        listening.setblocking(False)
+
+        with pytest.raises(BlockingIOError):  # nobody waits to be accepted
+            listening.accept()
+
+
+def test_a_file_is_never_read(tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "string"}')
+
+    with pytest.raises(NotASchemaError):
+        check({"$ref": file.as_uri()})
+
+
+@pytest.mark.parametrize(
+    ("schema", "data", "expected"),
+    [
+        ({"type": "string"}, "text", []),
+        ({"type": "string"}, 1, [("", 'the value is not of type "string"')]),
+        ({"required": ["id"]}, {}, [("", '"id" is a required property')]),
+        ({"properties": {"a": {"type": "null"}}}, {"a": 1}, [("/a", 'the value is not of type "null"')]),
+        ({"items": {"type": "null"}}, [None, 1], [("/1", 'the value is not of type "null"')]),
+        (
+            {"properties": {"a/b~c": {"items": {"properties": {"~1": {"type": "null"}}}}}},
+            {"a/b~c": [{"~1": 1}]},
+            [("/a~1b~0c/0/~01", 'the value is not of type "null"')],
+        ),
+        ({"$defs": {"x": {"type": "null"}}, "$ref": "#/$defs/x"}, 1, [("", 'the value is not of type "null"')]),
+        (True, {"a": 1}, []),
+    ],
+)
+def test_a_violation_says_where_and_what(schema: JsonValue, data: JsonValue, expected: list[tuple[str, str]]) -> None:
+    assert expected == violations(schema, data)
+
+
+def test_every_violation_is_told_up_to_twenty() -> None:
+    schema: JsonValue = {"items": {"type": "null"}}
+
+    assert [where for where, _ in violations(schema, [1, None, 2, 3])] == ["/0", "/2", "/3"]
+    assert len(violations(schema, list(range(1_000)))) == 20
+
+
+@pytest.mark.parametrize(
+    ("schema", "data"),
+    [
+        ({"type": "integer"}, SECRET),
+        ({"type": ["integer", "null"]}, SECRET),
+        ({"enum": ["a", "b"]}, SECRET),
+        ({"const": "a"}, SECRET),
+        ({"pattern": "^x"}, SECRET),
+        ({"maxLength": 2}, SECRET),
+        ({"minLength": 99}, SECRET),
+        ({"not": {"type": "string"}}, SECRET),
+        ({"anyOf": [{"type": "integer"}, {"maxLength": 2}]}, SECRET),
+        ({"oneOf": [{}, {}]}, SECRET),
+        ({"allOf": [{"maxLength": 2}]}, SECRET),
+        ({"if": {}, "then": {"maxLength": 2}}, SECRET),
+        ({"type": "string"}, {"a": SECRET}),
+        ({"type": "object"}, [SECRET]),
+        ({"items": {"type": "integer"}}, [SECRET]),
+        ({"prefixItems": [{}], "items": False}, [1, SECRET]),
+        ({"maxItems": 0}, [SECRET]),
+        ({"uniqueItems": True}, [SECRET, SECRET]),
+        ({"contains": {"const": 1}}, [SECRET]),
+        ({"additionalProperties": False}, {"a": SECRET}),
+        ({"additionalProperties": {"type": "null"}}, {"a": SECRET}),
+        ({"unevaluatedProperties": False}, {"a": SECRET}),
+        ({"unevaluatedItems": False}, [SECRET]),
+        ({"patternProperties": {"a": {"type": "null"}}}, {"a": SECRET}),
+        ({"required": ["b"]}, {"a": SECRET}),
+        ({"dependentRequired": {"a": ["b"]}}, {"a": SECRET}),
+        ({"minProperties": 2}, {"a": SECRET}),
+        ({"maximum": 1}, 4111111111111111),
+        ({"multipleOf": 2}, 4111111111111111),
+        (False, SECRET),
+    ],
+    ids=str,
+)
+def test_no_message_repeats_a_value(schema: JsonValue, data: JsonValue) -> None:
+    found = violations(schema, data)
+
+    assert found
+    assert SECRET not in str(found)
+    assert "4111111111111111" not in str(found)
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|a)*$", "^([a-zA-Z]+)*$", "(.*)*x$"])
+def test_a_pattern_that_backtracks_elsewhere_is_linear_here(pattern: str) -> None:
+    started = time.process_time()
+    found = violations({"pattern": pattern}, "a" * 50_000 + "!")
+    seconds = time.process_time() - started
+
+    assert len(found) == 1
+    assert seconds < 2

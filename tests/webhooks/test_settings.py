@@ -1,0 +1,117 @@
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from webhooks.settings import Settings
+
+SECRET = "top-s3cret-key"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"WEBHOOKS_{name.upper()}", raising=False)
+    for name in ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_an_environment_nothing_private_is_reachable_and_all_is_local() -> None:
+    settings = Settings()
+
+    assert settings.egress_allow == ()
+    assert settings.host == "127.0.0.1"
+    assert settings.bootstrap_key is None
+    assert settings.temporal_target == "127.0.0.1:7233"
+    assert settings.temporal_ui == "http://localhost:8233"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" , ", []),
+        ("10.0.0.0/8", ["10.0.0.0/8"]),
+        ("10.0.0.0/8,192.168.0.0/16", ["10.0.0.0/8", "192.168.0.0/16"]),
+        (" 10.0.0.0/8 ,\n fd00::/8 127.0.0.1 ", ["10.0.0.0/8", "fd00::/8", "127.0.0.1/32"]),
+        ("::1", ["::1/128"]),
+        ("10.0.0.0/255.0.0.0", ["10.0.0.0/8"]),
+    ],
+)
+def test_the_operator_s_networks_are_cidrs(monkeypatch: pytest.MonkeyPatch, text: str, expected: list[str]) -> None:
+    monkeypatch.setenv("WEBHOOKS_EGRESS_ALLOW", text)
+
+    assert tuple(ip_network(cidr) for cidr in expected) == Settings().egress_allow
+
+
+@pytest.mark.parametrize("bad", ["10.0.0.0/33", "10.0.0.1/8", "10.0.0/8", "fd00::/129", "localhost", "*", "0x7f000001"])
+def test_what_is_no_cidr_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
+    monkeypatch.setenv("WEBHOOKS_EGRESS_ALLOW", f"192.168.0.0/16, {bad}")
+
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    [error] = caught.value.errors()
+    assert error["loc"] == ("egress_allow",)
+    assert bad in error["msg"]
+    assert "192.168.0.0" not in error["msg"]
+
+
+def test_the_bootstrap_key_shows_nowhere_but_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOKS_BOOTSTRAP_KEY", SECRET)
+    settings = Settings()
+
+    assert settings.bootstrap_key is not None
+    assert settings.bootstrap_key.get_secret_value() == SECRET
+    assert SECRET not in repr(settings) + str(settings) + settings.model_dump_json() + repr(settings.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WEBHOOKS_PORT", "65536"),
+        ("WEBHOOKS_PORT", "http"),
+        ("WEBHOOKS_TEMPORAL_PORT", "0"),
+        ("WEBHOOKS_RESEND_WINDOW", "0"),
+        ("WEBHOOKS_RESEND_WINDOW", "2592001"),
+        ("WEBHOOKS_RESEND_WINDOW", "nan"),
+        ("WEBHOOKS_EMBEDDED_WORKER", "perhaps"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "target", "ui"),
+    [
+        ({"WEBHOOKS_TEMPORAL_PORT": "17233"}, "127.0.0.1:17233", "http://localhost:8233"),
+        ({"WEBHOOKS_TEMPORAL_UI_PORT": "18233"}, "127.0.0.1:7233", "http://localhost:18233"),
+        (
+            {"TEMPORAL_ADDRESS": "temporal:7233", "WEBHOOKS_TEMPORAL_PORT": "1"},
+            "temporal:7233",
+            "http://localhost:8233",
+        ),
+        ({"TEMPORAL_ADDRESS": ""}, "127.0.0.1:7233", "http://localhost:8233"),
+        ({"WEBHOOKS_TEMPORAL_UI_URL": "https://temporal.example/"}, "127.0.0.1:7233", "https://temporal.example"),
+    ],
+)
+def test_where_temporal_is(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], target: str, ui: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+
+    assert (target, ui) == (settings.temporal_target, settings.temporal_ui)
+
+
+def test_variables_of_others_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "1")
+    monkeypatch.setenv("DATA_DIR", "/nowhere")
+    monkeypatch.setenv("WEBHOOKS_TEMPORAL_NAMESPACE", "theirs")
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "ours")
+    settings = Settings()
+
+    assert (settings.port, settings.data_dir, settings.temporal_namespace) == (8000, Path(".data"), "ours")

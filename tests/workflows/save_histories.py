@@ -1,0 +1,123 @@
+"""Saves one history of each shape that a delivery can take: `python -m tests.workflows.save_histories`.
+
+Run it when a shape is new. Never replace a saved file because it no longer replays: deliveries that began like it are
+still running somewhere.
+"""
+
+import asyncio
+import re
+import sqlite3
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from uuid import uuid4
+
+from temporalio.client import WorkflowHistory
+
+from demo.receiver import Answer, Receiver, Told
+from tests.platform_process import PlatformProcess, running
+
+HISTORIES = Path(__file__).parent / "histories"
+_NEVER: dict[str, object] = {"initial_interval": 3600}
+
+Action = Callable[[PlatformProcess, Receiver, str, str], Awaitable[object]]
+
+
+async def wait_failed(platform: PlatformProcess, _: Receiver, id: str, __: str) -> None:
+    await platform.wait(id, "failed")
+
+
+async def resend(platform: PlatformProcess, _: Receiver, id: str, __: str) -> None:
+    await platform.wait(id, lambda delivery: bool(delivery["attempts"]))
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+
+
+async def signal_on_the_wire(platform: PlatformProcess, receiver: Receiver, id: str, path: str) -> None:
+    await receiver.wait_for(path, 1)
+    await (await platform.temporal()).get_workflow_handle(f"default/{id}").signal("resend")
+
+
+async def expire(platform: PlatformProcess, _: Receiver, id: str, __: str) -> None:
+    await platform.wait(id, "expired")
+
+
+async def resend_expired(platform: PlatformProcess, receiver: Receiver, id: str, path: str) -> None:
+    await expire(platform, receiver, id, path)
+    await resend(platform, receiver, id, path)
+    await platform.wait(id, "delivered")
+
+
+async def break_database(platform: PlatformProcess, _: Receiver, id: str, __: str) -> None:
+    """Takes the configuration away during a backoff, and brings it back after the next attempt was deferred."""
+    await platform.wait(id, "retrying")
+    rename(platform, "webhooks", "away")
+    await platform.wait(id, lambda delivery: "could not be tried" in platform.log)
+    rename(platform, "away", "webhooks")
+
+
+def rename(platform: PlatformProcess, table: str, new: str) -> None:
+    database = sqlite3.connect(platform.data_dir / "webhooks.db")
+    database.execute(f"ALTER TABLE {table} RENAME TO {new}")
+    database.close()
+
+
+async def hold(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+SHAPES: dict[str, tuple[list[Told], dict[str, object], list[Action]]] = {
+    "first_try": ([200], {}, []),
+    "retried": ([503, 503, 200], {}, []),
+    "final": ([400], {}, [wait_failed]),
+    "limit_reached": ([500], {"initial_interval": 0.1, "maximum_attempts": 3}, [wait_failed]),
+    "resent_when_parked": ([400, 503, 200], {}, [wait_failed, resend]),
+    "resent_in_backoff": ([503, 200], _NEVER, [resend]),
+    "resent_on_the_wire": ([Answer(503, before=lambda: hold(12)), 200], _NEVER, [signal_on_the_wire]),
+    "slow": ([Answer(200, before=lambda: hold(12))], {}, []),
+    "deferred": ([503, 200], {"initial_interval": 1}, [break_database]),
+    "expired": ([400], {}, [expire]),
+    "resent_when_expired": ([400, 200], {}, [resend_expired]),
+}
+SHORT_WINDOW = {"expired", "resent_when_expired"}
+
+
+async def save(platform: PlatformProcess, receiver: Receiver, name: str) -> None:
+    answers, policy, actions = SHAPES[name]
+    path = f"/{uuid4().hex}"
+    event = await platform.event()
+    policy = {"initial_interval": 0.2, "backoff_coefficient": 1, **policy}
+    await platform.webhook(event, receiver.tell(path, answers), retry_policy=policy, timeout=30)
+    id = await platform.delivery(await platform.publish(event))
+    for action in actions:
+        await action(platform, receiver, id, path)
+    if answers[-1] == 200 or name == "slow":
+        await platform.wait(id, "delivered", timeout=60)
+    history = await (await platform.temporal()).get_workflow_handle(f"default/{id}").fetch_history()
+    write(name, history)
+
+
+def write(name: str, history: WorkflowHistory) -> None:
+    text = re.sub(r'": "\d+@[^"]*"', '": "a worker"', history.to_json())  # process id and host name
+    (HISTORIES / f"{name}.json").write_text(text + "\n")
+    print(name)  # noqa: T201
+
+
+async def main() -> None:
+    HISTORIES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        async with Receiver().serving() as receiver:
+            async with running(Path(folder) / "a") as platform:
+                for name in SHAPES.keys() - SHORT_WINDOW:
+                    await save(platform, receiver, name)
+                event = await platform.event()
+                published = await platform.publish(event)
+                handle = (await platform.temporal()).get_workflow_handle(f"default/{published['id']}")
+                await handle.result()
+                write("no_match", await handle.fetch_history())
+            async with running(Path(folder) / "b", WEBHOOKS_RESEND_WINDOW="1") as platform:
+                for name in SHORT_WINDOW:
+                    await save(platform, receiver, name)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

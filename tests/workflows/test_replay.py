@@ -1,0 +1,78 @@
+"""Workflow code of today takes every decision that history says was taken."""
+
+import json
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from tests.platform_process import PlatformProcess
+from tests.workflows.save_histories import HISTORIES, SHAPES
+from webhooks.history import Status, read
+from webhooks.temporal import DATA_CONVERTER
+from workflows.deliver_webhook import DeliverWebhook
+from workflows.record_occurrence import RecordOccurrence
+
+SAVED = sorted(HISTORIES.glob("*.json"))
+
+
+def replayer() -> Replayer:
+    return Replayer(
+        workflows=[DeliverWebhook, RecordOccurrence],
+        data_converter=DATA_CONVERTER,
+        workflow_runner=SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules()),
+    )
+
+
+def load(file: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json(f"default/{file.stem}", file.read_text())
+
+
+def test_every_shape_is_saved() -> None:
+    assert {file.stem for file in SAVED} == {*SHAPES, "no_match"}
+
+
+@pytest.mark.parametrize("file", SAVED, ids=lambda file: file.stem)
+async def test_saved_histories_replay(file: Path) -> None:
+    await replayer().replay_workflow(load(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "attempts"),
+    [
+        ("first_try", Status.DELIVERED, ["event delivered"]),
+        ("retried", Status.DELIVERED, ["event http_503", "retry http_503", "retry delivered"]),
+        ("final", Status.FAILED, ["event http_400"]),
+        ("limit_reached", Status.FAILED, ["event http_500", "retry http_500", "retry http_500"]),
+        ("resent_when_parked", Status.DELIVERED, ["event http_400", "resend http_503", "retry delivered"]),
+        ("resent_in_backoff", Status.DELIVERED, ["event http_503", "resend delivered"]),
+        ("resent_on_the_wire", Status.DELIVERED, ["event http_503", "resend delivered"]),
+        ("slow", Status.DELIVERED, ["event delivered"]),
+        ("deferred", Status.DELIVERED, ["event http_503", "retry delivered"]),
+        ("expired", Status.EXPIRED, ["event http_400"]),
+        ("resent_when_expired", Status.DELIVERED, ["resend delivered"]),
+    ],
+)
+def test_saved_histories_read_as_attempts(name: str, status: Status, attempts: list[str]) -> None:
+    """Histories of every version stay readable in the monitor."""
+    run = read(load(HISTORIES / f"{name}.json").events)
+
+    assert run.status is status
+    assert [f"{attempt.trigger} {attempt.outcome}" for attempt in run.attempts] == attempts
+    assert run.prepared
+    assert json.loads(run.prepared.body)["data"] == {"n": 1}
+
+
+async def test_every_history_of_this_test_run_replays(platform: PlatformProcess) -> None:
+    """Whatever the other tests made the platform do."""
+    await platform.publish(await platform.event())
+    client = await platform.temporal()
+    replayed = 0
+    async for execution in client.list_workflows("WorkflowType IN ('DeliverWebhook', 'RecordOccurrence')"):
+        history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
+        await replayer().replay_workflow(history)
+        replayed += 1
+
+    assert replayed

@@ -4,13 +4,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test run check bench lock clean
+.PHONY: demo test run check bench temporal histories lock clean
 .DEFAULT_GOAL := demo
 
-demo: $(READY)  ## does the main job in front of you, and stays up
+demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## does the main job in front of you, and stays up
 	@$(PY) -m demo
 
-test: $(READY)  ## the whole suite, against a real Temporal server and real sockets
+test: $(READY) temporal  ## the whole suite, against a real Temporal server and real sockets
 	@$(PY) -m pytest
 
 run: $(READY)  ## serves
@@ -22,12 +22,18 @@ check: $(READY)  ## lint, types, layers
 	@$(PY) -m mypy
 	@$(PY) -m pytest -q tests/test_layers.py
 
-bench: $(READY)  ## what the README's figures come from
+bench: $(READY) temporal  ## what the README's figures come from
 	@$(PY) -m bench
 
-lock: $(READY)  ## pins every dependency with its hashes
-	@$(PY) -m uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.txt
-	@$(PY) -m uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --upgrade -c requirements.txt -o requirements-dev.txt
+temporal: $(READY)  ## finds, downloads or builds the Temporal server, once on a machine
+	@$(PY) -m webhooks.temporal_binary
+
+histories: $(READY) temporal  ## saves a workflow history of each shape, for the replay tests
+	@$(PY) -m tests.workflows.save_histories
+
+lock: $(READY)  ## pins every dependency with its hashes (UPGRADE=--upgrade for newer ones)
+	@$(PY) -m uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.txt
+	@$(PY) -m uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -c requirements.txt -o requirements-dev.txt
 
 clean:
 	rm -rf $(VENV) .data

@@ -1,6 +1,7 @@
 """The FastAPI application."""
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.platform import Platform
@@ -18,7 +19,7 @@ answer `items` and `next_cursor`.
 
 def create_app(platform: Platform) -> FastAPI:
     """The API on a platform whose parts somebody else opens and closes."""
-    app = FastAPI(
+    app = FastAPIOffline(
         title="durable-webhooks",
         version="0.1.0",
         description=_DESCRIPTION,

@@ -6,6 +6,7 @@ The cache lies outside the checkout, so a machine downloads or builds it once.
 import asyncio
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,5 +90,8 @@ async def _beat(say: Say) -> None:
         say(f"Temporal: still building, {minutes} min ...")
 
 
-if __name__ == "__main__":
-    asyncio.run(find_temporal(print))
+if __name__ == "__main__":  # `make temporal`: with the steps on the terminal, before anything waits for it
+    try:
+        asyncio.run(find_temporal(lambda line: print(line, flush=True)))  # noqa: T201
+    except NoTemporalError as error:
+        sys.exit(str(error))

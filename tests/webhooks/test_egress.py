@@ -574,7 +574,8 @@ async def test_check_url_refuses(reason: str, urls: str) -> None:
         "", " ", " https://1.1.1.1/", "https://1.1.1.1/ ", "https://1.1.1.1/a b", "https://1.1.1.1/\r\nhost: x",
         "https://1.1.1.1/\ta", "https://1.1.1.1/\0", "https://1.1.1.1/\x7f", "https://1.1.1.1/\u202e",
         "https://127.0.0.1\\@example.com/", "https://1.1.1.1/" + "a" * 2_033,
-        "http://0177.0.0.1/", "http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/", "http://①②⑦.⓪.⓪.①/", "http://LOCALHOST./", "http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/",
+        "http://0177.0.0.1/", "http://LOCALHOST./", "http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/", "http://①②⑦.⓪.⓪.①/",
+        "http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
     ],
 )  # fmt: skip
 async def test_check_url_refuses_what_is_oddly_written(url: str) -> None:

@@ -91,7 +91,7 @@ def _wants(subscription: Subscription, client_identifier: str | None) -> bool:
     return not allowed or client_identifier in allowed
 
 
-def _subscribed(tenant: str) -> Select[Subscribed]:
+def _subscribed(tenant: str) -> Select[Webhook, Subscription, Event]:
     return (
         select(Webhook, Subscription, Event)
         .join(Subscription, col(Subscription.webhook_id) == col(Webhook.id))

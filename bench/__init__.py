@@ -1,0 +1,1 @@
+"""What is measured, by one command: `make bench`."""

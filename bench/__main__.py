@@ -1,0 +1,196 @@
+"""`make bench`: publish-to-first-byte, and our rate against an empty workflow's on the same server in the same run.
+
+Server, platform, publisher and receiver share this machine, so only ratios within one run mean something elsewhere.
+"""
+
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from bench.empty_workflow import EmptyWorkflow
+from demo.receiver import Receiver
+from tests.platform_process import PlatformProcess, running
+from webhooks.addresses import parse_networks
+from webhooks.contracts import Occurrence
+from webhooks.egress import Egress
+from webhooks.publishing import publish
+from webhooks.settings import Settings
+from webhooks.store.database import Database
+from webhooks.store.webhooks import Match
+from worker import create_worker
+
+RATE = 20
+"""Occurrences a second, for the latency."""
+SECONDS = 30
+BURST = 400
+AT_ONCE = 50
+ROUNDS = 3
+
+Once = Callable[[int], Awaitable[object]]
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with Receiver().serving() as receiver, running(Path(folder)) as platform:
+            print(f"{os.cpu_count()} cores; one embedded process with its own Temporal server on SQLite\n")
+            await latency(platform, receiver)
+            await rates(platform, receiver)
+
+
+async def latency(platform: PlatformProcess, receiver: Receiver) -> None:
+    """Open loop: an occurrence is published when its time has come, whether or not the last one has arrived."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.url("/latency"))
+    published: dict[str, float] = {}
+
+    async def publish(n: int) -> None:
+        id = f"latency-{n}"
+        published[id] = time.monotonic()
+        await platform.publish(event, {"n": n}, id=id)
+
+    await asyncio.gather(*(publish(-n) for n in range(1, 21)))  # warm connections and caches
+    await receiver.wait_for("/latency", 20)
+    start, tasks = time.monotonic(), []
+    for n in range(RATE * SECONDS):
+        await asyncio.sleep(max(0.0, start + n / RATE - time.monotonic()))
+        tasks.append(asyncio.create_task(publish(n)))
+    await asyncio.gather(*tasks)
+    await receiver.wait_for("/latency", len(published))
+    await settle(receiver, "/latency")
+    arrived = {occurrence(request.headers["webhook-id"]): request.at for request in reversed(receiver.got("/latency"))}
+    waits = sorted(
+        (arrived[id] - at) * 1000 for id, at in published.items() if id in arrived and not id.startswith("latency--")
+    )
+    print(f"publish to first byte at {RATE}/s for {SECONDS} s:")
+    print(f"  p50 {quantile(waits, 0.5):.1f} ms   p95 {quantile(waits, 0.95):.1f} ms   max {waits[-1]:.1f} ms")
+    print(f"  {loss(receiver, '/latency', set(published))}\n")
+
+
+async def rates(platform: PlatformProcess, receiver: Receiver) -> None:
+    """Three ways to finish BURST workflows, AT_ONCE at a time, in turn: the machine's speed drifts, ratios do not."""
+    event = await platform.event()
+    webhook = await platform.webhook(event, receiver.url("/rate"))
+    client = await platform.temporal()
+    ids: set[str] = set()
+
+    async def through_api(n: int) -> None:
+        ids.add(id := f"api-{uuid4().hex}")
+        await platform.publish(event, {"n": n}, id=id)
+
+    async with Engine(client, platform, event, webhook["id"]) as (empty, deliver):
+        ways: dict[str, Once] = {
+            "empty workflow": empty,
+            "delivery, same process": deliver,
+            "through the API": through_api,
+        }
+        results: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, once in ways.items():
+                before = len(receiver.got("/rate"))
+                started = time.monotonic()
+                await in_parallel(once)
+                if name != "empty workflow":
+                    await receiver.wait_for("/rate", before + BURST)
+                results[name].append(BURST / (time.monotonic() - started))
+                await settle(receiver, "/rate")
+    print(f"rate, {AT_ONCE} at once, {ROUNDS} rounds of {BURST} in turn (median of the rounds):")
+    for name, measured in results.items():
+        ratios = [ours / theirs for ours, theirs in zip(measured, results["empty workflow"], strict=True)]
+        print(
+            f"  {name:<24} {statistics.median(measured):6.0f}/s   {statistics.median(ratios):.2f} of an empty workflow"
+        )
+    print(f"  through the API: {loss(receiver, '/rate', ids)}")
+
+
+class Engine:
+    """The platform's worker and a worker for the empty workflow, in this process, on the platform's server."""
+
+    def __init__(self, client: Client, platform: PlatformProcess, event: str, webhook_id: str) -> None:
+        self._client, self._event, self._webhook_id = client, event, webhook_id
+        self._database = Database.of(Settings(data_dir=platform.data_dir))
+        self._egress = Egress(parse_networks("127.0.0.0/8"))
+        ours = Settings(data_dir=platform.data_dir, task_queue="bench")
+        self._ours = create_worker(client, ours, self._database, self._egress)
+        self._empty = Worker(
+            client,
+            task_queue="bench-empty",
+            workflows=[EmptyWorkflow],
+            workflow_runner=SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules()),
+            max_concurrent_workflow_tasks=200,
+        )
+
+    async def __aenter__(self) -> tuple[Once, Once]:
+        await self._ours.__aenter__()
+        await self._empty.__aenter__()
+        return self._run_empty, self._run_delivery
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._empty.__aexit__(None, None, None)
+        await self._ours.__aexit__(None, None, None)
+        await self._egress.close()
+        await self._database.close()
+
+    async def _run_empty(self, n: int) -> None:
+        await self._client.execute_workflow(
+            EmptyWorkflow.run, id=uuid4().hex, task_queue="bench-empty", request_eager_start=True
+        )
+
+    async def _run_delivery(self, n: int) -> None:
+        occurrence = Occurrence(id=f"engine-{uuid4().hex}", event=self._event, occurred_at=datetime.now(UTC), data={})
+        [started] = await publish(
+            self._client,
+            tenant="default",
+            occurrence=occurrence,
+            matches=[Match(self._webhook_id, "bench", "")],
+            resend_window=60,
+            task_queue="bench",
+        )
+        await self._client.get_workflow_handle(f"default/{started.delivery_id}").result()
+
+
+async def in_parallel(once: Once) -> None:
+    numbers = iter(range(BURST))
+
+    async def worker() -> None:
+        for n in numbers:
+            await once(n)
+
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+
+
+async def settle(receiver: Receiver, path: str) -> None:
+    """Until nothing more has come for a second: a doubled delivery must not be missed."""
+    count = -1
+    while count != len(receiver.got(path)):
+        count = len(receiver.got(path))
+        await asyncio.sleep(1)
+
+
+def occurrence(webhook_id: str) -> str:
+    return webhook_id.partition("~")[0]
+
+
+def loss(receiver: Receiver, path: str, published: set[str]) -> str:
+    got = Counter(occurrence(request.headers["webhook-id"]) for request in receiver.got(path))
+    lost = sum(1 for id in published if not got[id])
+    doubled = sum(1 for id in published if got[id] > 1)
+    return f"published {len(published)}, lost {lost}, doubled {doubled}"
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,219 @@
+"""`make demo`: starts the platform, does the main job in front of you, and stays up until Ctrl-C."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from demo.receiver import Answer, Receiver
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / ".data" / "demo"
+EVENT = "ShipmentOrderCreated"
+READY_SECONDS = 60
+
+Json = dict[str, Any]
+
+
+class DemoFailedError(Exception):
+    """What went wrong, for the one who watches."""
+
+
+class Demo:
+    def __init__(self, http: httpx.AsyncClient, receiver: Receiver) -> None:
+        self._http = http
+        self._receiver = receiver
+
+    async def call(self, method: str, path: str, body: object = None) -> Json:
+        answer = await self._http.request(method, path, json=body)
+        if answer.is_error:
+            raise DemoFailedError(f"{method} {path}: {answer.status_code} {answer.text}")
+        result: Json = answer.json()
+        return result
+
+    async def run(self) -> Json:
+        """The main job; returns the delivery that was retried."""
+        step("An event for the catalogue")
+        await self.call("POST", "/v1/events", {"key": EVENT, "schema": {"type": "object", "required": ["order"]}})
+        say(f"POST /v1/events  {EVENT}")
+
+        step("A webhook, whose receiver is down: it will answer 503 twice, and then 200")
+        url = self._receiver.tell("/orders", [503, 503, Answer(200, b'{"accepted": true}')])
+        secret = await self.subscribe(url)
+        step("One occurrence")
+        retried = await self.publish("order-4711", {"order": {"id": 4711, "total": 99.5}})
+        retried = await self.watch(retried, "delivered")
+        request = self._receiver.got("/orders")[-1]
+        verified = signature(secret, request.headers, request.body) in request.headers["webhook-signature"].split()
+        say(f"the receiver verified the signature: {'yes' if verified else 'NO'}")
+        say(f"the receiver got {len(self._receiver.got('/orders'))} requests, all with webhook-id {retried['id']}")
+        if not verified:
+            raise DemoFailedError("the signature is wrong")
+
+        step("A second one, which the receiver refuses with 400: final, no retry, it waits for a person")
+        self._receiver.tell("/orders", [Answer(400, b"unknown warehouse")])
+        refused = await self.publish("order-4712", {"order": {"id": 4712}})
+        await self.watch(refused, "failed")
+        step("The receiver is repaired, and the delivery re-sent by hand")
+        self._receiver.tell("/orders", [200])
+        await self.call("POST", f"/v1/deliveries/{refused['id']}/resend")
+        say(f"POST /v1/deliveries/{refused['id']}/resend")
+        await self.watch(refused, "delivered", shown=1)
+        return retried
+
+    async def subscribe(self, url: str) -> str:
+        policy = {"initial_interval": 1, "backoff_coefficient": 2, "maximum_attempts": 5}
+        webhook = await self.call(
+            "POST",
+            "/v1/webhooks",
+            {
+                "url": url,
+                "event": EVENT,
+                "allowedClientIdentifiers": [],
+                "name": "Demo receiver",
+                "headers": {"Authorization": "Bearer demo-token"},
+                "retry_policy": policy,
+            },
+        )
+        say(f"POST /v1/webhooks  {url}  (retried after 1 s, then 2 s, 4 s ..., 5 attempts)")
+        return str(webhook["signing_secret"])
+
+    async def publish(self, id: str, data: Json) -> Json:
+        accepted = await self.call("POST", "/v1/occurrences", {"id": id, "event": EVENT, "data": data})
+        say(f"POST /v1/occurrences  {id}: 202, the delivery is stored")
+        [delivery] = accepted["deliveries"]
+        return dict(delivery)
+
+    async def watch(self, delivery: Json, status: str, shown: int = 0) -> Json:
+        """Prints each attempt as it comes, until the delivery has this status."""
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            found = await self.call("GET", f"/v1/deliveries/{delivery['id']}")
+            for attempt in found["attempts"][shown:]:
+                answer = attempt["error"] or f"{attempt['status_code']} {HTTPStatus(attempt['status_code']).phrase}"
+                after = f"next in {attempt['backoff']:.1f} s" if attempt["backoff"] else found["status"]
+                print(
+                    f"      attempt {attempt['number']}  {attempt['trigger']:<7} "
+                    f"{answer:<26} {attempt['duration_ms']:>6.1f} ms   {after}"
+                )
+                shown += 1
+            if found["status"] == status:
+                return found
+            await asyncio.sleep(0.1)
+        raise DemoFailedError(f"the delivery did not become {status}: {found}")
+
+
+def signature(secret: str, headers: dict[str, str], body: bytes) -> str:
+    """What a receiver computes: Standard Webhooks, in three lines."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+
+
+@contextlib.asynccontextmanager
+async def platform(key: str, ports: dict[str, int]) -> AsyncIterator[httpx.AsyncClient]:
+    """`python -m api` on fresh data, once it is ready."""
+    shutil.rmtree(DATA, ignore_errors=True)
+    DATA.mkdir(parents=True)
+    environment = {
+        **os.environ,
+        **{name: str(port) for name, port in ports.items()},
+        "WEBHOOKS_DATA_DIR": str(DATA),
+        "WEBHOOKS_BOOTSTRAP_KEY": key,
+        "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
+    }
+    with (DATA / "platform.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "api", cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        url = f"http://127.0.0.1:{ports['WEBHOOKS_PORT']}"
+        async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}) as http:
+            await until_ready(http, process)
+            yield http
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def until_ready(http: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if process.returncode is not None:
+            raise DemoFailedError(f"the platform ended:\n{(DATA / 'platform.log').read_text()[-2000:]}")
+        with contextlib.suppress(httpx.TransportError):
+            if (await http.get("/health/ready")).is_success:
+                return
+        await asyncio.sleep(0.1)
+    raise DemoFailedError(f"the platform was not ready within {READY_SECONDS} s; see {DATA / 'platform.log'}")
+
+
+def choose_ports() -> dict[str, int]:
+    """The usual ports, or free ones where somebody else has them."""
+    usual = {"WEBHOOKS_PORT": 8000, "WEBHOOKS_TEMPORAL_PORT": 7233, "WEBHOOKS_TEMPORAL_UI_PORT": 8233}
+    return {name: int(os.environ.get(name) or 0) or free_port(port) for name, port in usual.items()}
+
+
+def free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            found: int = probe.getsockname()[1]
+            return found
+    raise DemoFailedError("no free port")
+
+
+def step(title: str) -> None:
+    print(f"\n  {title}")
+
+
+def say(line: str) -> None:
+    print(f"      {line}", flush=True)
+
+
+async def main() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ports, key = choose_ports(), f"demo-{secrets.token_urlsafe(12)}"
+    started = time.monotonic()
+    step("Starting the platform: API, worker and Temporal server")
+    async with Receiver().serving() as receiver, platform(key, ports) as http:
+        say(f"ready in {time.monotonic() - started:.1f} s")
+        work = asyncio.ensure_future(Demo(http, receiver).run())
+        await asyncio.wait([work, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            return
+        retried = await work
+        step("Look at it")
+        say(f"API docs          {http.base_url}/docs   (Authorize with {key})")
+        say(f"Temporal Web UI   {retried['temporal_url']}")
+        say(f"Monitor           {http.base_url}/v1/deliveries/{retried['id']}")
+        say(f"                  curl -H 'Authorization: Bearer {key}' {http.base_url}/v1/deliveries")
+        print("\n  Everything stays up until Ctrl-C.", flush=True)
+        await stop.wait()
+        print("\n  Stopping.", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except DemoFailedError as error:
+        sys.exit(f"\n  The demo failed: {error}")

@@ -10,8 +10,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.platform import Platform
 from api.problems import ProblemError
-from webhooks.store import api_keys
-
 _bearer = HTTPBearer(auto_error=False, description="An API key")
 
 
@@ -33,12 +31,10 @@ class Caller:
 async def _caller(
     platform: CurrentPlatform, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
-    if credentials:
-        async with platform.database.read() as session:
-            key = await api_keys.find(session, credentials.credentials)
-        if key:
-            return Caller(key.tenant)
-    raise ProblemError(401, "a valid API key is required", headers={"WWW-Authenticate": "Bearer"})
+    tenant = await platform.keys.tenant_of(credentials.credentials) if credentials else None
+    if tenant is None:
+        raise ProblemError(401, "a valid API key is required", headers={"WWW-Authenticate": "Bearer"})
+    return Caller(tenant)
 
 
 CurrentCaller = Annotated[Caller, Depends(_caller)]

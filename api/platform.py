@@ -1,6 +1,6 @@
 """What a request needs and the process holds: settings, the database, the connection to Temporal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -13,6 +13,7 @@ from api.problems import temporal_unreachable
 from webhooks.deliveries import Deliveries
 from webhooks.settings import Settings
 from webhooks.store import api_keys
+from webhooks.store.api_keys import KeyRing
 from webhooks.store.database import Database
 
 _CHECK_TIMEOUT = timedelta(seconds=2)
@@ -24,8 +25,12 @@ class Platform:
 
     settings: Settings
     database: Database
+    keys: KeyRing = field(init=False)
     client: Client | None = None
     worker: Worker | None = None
+
+    def __post_init__(self) -> None:
+        self.keys = KeyRing(self.database)
 
     @property
     def temporal(self) -> Client:

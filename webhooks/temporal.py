@@ -14,6 +14,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import CompositePayloadConverter, DataConverter
 from temporalio.envconfig import ClientConfig
+from temporalio.service import GrpcCompression
 
 from webhooks.settings import Settings
 
@@ -59,7 +60,11 @@ async def connect(settings: Settings) -> Client:
     config = ClientConfig.load_client_connect_config(disable_file=True)
     config["target_host"] = settings.temporal_target
     config["namespace"] = settings.temporal_namespace
-    return await Client.connect(**config, data_converter=DATA_CONVERTER)
+    return await Client.connect(
+        **config,
+        data_converter=DATA_CONVERTER,
+        grpc_compression=GrpcCompression.NONE,  # costs both sides more time than a local network costs
+    )
 
 
 async def prepare_namespace(client: Client, *, ours: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,20 @@ def connections(server: socket.socket) -> int:
             server.accept()[0].close()
             count += 1
     return count
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
+    """A name server of our own: each name's answers in turn. Stands in for a DNS that no test should need."""
+    told: dict[str, list[list[str]]] = {}
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *args: Any, **options: Any) -> list[Any]:
+        addresses = told[host].pop(0) if host in told else [host]
+        return [found for address in addresses for found in real(address, port, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return told
 
 
 async def send(egress: Egress, url: str, *, timeout: float = 10, tenant: str = "acme") -> Outcome:
@@ -311,9 +326,26 @@ async def test_what_is_no_answer_is_told_apart(egress: Egress, script: Script, o
 )
 async def test_once_the_status_is_there_the_body_changes_nothing(egress: Egress, script: Script, body: bytes) -> None:
     async with serving(script) as url:
+        started = time.monotonic()
         answer = await send(egress, url)
+        seconds = time.monotonic() - started
 
     assert answer == Outcome("delivered", 200, body=body)
+    assert seconds < SLACK  # it does not wait for more than it keeps
+
+
+async def test_a_body_that_is_cut_off_ends_its_connection_and_the_next_request_works(egress: Egress) -> None:
+    closed = asyncio.Event()
+
+    async def then(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await without_end(b"x" * 1_000)(reader, writer)
+        closed.set()
+
+    async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n", then=then)) as url, asyncio.timeout(10):
+        await send(egress, url)
+        await closed.wait()
+        assert (await send(egress, url)).outcome == "delivered"
 
 
 @pytest.mark.parametrize(
@@ -397,6 +429,13 @@ async def test_plain_text_where_tls_was_asked_for_is_a_tls_error(egress: Egress)
     assert answer == Outcome(outcomes.TLS_ERROR, error="TLS handshake failed")
 
 
+async def test_a_reset_handshake_is_connection_reset(egress: Egress) -> None:
+    async with serving(reset) as url:
+        answer = await send(egress, url.replace("http:", "https:"))
+
+    assert answer.outcome == outcomes.CONNECTION_RESET
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize(
     "host",
@@ -432,6 +471,40 @@ async def test_plain_http_goes_to_the_operator_s_networks_only() -> None:
     await egress.close()
 
     assert answer.outcome == outcomes.ADDRESS_NOT_ALLOWED
+
+
+async def test_a_name_is_resolved_once_and_the_connection_goes_where_it_was_judged(
+    egress: Egress, receiver: Receiver, path: str, names: dict[str, list[list[str]]]
+) -> None:
+    """A second lookup would get another address, as in DNS rebinding. A kept connection needs no lookup at all."""
+    names["rebinding.test"] = [["127.0.0.1"], ["127.0.0.9"]]
+    url = f"http://rebinding.test:{receiver.port}{path}"
+    answers = [await send(egress, url) for _ in range(2)]
+
+    assert [answer.outcome for answer in answers] == ["delivered"] * 2
+    assert names["rebinding.test"] == [["127.0.0.9"]]
+    assert receiver.got(path)[0].headers["host"] == f"rebinding.test:{receiver.port}"
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1", "10.0.0.1"], ["10.0.0.1", "127.0.0.1"], ["127.0.0.1", "1.1.1.1"]])
+async def test_a_name_with_one_address_that_is_not_allowed_gets_no_connection(
+    egress: Egress, names: dict[str, list[list[str]]], addresses: list[str]
+) -> None:
+    names["mixed.test"] = [addresses]
+    with listening() as server:
+        answer = await send(egress, f"http://mixed.test:{port_of(server)}/", timeout=1)
+
+        assert answer.outcome == outcomes.ADDRESS_NOT_ALLOWED
+        assert connections(server) == 0
+
+
+async def test_of_a_name_s_addresses_the_first_that_answers_is_used(
+    egress: Egress, receiver: Receiver, path: str, names: dict[str, list[list[str]]]
+) -> None:
+    names["two.test"] = [["127.0.0.9", "127.0.0.1"]]
+    answer = await send(egress, f"http://two.test:{receiver.port}{path}")
+
+    assert answer.outcome == "delivered"
 
 
 async def test_a_connection_is_kept_for_the_tenant_s_next_request_and_nobody_else_s(egress: Egress) -> None:
@@ -573,7 +646,7 @@ async def test_check_url_refuses(reason: str, urls: str) -> None:
     [
         "", " ", " https://1.1.1.1/", "https://1.1.1.1/ ", "https://1.1.1.1/a b", "https://1.1.1.1/\r\nhost: x",
         "https://1.1.1.1/\ta", "https://1.1.1.1/\0", "https://1.1.1.1/\x7f", "https://1.1.1.1/\u202e",
-        "https://127.0.0.1\\@example.com/", "https://1.1.1.1/" + "a" * 2_033,
+        "https://127.0.0.1\\@example.com/", "https://1.1.1.1/\\x", "https://1.1.1.1/" + "a" * 2_033,
         "http://0177.0.0.1/", "http://LOCALHOST./", "http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/", "http://①②⑦.⓪.⓪.①/",
         "http://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
     ],
@@ -616,3 +689,23 @@ async def test_check_url_allows_the_operator_s_networks_also_by_http(
     url: str, allowed: str, expected: str | None
 ) -> None:
     assert expected == await check_url(url, parse_networks(allowed))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "scheme", "expected"),
+    [
+        (["1.1.1.1", "2606:4700::1111"], "https", None),
+        (["1.1.1.1", "2606:4700::1111"], "http", "https is required"),
+        (["1.1.1.1", "10.0.0.1"], "https", "address not allowed"),
+        (["10.0.0.1"], "https", "address not allowed"),
+        (["127.0.0.1", "1.1.1.1"], "https", None),
+        (["127.0.0.1", "1.1.1.1"], "http", "https is required"),
+        (["127.0.0.1", "127.0.0.2"], "http", None),
+    ],
+)
+async def test_check_url_judges_every_address_of_a_name(
+    names: dict[str, list[list[str]]], addresses: list[str], scheme: str, expected: str | None
+) -> None:
+    names["mixed.test"] = [addresses]
+
+    assert expected == await check_url(f"{scheme}://mixed.test/", LOOPBACK)

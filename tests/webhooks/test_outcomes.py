@@ -65,6 +65,7 @@ def test_what_was_never_sent_or_superseded_is_final_and_what_got_no_answer_is_no
         ("Wed, 21 Oct 1999 07:28:00 GMT", None),
         ("Wed, 21 Oct 99999 07:28:00 GMT", None),
         ("Wed, 21 Oct 2099 07:28:00 +9999", None),
+        ("Wed, 21 Oct 2099 07:28:00 +" + "9" * 20, None),
         ("Wed, 32 Oct 2099 07:28:00 GMT", None),
         ("1 Jan 0001 00:00:00 +2359", None),
         ("2099-01-01T00:00:00Z", None),

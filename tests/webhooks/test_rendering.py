@@ -101,6 +101,7 @@ def test_without_a_template_the_occurrence_itself_is_sent_compact_and_in_order()
         ("{id.}", "{id.}"),
         ("{.id}", "{.id}"),
         ("{ïd}", "{ïd}"),
+        ("{idï}", "{idï}"),
         # a value is never read as a template
         ("{braces}", "{id} {{x}}"),
         ("<{braces}>", "<{id} {{x}}>"),

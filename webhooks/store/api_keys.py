@@ -1,11 +1,17 @@
 """Who may call the API."""
 
 import hashlib
+import time
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from webhooks.store.database import Database
 from webhooks.store.models import ApiKey
+
+_REMEMBERED_SECONDS = 10.0
+_FIND = select(ApiKey).where(col(ApiKey.digest) == bindparam("digest"))
 
 
 def digest(key: str) -> str:
@@ -13,7 +19,28 @@ def digest(key: str) -> str:
 
 
 async def find(session: AsyncSession, key: str) -> ApiKey | None:
-    return (await session.exec(select(ApiKey).where(col(ApiKey.digest) == digest(key)))).first()
+    return (await session.exec(_FIND, params={"digest": digest(key)})).first()
+
+
+class KeyRing:
+    """Whose a key is, remembered for a while: every call asks. A revoked key works for that much longer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, tuple[str, float]] = {}
+
+    async def tenant_of(self, key: str) -> str | None:
+        now, name = time.monotonic(), digest(key)
+        tenant, until = self._known.get(name, ("", 0.0))
+        if now < until:
+            return tenant
+        async with self._database.read() as session:
+            found = await find(session, key)
+        if found is None:
+            self._known.pop(name, None)
+            return None
+        self._known[name] = (found.tenant, now + _REMEMBERED_SECONDS)
+        return found.tenant
 
 
 async def any_stored(session: AsyncSession) -> bool:

@@ -17,11 +17,13 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Database:
-    """Where transactions come from. A block that ends without an error is committed."""
+    """Where sessions come from. A writing block that ends without an error is committed; a reading one sees each
+    query's own snapshot."""
 
     def __init__(self, url: str) -> None:
         self._engine = create_async_engine(url, hide_parameters=True)
-        self._reader = self._engine.execution_options(read_only=True)
+        # A read is one query: on its own it needs no transaction, which would be two more trips to the database.
+        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         if self._engine.dialect.name == "sqlite":
             _tune_sqlite(self._engine.sync_engine)
 
@@ -46,7 +48,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(self._reader, expire_on_commit=False) as session, session.begin():
+        async with AsyncSession(self._reader, expire_on_commit=False) as session:
             yield session
 
     @asynccontextmanager
@@ -70,5 +72,5 @@ def _tune_sqlite(engine: Any) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        read_only = connection.get_execution_options().get("read_only")
-        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
@@ -13,6 +14,22 @@ from webhooks.store.models import Event, Subscription, Webhook
 
 Subscribed = tuple[Webhook, Subscription, Event]
 """A webhook, its subscription, and the event that it is subscribed to."""
+
+
+# Built once: a delivery's three queries, whose construction would cost more than their execution.
+_MATCHING: Select[Event, Subscription | None, Webhook | None] = (
+    select(Event, Subscription, Webhook)
+    .outerjoin(Subscription, (col(Subscription.event_id) == col(Event.id)) & col(Subscription.active).is_(True))
+    .outerjoin(Webhook, (col(Webhook.id) == col(Subscription.webhook_id)) & col(Webhook.active).is_(True))
+    .where(col(Event.tenant) == bindparam("tenant"), col(Event.key) == bindparam("event"))
+    .order_by(col(Webhook.id))
+)
+_LOAD = select(Webhook).where(col(Webhook.tenant) == bindparam("tenant"), col(Webhook.id) == bindparam("webhook"))
+_LOAD_WITH_TEMPLATE = (
+    select(Webhook, Event.template)
+    .outerjoin(Event, (col(Event.tenant) == col(Webhook.tenant)) & (col(Event.key) == bindparam("event")))
+    .where(col(Webhook.tenant) == bindparam("tenant"), col(Webhook.id) == bindparam("webhook"))
+)
 
 
 @dataclass(frozen=True)
@@ -45,14 +62,7 @@ async def matching(
     session: AsyncSession, tenant: str, event_key: str, client_identifier: str | None
 ) -> tuple[Event | None, list[Match]]:
     """The event, and the active webhooks that want its occurrence for this client, oldest first. One query."""
-    query = (
-        select(Event, Subscription, Webhook)
-        .outerjoin(Subscription, (col(Subscription.event_id) == col(Event.id)) & col(Subscription.active).is_(True))
-        .outerjoin(Webhook, (col(Webhook.id) == col(Subscription.webhook_id)) & col(Webhook.active).is_(True))
-        .where(col(Event.tenant) == tenant, col(Event.key) == event_key)
-        .order_by(col(Webhook.id))
-    )
-    rows: Sequence[tuple[Event, Subscription | None, Webhook | None]] = (await session.exec(query)).all()
+    rows = (await session.exec(_MATCHING, params={"tenant": tenant, "event": event_key})).all()
     matches = [
         Match(webhook.id, webhook.name, webhook.url)
         for _, subscription, webhook in rows
@@ -63,20 +73,15 @@ async def matching(
 
 async def load(session: AsyncSession, tenant: str, webhook_id: str) -> Webhook | None:
     """The live destination of an attempt. One query."""
-    query = select(Webhook).where(col(Webhook.tenant) == tenant, col(Webhook.id) == webhook_id)
-    return (await session.exec(query)).first()
+    return (await session.exec(_LOAD, params={"tenant": tenant, "webhook": webhook_id})).first()
 
 
 async def load_with_template(
     session: AsyncSession, tenant: str, webhook_id: str, event_key: str
 ) -> tuple[Webhook, Any] | None:
     """What `prepare` needs: the webhook, and the event's template if it has one. One query."""
-    query = (
-        select(Webhook, Event.template)
-        .outerjoin(Event, (col(Event.tenant) == col(Webhook.tenant)) & (col(Event.key) == event_key))
-        .where(col(Webhook.tenant) == tenant, col(Webhook.id) == webhook_id)
-    )
-    return (await session.exec(query)).first()
+    params = {"tenant": tenant, "webhook": webhook_id, "event": event_key}
+    return (await session.exec(_LOAD_WITH_TEMPLATE, params=params)).first()
 
 
 async def deactivate(session: AsyncSession, tenant: str, webhook_id: str, reason: str) -> None:

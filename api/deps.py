@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.platform import Platform
 from api.problems import ProblemError
+
 _bearer = HTTPBearer(auto_error=False, description="An API key")
 
 

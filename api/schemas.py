@@ -117,12 +117,6 @@ class RetryPolicyIn(RetryRules):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        if self.maximum_interval < self.initial_interval:
-            raise ValueError("maximum_interval is shorter than initial_interval")
-        return self
-
 
 class EventIn(Body):
     key: EventKey | None = None

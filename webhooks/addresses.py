@@ -64,19 +64,17 @@ class Verdict(Enum):
 def judge(address: Address, allowed: Sequence[Network]) -> Verdict:
     """`allowed` are the operator's networks (`WEBHOOKS_EGRESS_ALLOW`). A metadata address is only allowed by a network
     that holds nothing else."""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:  # names an interface of ours, whatever the network is
+            return Verdict.DENIED
+        address = address.ipv4_mapped or address
     for network in allowed:
         if address in network and (address not in _METADATA or network.num_addresses == 1):
             return Verdict.NAMED
     if isinstance(address, IPv4Address):
         denied = any(address in network for network in _DENIED_V4)
     else:
-        denied = (
-            address.scope_id is not None
-            or address not in _GLOBAL_V6
-            or any(address in network for network in _DENIED_V6)
-        )
+        denied = address not in _GLOBAL_V6 or any(address in network for network in _DENIED_V6)
     return Verdict.DENIED if denied else Verdict.PUBLIC
 
 

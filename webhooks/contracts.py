@@ -5,9 +5,9 @@ add fields with a default, never rename or retype one, and put no secret in any 
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 RESEND_SIGNAL = "resend"
 """Signal of `DeliverWebhook`, without arguments: try now, with a fresh retry policy."""
@@ -19,12 +19,19 @@ class Contract(BaseModel):
 
 class RetryRules(Contract):
     """A webhook's retry policy. Intervals in seconds; the first wait is `initial_interval`, each further one
-    `backoff_coefficient` times the last, never above `maximum_interval`. `maximum_attempts` counts the first one."""
+    `backoff_coefficient` times the last, never above `maximum_interval`; each is then jittered by a tenth.
+    `maximum_attempts` counts the first one."""
 
     initial_interval: Annotated[float, Field(ge=0.1, le=86_400)] = 10
     backoff_coefficient: Annotated[float, Field(ge=1, le=10)] = 4
     maximum_interval: Annotated[float, Field(ge=0.1, le=604_800)] = 43_200
     maximum_attempts: Annotated[int, Field(ge=1, le=100)] = 10
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.maximum_interval < self.initial_interval:
+            raise ValueError("maximum_interval is shorter than initial_interval")
+        return self
 
 
 class Occurrence(Contract):

@@ -1,5 +1,6 @@
 """Which configured headers are credentials, and how their values are kept out of sight. Pure."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 
@@ -24,7 +25,8 @@ def masked(headers: Mapping[str, str]) -> dict[str, str]:
 
 def unmasked(headers: Mapping[str, str], stored: Mapping[str, str]) -> dict[str, str]:
     """`headers` as sent back by someone who read them masked: a masked value stands for the stored one."""
-    return {name: stored.get(name, value) if value == MASK else value for name, value in headers.items()}
+    known = {name.lower(): value for name, value in stored.items()}
+    return {name: known.get(name.lower(), value) if value == MASK else value for name, value in headers.items()}
 
 
 def secrets_of(headers: Mapping[str, str]) -> list[str]:
@@ -34,8 +36,14 @@ def secrets_of(headers: Mapping[str, str]) -> list[str]:
     return sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True)
 
 
-def blot_out(text: str, secrets: Iterable[str]) -> str:
-    """`text` without the given secrets: a receiver may echo what it was sent."""
+def blot_out(text: str, secrets: Iterable[str], *, cut: bool = False) -> str:
+    """`text` without the given secrets, also where JSON escapes them: a receiver may echo what it was sent. `cut` says
+    that the text's end is not the answer's, so that it may hold the beginning of a secret."""
     for secret in secrets:
-        text = text.replace(secret, MASK)
+        for form in {secret, json.dumps(secret)[1:-1]}:
+            text = text.replace(form, MASK)
+            for length in range(len(form) - 1, _SHORTEST - 1, -1) if cut else ():
+                if text.endswith(form[:length]):
+                    text = text[:-length] + MASK
+                    break
     return text

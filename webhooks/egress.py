@@ -10,6 +10,7 @@ httpcore 1.0.9 can lose a pool's slots when requests are cancelled, and scans it
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from collections import OrderedDict
@@ -33,6 +34,12 @@ MAX_ANSWER_BYTES = 16 * 1024
 _BODY_SECONDS = 5.0
 """How long the body may take once the status is known; it never changes the outcome."""
 _MAX_URL = 2_048
+_URL = re.compile(
+    r"https?://(?P<authority>[^/?#]*@[^/?#]*|(?:\[[0-9A-Fa-f:.]+\]|[^/?#@:%\[\].]+(?:\.[^/?#@:%\[\].]+)*\.?)"
+    r"(?::(?P<port>[0-9]{1,5}))?)(?:[/?#]|$)",
+    re.ASCII | re.IGNORECASE,
+)
+"""Host names have no empty label and no percent sign; addresses in brackets have no scope."""
 _BAD_PORTS = frozenset(
     (
         1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
@@ -73,22 +80,27 @@ async def resolve(host: str, port: int) -> list[Address]:
 async def check_url(text: str, allowed: Sequence[Network]) -> str | None:
     """Why a delivery to this URL would be refused today, for the one who configures it; None if it would not be.
     A name that does not resolve is no reason with https: it may resolve by the time of the first delivery."""
-    if len(text) > _MAX_URL or not text.isprintable() or " " in text or "\\" in text:
-        return f"not a URL of at most {_MAX_URL} characters"
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, UnicodeError):
+    if len(text) > _MAX_URL:
+        return f"longer than {_MAX_URL} characters"
+    if not text.isprintable() or " " in text or "\\" in text:
         return "not a URL"
-    if url.scheme not in ("http", "https") or not url.host or not text.lower().startswith(f"{url.scheme}://"):
+    parts = _URL.match(text)
+    if parts is None:
         return "not an absolute https URL"
-    if url.userinfo or "@" in url.netloc.decode():
+    if "@" in parts["authority"]:
         return "credentials do not belong in the URL; use headers"
-    if url.fragment or "#" in text:
+    if "#" in text:
         return "a fragment is never sent"
-    if url.port is not None and (url.port < 1 or url.port in _BAD_PORTS):
+    port = int(parts["port"] or 443)
+    if not 1 <= port <= 65535 or port in _BAD_PORTS:
         return "port not allowed"
     try:
-        verdicts = {judge(address, allowed) for address in await resolve(url.host, url.port or 443)}
+        url = httpx.URL(text)
+        host = url.raw_host.decode() if url.host else ""  # reading `host` decodes A-labels, which may be no labels
+    except (httpx.InvalidURL, UnicodeError):
+        return "not a URL"
+    try:
+        verdicts = {judge(address, allowed) for address in await resolve(host, port)}
     except (OSError, UnicodeError):
         return "https is required" if url.scheme == "http" else None
     if Verdict.DENIED in verdicts:
@@ -166,6 +178,13 @@ class _Pool:
 
     async def __aexit__(self, *_: object) -> None:
         self._in_flight -= 1
+        await self._close_if_done()
+
+    async def retire(self) -> None:
+        self.retired = True
+        await self._close_if_done()
+
+    async def _close_if_done(self) -> None:
         if self.retired and not self._in_flight:
             await self.transport.aclose()
 
@@ -184,7 +203,7 @@ class Egress:
         """One request, `timeout` seconds for all of it. Never raises for what a receiver does."""
         target = httpx.URL(url)
         origin = (tenant, f"{target.scheme}://{target.netloc.decode()}")
-        pool = self._pool(origin, plain=target.scheme == "http")
+        pool = await self._pool(origin, plain=target.scheme == "http")
         deadline = asyncio.get_running_loop().time() + timeout
         request = httpx.Request(
             method,
@@ -198,10 +217,10 @@ class Egress:
                 async with asyncio.timeout_at(deadline):
                     response = await transport.handle_async_request(request)
             except TimeoutError:
-                self._retire(origin, pool)
+                await self._retire(origin, pool)
                 return Answer(outcomes.TIMEOUT, error=f"no answer within {timeout:g} s")
             except asyncio.CancelledError:
-                self._retire(origin, pool)
+                await self._retire(origin, pool)
                 raise
             except Exception as error:
                 outcome, message = _classify(error)
@@ -214,7 +233,7 @@ class Egress:
                         if len(content) >= MAX_ANSWER_BYTES:
                             break
             except TimeoutError:  # the status has come and stands, whatever becomes of the body
-                self._retire(origin, pool)
+                await self._retire(origin, pool)
             except httpx.HTTPError:
                 pass
             finally:
@@ -233,20 +252,21 @@ class Egress:
         for pool in pools:
             await pool.transport.aclose()
 
-    def _pool(self, origin: tuple[str, str], *, plain: bool) -> _Pool:
+    async def _pool(self, origin: tuple[str, str], *, plain: bool) -> _Pool:
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pools[origin] = _Pool(_GuardedTransport(self._context, self._allowed, plain=plain))
             if len(self._pools) > _MAX_POOLS:
-                self._retire(*next(iter(self._pools.items())))
-        self._pools.move_to_end(origin)
+                await self._retire(*next(iter(self._pools.items())))
+        else:
+            self._pools.move_to_end(origin)
         return pool
 
-    def _retire(self, origin: tuple[str, str], pool: _Pool) -> None:
+    async def _retire(self, origin: tuple[str, str], pool: _Pool) -> None:
         """New requests get a new pool; the old one lives on until its last request has ended."""
-        pool.retired = True
         if self._pools.get(origin) is pool:
             del self._pools[origin]
+        await pool.retire()
 
 
 def _classify(error: Exception) -> tuple[str, str]:

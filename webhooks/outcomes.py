@@ -10,7 +10,7 @@
 | never sent: address, webhook gone, no rendering     | the `NEVER_SENT` names     | no      |
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from webhooks.contracts import RetryRules
@@ -56,11 +56,12 @@ def retry_after_seconds(header: str | None, now: datetime) -> float | None:
     if header is None:
         return None
     text = header.strip()
-    if text.isascii() and text.isdigit() and len(text) <= 9:
+    if text.isascii() and text.isdigit() and len(text) <= 18:
         return float(text)
     try:
-        seconds = (parsedate_to_datetime(text) - now).total_seconds()
-    except (ValueError, TypeError, OverflowError):  # TypeError: a date without a zone
+        date = parsedate_to_datetime(text)
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    except (ValueError, OverflowError):
         return None
     return seconds if seconds > 0 else None
 
@@ -72,10 +73,7 @@ def backoff_seconds(rules: RetryRules, attempt: int, *, retry_after: float | Non
     bounded by the policy's maximum interval: nobody may park our deliveries for longer than their owner chose."""
     if attempt >= rules.maximum_attempts:
         return None
-    try:
-        interval = rules.initial_interval * rules.backoff_coefficient ** (attempt - 1)
-    except OverflowError:
-        interval = rules.maximum_interval
+    interval = rules.initial_interval * rules.backoff_coefficient ** (attempt - 1)
     wait = min(interval, rules.maximum_interval) * (1 + JITTER * spread)
     if retry_after is not None:
         wait = max(wait, min(retry_after, rules.maximum_interval))

@@ -20,6 +20,7 @@ MAX_BODY_BYTES = 1024 * 1024
 _PATH = r"[A-Za-z_][\w-]*(?:\.[\w-]+)*"
 _PLACEHOLDER = re.compile(r"\{(" + _PATH + r")\}", re.ASCII)
 _TOKEN = re.compile(r"\{\{|\}\}|\{(" + _PATH + r")\}", re.ASCII)
+_INDEX = re.compile(r"[0-9]{1,9}")
 _ALIASES = {"eventName": "event", "currentDateTime": "occurred_at"}
 
 
@@ -30,15 +31,16 @@ class NotRenderedError(ValueError):
 def render(template: JsonValue | None, occurrence: Occurrence) -> str:
     """The JSON text to send. Raises NotRenderedError."""
     fields = occurrence.model_dump(mode="json")
-    if template is None:
-        body: JsonValue = {name: fields[name] for name in ("id", "event", "occurred_at", "data")}
-    else:
-        body = _fill(template, fields)
     try:
+        if template is None:
+            body: JsonValue = {name: fields[name] for name in ("id", "event", "occurred_at", "data")}
+        else:
+            body = _fill(template, fields)
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except ValueError as error:
+        size = len(text.encode())
+    except (ValueError, RecursionError) as error:  # what no JSON can say, or too deep
         raise NotRenderedError(str(error)) from None
-    if len(text.encode()) > MAX_BODY_BYTES:
+    if size > MAX_BODY_BYTES:
         raise NotRenderedError(f"the rendered body is over {MAX_BODY_BYTES} bytes")
     return text
 
@@ -66,7 +68,7 @@ def _as_text(token: re.Match[str], fields: dict[str, JsonValue]) -> str:
         case str() as text:
             return text
         case value:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _look_up(path: str, fields: dict[str, JsonValue]) -> JsonValue:
@@ -76,7 +78,7 @@ def _look_up(path: str, fields: dict[str, JsonValue]) -> JsonValue:
     for step in (first, *rest):
         if isinstance(value, dict):
             value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+        elif isinstance(value, list) and _INDEX.fullmatch(step) and int(step) < len(value):
             value = value[int(step)]
         else:
             return None

@@ -66,7 +66,11 @@ class Sender:
                     await store.deactivate(session, order.tenant, order.webhook_id, "the receiver answered 410 Gone")
         body = answer.body.decode("utf-8", "replace").replace("\0", "")
         if webhook:
-            body = credentials.blot_out(body, [webhook.signing_secret, *credentials.secrets_of(webhook.headers)])
+            body = credentials.blot_out(
+                body,
+                [webhook.signing_secret, *credentials.secrets_of(webhook.headers)],
+                cut=len(answer.body) == MAX_ANSWER_BYTES,
+            )
         return Attempt(
             trigger=trigger,
             url=webhook.url if webhook else order.prepared.url,

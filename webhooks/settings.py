@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".data")
     """Holds the configuration database, the embedded Temporal server's database and its log."""
-    database_url: str | None = None
+    database_url: SecretStr | None = None
     """SQLAlchemy URL of the configuration database; SQLite in `data_dir` without one."""
     bootstrap_key: SecretStr | None = None
     """Bearer token of the first administrator, used only while no key is stored."""

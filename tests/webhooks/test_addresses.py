@@ -76,3 +76,8 @@ def test_a_metadata_address_is_only_allowed_by_a_network_that_holds_nothing_else
         assert judge(same, wider) is Verdict.DENIED
         assert judge(same, exact) is Verdict.NAMED
         assert judge(same, [*wider, *exact]) is Verdict.NAMED
+
+
+@pytest.mark.parametrize("text", ["fe80::1%eth0", "::1%1", "fd00:ec2::254%1", "2606:4700::1111%1"])
+def test_a_scoped_address_is_denied_whatever_is_allowed(text: str) -> None:
+    assert judge(ip_address(text), parse_networks("::/0")) is Verdict.DENIED

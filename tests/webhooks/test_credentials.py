@@ -89,3 +89,16 @@ def test_of_secrets_within_one_another_nothing_is_left_over() -> None:
     secrets = secrets_of({"X-Key-A": "abcd", "X-Key-B": "abcdefgh"})
 
     assert blot_out("<abcdefgh> <abcd>", secrets) == f"<{MASK}> <{MASK}>"
+
+
+def test_a_secret_that_the_end_cuts_off_is_blotted_out() -> None:
+    assert blot_out("you sent webhook-to", ["webhook-token"], cut=True) == "you sent ********"
+    assert blot_out("you sent webhook-to", ["webhook-token"]) == "you sent webhook-to"
+
+
+def test_a_secret_that_json_escapes_is_blotted_out() -> None:
+    assert blot_out('{"key": "say \\"hi\\""}', ['say "hi"']) == '{"key": "********"}'
+
+
+def test_a_masked_header_keeps_its_value_whatever_its_case() -> None:
+    assert unmasked({"authorization": MASK}, {"Authorization": "Bearer x"}) == {"authorization": "Bearer x"}

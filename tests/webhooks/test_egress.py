@@ -578,6 +578,20 @@ async def test_a_cancelled_send_ends_at_once_and_leaves_no_connection(egress: Eg
         await closed.wait()
 
 
+async def test_a_pool_beyond_the_limit_is_closed(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhooks.egress._MAX_POOLS", 1)
+    closed = asyncio.Event()
+
+    async def then(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        closed.set()
+
+    async with serving(answering(OK, then=then)) as old, serving(answering(OK)) as new, asyncio.timeout(10):
+        await send(egress, old)
+        await send(egress, new)
+        await closed.wait()
+
+
 async def test_closing_ends_kept_connections() -> None:
     closed = asyncio.Event()
 
@@ -601,11 +615,11 @@ async def test_closing_ends_kept_connections() -> None:
             http://127.0.0.1/ http://127.1/ http://2130706433/ http://017700000001/ http://0x7f000001/ http://0x7f.1/
             http://127。0。0。1/ http://localhost/ http://0/ http://0.0.0.0/ http://[::]/ http://[::1]/
             http://[::ffff:127.0.0.1]/ http://[::ffff:7f00:1]/ http://[0:0:0:0:0:ffff:a9fe:a9fe]/
-            http://[::127.0.0.1]/ http://[64:ff9b::7f00:1]/ http://[2002:7f00:1::]/ http://[fe80::1%25eth0]/
-            http://[fe80::1%lo]/ http://[fd00:ec2::254]/ http://10.0.0.1/ http://169.254.169.254/latest/meta-data/
+            http://[::127.0.0.1]/ http://[64:ff9b::7f00:1]/ http://[2002:7f00:1::]/ http://[fd00:ec2::254]/
+            http://10.0.0.1/ http://169.254.169.254/latest/meta-data/
             https://127.0.0.1/ https://127.1/ https://2130706433/ https://017700000001/ https://0x7f000001/
             https://0x7f.1/ https://127。0。0。1/ https://localhost/ https://LOCALHOST:8443/x https://0/ https://[::1]/
-            https://[::ffff:127.0.0.1]/ https://[fe80::1%lo]/ https://10.0.0.1/ https://169.254.169.254/
+            https://[::ffff:127.0.0.1]/ https://10.0.0.1/ https://169.254.169.254/
             """,
         ),
         ("https is required", "http://1.1.1.1/ http://[2606:4700::1111]/ http://nowhere.invalid/ http://127.0.0.1./"),
@@ -613,7 +627,7 @@ async def test_closing_ends_kept_connections() -> None:
             "credentials",
             """
             http://example.com@127.0.0.1/ http://1.1.1.1&@127.0.0.1#@2.2.2.2/ https://example.com:443@127.0.0.1/
-            http://user:pass@example.com/ https://user@1.1.1.1/ https://:pass@1.1.1.1/ https://:@1.1.1.1/
+            http://user:pass@example.com/ https://user@1.1.1.1/ https://:pass@1.1.1.1/ https://:@1.1.1.1/ https://@1.1.1.1/
             """,
         ),
         ("fragment", "https://1.1.1.1/# https://1.1.1.1/#x https://1.1.1.1#x https://1.1.1.1/?a=b#c"),
@@ -621,7 +635,7 @@ async def test_closing_ends_kept_connections() -> None:
             "port not allowed",
             """
             https://1.1.1.1:0/ https://1.1.1.1:22/ https://1.1.1.1:25/ https://1.1.1.1:6379/ https://1.1.1.1:10080/
-            https://1.1.1.1:-1/ https://1.1.1.1:022/
+            https://1.1.1.1:022/ https://1.1.1.1:65536/ https://1.1.1.1:99999/
             """,
         ),
         (
@@ -629,10 +643,12 @@ async def test_closing_ends_kept_connections() -> None:
             """
             ftp://1.1.1.1/ file:///etc/passwd gopher://1.1.1.1/ unix:/var/run/docker.sock javascript:alert(1) ws://1.1.1.1/
             //1.1.1.1/ ///1.1.1.1/ http:///127.0.0.1/ http:127.0.0.1/ https:1.1.1.1 https:/1.1.1.1/ https:// https:///
-            https://:443/ 1.1.1.1 example.com/hook /hook
+            https://:443/ 1.1.1.1 example.com/hook /hook https://1.1.1.1:abc/ https://[::1 https://256.1.1.1.1.1.1:x/
+            https://1.1.1.1:-1/ https://1.1.1.1:+443/ https://1.1.1.1:4_43/ https://h%00.example.com/ https://a..b/
+            http://[fe80::1%25eth0]/ http://[fe80::1%lo]/ https://[fe80::1%lo]/ http://[fd00:ec2::254%1]/ https://.a/
             """,
         ),
-        ("not a URL", "https://1.1.1.1:abc/ https://[::1 https://[1.1.1.1]/ https://256.1.1.1.1.1.1:x/"),
+        ("not a URL", "https://[1.1.1.1]/ https://xn--/ https://xn--a/ https://xn--zz--a.com/"),
     ],
 )  # fmt: skip
 async def test_check_url_refuses(reason: str, urls: str) -> None:

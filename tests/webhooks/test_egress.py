@@ -540,14 +540,16 @@ async def test_after_twenty_timeouts_at_once_the_next_request_works(
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         id = writer.get_extra_info("peername")[1]
         open_now.add(id)
-        await reader.readuntil(b'{"a":1}')
-        if healthy:
-            writer.write(OK)
-        else:
-            await reader.read(-1)
-        open_now.discard(id)
-        if not open_now:
-            all_closed.set()
+        try:
+            await reader.readuntil(b'{"a":1}')  # IncompleteReadError where the sender was cut off before it sent
+            if healthy:
+                writer.write(OK)
+            else:
+                await reader.read(-1)
+        finally:
+            open_now.discard(id)
+            if not open_now:
+                all_closed.set()
 
     async with serving(script) as url:
         answers = await asyncio.gather(*(send(egress, url, timeout=0.3) for _ in range(20)))

@@ -21,11 +21,13 @@ class Database:
     query's own snapshot."""
 
     def __init__(self, url: str) -> None:
-        self._engine = create_async_engine(url, hide_parameters=True)
+        self._writer = create_async_engine(url, hide_parameters=True)
         # A read is one query: on its own it needs no transaction, which would be two more trips to the database.
-        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        if self._engine.dialect.name == "sqlite":
-            _tune_sqlite(self._engine.sync_engine)
+        self._reader = create_async_engine(url, hide_parameters=True, isolation_level="AUTOCOMMIT")
+        if self._writer.dialect.name == "sqlite":
+            for engine in (self._writer, self._reader):
+                event.listen(engine.sync_engine, "connect", _sqlite_pragmas)
+            event.listen(self._writer.sync_engine, "begin", _sqlite_begin)
 
     @classmethod
     def of(cls, settings: Settings) -> "Database":
@@ -43,7 +45,7 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
-        async with self._engine.begin() as connection:
+        async with self._writer.begin() as connection:
             await connection.run_sync(upgrade)
 
     @asynccontextmanager
@@ -53,24 +55,21 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
+        async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self._writer.dispose()
+        await self._reader.dispose()
 
 
-def _tune_sqlite(engine: Any) -> None:
-    """A commit survives power loss. A transaction that will write says so at its beginning and waits for its turn:
-    SQLite does not wait when a reader turns into a writer, it fails."""
+def _sqlite_pragmas(connection: Any, _: Any) -> None:
+    """A commit survives power loss; whoever finds the database locked waits."""
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}").close()
 
-    @event.listens_for(engine, "connect")
-    def pragmas(connection: Any, _: Any) -> None:
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-            connection.execute(f"PRAGMA {pragma}").close()
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _sqlite_begin(connection: Connection) -> None:
+    """A transaction that will write says so at its beginning and waits for its turn: SQLite does not wait when a reader
+    turns into a writer, it fails."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

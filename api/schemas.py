@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from webhooks.contracts import RetryRules, Trigger
-from webhooks.history import Status
+from webhooks.deliveries import DeliverySummary
 from webhooks.ids import OCCURRENCE_ID
 from webhooks.temporal import MAX_KEYWORD
 
@@ -287,25 +287,7 @@ class RequestOut(BaseModel):
     body: str
 
 
-class DeliverySummaryOut(BaseModel):
-    id: str
-    occurrence_id: str
-    event: str
-    webhook_id: str
-    client_identifier: str | None
-    url: str
-    status: Status
-    occurred_at: datetime
-    created_at: datetime
-    last_attempt_at: datetime | None
-    next_attempt_at: datetime | None
-    closed_at: datetime | None
-    temporal_url: str
-
-    model_config = ConfigDict(from_attributes=True)
-
-
-class DeliveryOut(DeliverySummaryOut):
+class DeliveryOut(DeliverySummary):
     request: RequestOut | None = Field(description="What is sent, the same for every attempt; null until prepared")
     attempts: list[AttemptOut]
 

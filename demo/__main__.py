@@ -7,10 +7,10 @@ import hashlib
 import hmac
 import os
 import secrets
-import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -22,7 +22,6 @@ import httpx
 from demo.receiver import Answer, Receiver
 
 ROOT = Path(__file__).parent.parent
-DATA = ROOT / ".data" / "demo"
 EVENT = "ShipmentOrderCreated"
 READY_SECONDS = 60
 
@@ -127,40 +126,39 @@ def signature(secret: str, headers: dict[str, str], body: bytes) -> str:
 @contextlib.asynccontextmanager
 async def platform(key: str, ports: dict[str, int]) -> AsyncIterator[httpx.AsyncClient]:
     """`python -m api` on fresh data, once it is ready."""
-    shutil.rmtree(DATA, ignore_errors=True)
-    DATA.mkdir(parents=True)
-    environment = {
-        **os.environ,
-        **{name: str(port) for name, port in ports.items()},
-        "WEBHOOKS_DATA_DIR": str(DATA),
-        "WEBHOOKS_BOOTSTRAP_KEY": key,
-        "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
-    }
-    with (DATA / "platform.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "api", cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        url = f"http://127.0.0.1:{ports['WEBHOOKS_PORT']}"
-        async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}) as http:
-            await until_ready(http, process)
-            yield http
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    with tempfile.TemporaryDirectory(prefix="durable-webhooks-demo-") as folder:
+        data = Path(folder)
+        environment = {
+            **os.environ,
+            **{name: str(port) for name, port in ports.items()},
+            "WEBHOOKS_DATA_DIR": str(data),
+            "WEBHOOKS_BOOTSTRAP_KEY": key,
+            "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
+        }
+        with (data / "platform.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "api", cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            url = f"http://127.0.0.1:{ports['WEBHOOKS_PORT']}"
+            async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}) as http:
+                if not await is_ready(http, process):
+                    raise DemoFailedError(f"the platform did not start:\n{(data / 'platform.log').read_text()[-2000:]}")
+                yield http
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
 
 
-async def until_ready(http: httpx.AsyncClient, process: asyncio.subprocess.Process) -> None:
+async def is_ready(http: httpx.AsyncClient, process: asyncio.subprocess.Process) -> bool:
     deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        if process.returncode is not None:
-            raise DemoFailedError(f"the platform ended:\n{(DATA / 'platform.log').read_text()[-2000:]}")
+    while process.returncode is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
             if (await http.get("/health/ready")).is_success:
-                return
+                return True
         await asyncio.sleep(0.1)
-    raise DemoFailedError(f"the platform was not ready within {READY_SECONDS} s; see {DATA / 'platform.log'}")
+    return False
 
 
 def choose_ports() -> dict[str, int]:

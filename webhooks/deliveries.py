@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
@@ -27,8 +28,7 @@ class AlreadyDeliveredError(Exception):
     """A delivery that succeeded is only sent again when the caller insists."""
 
 
-@dataclass(frozen=True)
-class DeliverySummary:
+class DeliverySummary(BaseModel):
     """A delivery without its attempts. Times are None while they have not come, or when none will."""
 
     id: str

@@ -10,14 +10,13 @@ from api.problems import RESPONSES, ProblemError, not_found, responses
 from api.schemas import (
     AttemptOut,
     DeliveryOut,
-    DeliverySummaryOut,
     Page,
     RequestOut,
     ResendIn,
     ResendOut,
 )
 from api.strict_json import StrictRoute
-from webhooks.deliveries import AlreadyDeliveredError, DeliveryDetail
+from webhooks.deliveries import AlreadyDeliveredError, DeliveryDetail, DeliverySummary
 from webhooks.history import Status
 from webhooks.ids import is_delivery_id
 from webhooks.temporal import MAX_KEYWORD
@@ -42,7 +41,7 @@ async def list_deliveries(
     until: Time = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[DeliverySummaryOut]:
+) -> Page[DeliverySummary]:
     """Deliveries, newest first. A delivery shows up here a moment after it was accepted; read one by its id to see it
     at once. A delivery that was re-sent after it had closed is listed by the time of the resend."""
     filter = Filter(
@@ -56,7 +55,7 @@ async def list_deliveries(
         until=until,
     )
     page, next_cursor = await platform.deliveries.list(filter, limit=limit, cursor=cursor)
-    return Page(items=[DeliverySummaryOut.model_validate(item) for item in page], next_cursor=next_cursor)
+    return Page(items=page, next_cursor=next_cursor)
 
 
 @router.get("/{id}", responses=responses(404, 503))
@@ -88,7 +87,7 @@ async def resend_delivery(
 def _view(detail: DeliveryDetail) -> DeliveryOut:
     prepared = detail.prepared
     return DeliveryOut(
-        **DeliverySummaryOut.model_validate(detail.summary).model_dump(),
+        **detail.summary.model_dump(),
         request=prepared and RequestOut(method=prepared.method, content_type=prepared.content_type, body=prepared.body),
         attempts=[
             AttemptOut(number=number, **attempt.model_dump(exclude={"url"}))

@@ -192,3 +192,44 @@ def child_named(pid: int, word: str) -> int:
         if word in Path(f"/proc/{child}/cmdline").read_text():
             return int(child)
     raise AssertionError(f"{pid} has no child named {word}")
+
+
+async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver, path: str) -> None:
+    """An API without a worker accepts and waits; a worker delivers; when it is killed during a request another one does
+    it again, with the same webhook-id."""
+    never = asyncio.Event()
+    own = PlatformProcess(tmp_path / "platform", WEBHOOKS_EMBEDDED_WORKER="false")
+    await own.start(ready=False)
+
+    async def worker() -> asyncio.subprocess.Process:
+        environment = {**own.environment, "TEMPORAL_ADDRESS": f"127.0.0.1:{own.temporal_port}"}
+        with (own.data_dir / "worker.log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "worker.py"), cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+
+    event = await own.event()
+    await own.webhook(event, receiver.tell(path, [Answer(200, before=never.wait), 200]), timeout=30)
+
+    async def accepted() -> bool:
+        return (
+            await own.http.post("/v1/occurrences", json={"event": event, "id": "waits", "data": {}})
+        ).status_code == 202
+
+    await until(accepted, timeout=30, what="Temporal")
+    assert await own.is_ready() is False
+    first = await worker()
+    await receiver.wait_for(path, 1)
+    first.kill()
+    await first.wait()
+    second = await worker()
+    await until(own.is_ready, timeout=30, what="a polling worker")
+    one, two = await receiver.wait_for(path, 2, timeout=60)
+    delivery = await own.wait(two.headers["webhook-id"], "delivered")
+    second.terminate()
+    assert await asyncio.wait_for(second.wait(), 60) == 0
+    assert await own.stop() == 0
+    await own.close()
+
+    assert one.headers["webhook-id"] == two.headers["webhook-id"]
+    assert len(delivery["attempts"]) == 1

@@ -6,21 +6,28 @@ Any number may run beside each other and beside API processes; they share nothin
 import asyncio
 import logging
 import signal
+import sys
 from datetime import timedelta
 
-import uvloop
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.delivery import DeliveryActivities
+from webhooks import process
 from webhooks.egress import Egress
+from webhooks.errors import CannotRunError
 from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
 from webhooks.temporal import connect
 from workflows.deliver_webhook import DeliverWebhook
 from workflows.record_occurrence import RecordOccurrence
+
+log = logging.getLogger("worker")
+
+# The sandbox keeps its watch over determinism, but loads no module anew for each run.
+WORKFLOW_RUNNER = SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules())
 
 
 def create_worker(client: Client, settings: Settings, database: Database, egress: Egress) -> Worker:
@@ -31,7 +38,8 @@ def create_worker(client: Client, settings: Settings, database: Database, egress
         task_queue=settings.task_queue,
         workflows=[DeliverWebhook, RecordOccurrence],
         activities=[activities.prepare, activities.send],
-        workflow_runner=SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules()),
+        workflow_runner=WORKFLOW_RUNNER,
+        no_remote_activities=True,
         max_concurrent_workflow_tasks=200,  # a local activity keeps its workflow task's slot while it runs
         max_concurrent_local_activities=200,
         max_cached_workflows=2_000,
@@ -40,18 +48,20 @@ def create_worker(client: Client, settings: Settings, database: Database, egress
     )
 
 
-async def main() -> None:
-    settings = Settings()
+async def main(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     database, egress = Database.of(settings), Egress(settings.egress_allow)
     async with create_worker(await connect(settings), settings, database, egress):
+        log.info("delivering from task queue %s of Temporal at %s", settings.task_queue, settings.temporal_target)
         await stop.wait()
     await egress.close()
     await database.close()
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    uvloop.run(main())
+    try:
+        process.run(main(Settings()))
+    except CannotRunError as error:
+        sys.exit(str(error))

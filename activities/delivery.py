@@ -1,6 +1,7 @@
 """The two local activities of a delivery."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from datetime import timedelta
@@ -14,7 +15,7 @@ from webhooks.sender import NotSendableError, Sender
 
 log = logging.getLogger(__name__)
 
-_OUR_FAULT_SECONDS = 5.0
+_FIRST_DEFERRAL, _LONGEST_DEFERRAL = 5.0, 300.0
 
 
 class DeliveryActivities:
@@ -49,15 +50,20 @@ class DeliveryActivities:
                 # (and not the worker's end), a failure ends this chain, for the resend's chain comes next.
                 details = activity.cancellation_details()
                 superseded = details is None or not details.worker_shutdown
-                attempt = await request
+                while not request.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.shield(request)
+                attempt = request.result()
         except Exception:
             log.exception("delivery %s could not be tried", order.delivery_id)
+            wait = min(_FIRST_DEFERRAL * 2**order.deferrals, _LONGEST_DEFERRAL)
             return Deferred(
-                after=_OUR_FAULT_SECONDS * random.uniform(1, 2),  # noqa: S311  spreads load, guards nothing
+                after=wait * random.uniform(1, 2),  # noqa: S311  spreads load, guards nothing
                 reason="internal error",
                 attempts_made=number - 1,
             )
         if attempt.outcome == outcomes.DELIVERED:
+            log.info("delivery %s: attempt %d delivered in %.0f ms", order.delivery_id, number, attempt.duration_ms)
             return attempt
         backoff = None
         if not superseded and attempt.outcome not in outcomes.final_outcomes():
@@ -67,6 +73,13 @@ class DeliveryActivities:
                 retry_after=attempt.retry_after,
                 spread=random.uniform(-1, 1),  # noqa: S311
             )
+        log.info(
+            "delivery %s: attempt %d %s, %s",
+            order.delivery_id,
+            number,
+            attempt.outcome,
+            f"next in {backoff:.1f} s" if backoff else "no further one is due",
+        )
         raise ApplicationError(
             attempt.error or attempt.outcome,
             attempt.model_copy(update={"backoff": backoff and round(backoff, 3)}),

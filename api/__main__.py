@@ -8,30 +8,29 @@ import contextlib
 import logging
 import secrets
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any
 
 import uvicorn
-import uvloop
 from pydantic import ValidationError
-from temporalio.client import Client
-from temporalio.service import RPCError
 
 from api.app import create_app
 from api.platform import Platform
-from webhooks import temporal
+from webhooks import process, temporal
 from webhooks.egress import Egress
+from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.database import Database
-from webhooks.temporal_binary import NoTemporalError
 from webhooks.temporal_server import TemporalServer
 from worker import create_worker
 
 log = logging.getLogger("api")
 
-_CONNECT_PAUSE = 0.3
 _DRAIN_SECONDS = 10
+_SHORT_KEY = 16
 
 
 class _Server(uvicorn.Server):
@@ -43,11 +42,14 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: Settings) -> None:
-    """Runs until SIGINT or SIGTERM: then takes no more requests, finishes the attempts in flight, stops Temporal."""
+    """Runs until SIGINT or SIGTERM: then takes no more requests, finishes the attempts in flight, stops Temporal.
+
+    Raises CannotRunError."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
+        listening = stack.enter_context(contextlib.closing(_listen(settings)))
         database = Database.of(settings)
         stack.push_async_callback(database.close)
         await database.migrate()
@@ -55,28 +57,52 @@ async def serve(settings: Settings) -> None:
         egress = Egress(settings.egress_allow)
         stack.push_async_callback(egress.close)
         if settings.temporal_address is None:
-            temporal_server = TemporalServer(settings, lambda line: log.info("%s", line))
+            temporal_server = TemporalServer(settings, lambda line: log.info("%s", line), on_end=stop.set)
             stack.push_async_callback(temporal_server.stop)
-            await temporal_server.start()
+            if not await _before(stop, temporal_server.start()):
+                return
         platform = Platform(settings, database)
         await stack.enter_async_context(_delivering(platform, egress, stop))
         server = _Server(
             uvicorn.Config(
-                create_app(platform),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=_DRAIN_SECONDS,
+                create_app(platform), log_config=None, access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS
             )
         )
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
         serving.add_done_callback(lambda _: stop.set())
-        log.info("API on http://%s:%d (docs at /docs)", settings.host, settings.port)
+        log.info("API on http://%s:%d (docs at /docs)", settings.host, listening.getsockname()[1])
         await stop.wait()
         log.info("stopping: finishing what is in flight")
         server.should_exit = True
         await serving
+
+
+def _listen(settings: Settings) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise CannotRunError(
+            f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
+            "Set WEBHOOKS_PORT to a free port, and WEBHOOKS_HOST to an address of this machine."
+        ) from None
+    return listening
+
+
+async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Does the work unless `stop` comes first, which cancels it; whether it was done."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+        return False
+    await working
+    return True
 
 
 @contextlib.asynccontextmanager
@@ -86,15 +112,15 @@ async def _delivering(platform: Platform, egress: Egress, stop: asyncio.Event) -
     stopped = asyncio.Event()
 
     async def deliver() -> None:
-        client = await _connect(platform.settings)
-        if platform.settings.embedded_worker:
-            worker = create_worker(client, platform.settings, platform.database, egress)
-            async with worker:
-                platform.worker, platform.client = worker, client
-                log.info("delivering; Temporal Web UI: %s", platform.settings.temporal_ui)
-                await stopped.wait()
-        else:
+        client = await temporal.connect(platform.settings)
+        if not platform.settings.embedded_worker:
             platform.client = client
+            await stopped.wait()
+            return
+        worker = create_worker(client, platform.settings, platform.database, egress)
+        async with worker:
+            platform.worker, platform.client = worker, client
+            log.info("delivering; Temporal Web UI: %s", platform.settings.temporal_ui)
             await stopped.wait()
 
     delivering = asyncio.create_task(deliver())
@@ -109,21 +135,6 @@ async def _delivering(platform: Platform, egress: Egress, stop: asyncio.Event) -
             await delivering
 
 
-async def _connect(settings: Settings) -> Client:
-    """Keeps trying: our own server needs a moment, another one may be away for longer."""
-    pause = _CONNECT_PAUSE
-    while True:
-        try:
-            client = await temporal.connect(settings)
-            await temporal.prepare_namespace(client, ours=settings.temporal_address is None)
-            return client
-        except (RuntimeError, RPCError) as error:
-            if pause > 1:
-                log.warning("Temporal at %s does not answer yet: %s", settings.temporal_target, error)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 10)
-
-
 async def _ensure_key(settings: Settings, database: Database) -> None:
     """Without any key nobody could call the API: stores the first, from the environment or a fresh one."""
     async with database.write() as session:
@@ -133,25 +144,22 @@ async def _ensure_key(settings: Settings, database: Database) -> None:
             return
         if settings.bootstrap_key:
             key = settings.bootstrap_key.get_secret_value()
+            if len(key) < _SHORT_KEY:
+                log.warning("WEBHOOKS_BOOTSTRAP_KEY is short: whoever guesses it is administrator")
         else:
             key = f"whk_{secrets.token_urlsafe(32)}"
-            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = settings.data_dir / "bootstrap.key"
-            file.touch(mode=0o600)
             file.write_text(key + "\n")
             log.info("made the first administrator's API key: %s", file)
         api_keys.add(session, tenant="default", name="bootstrap", key=key)
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        uvloop.run(serve(Settings()))
+        process.run(serve(Settings()))
     except ValidationError as error:
-        lines = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors(include_input=False)]
-        sys.exit("Bad setting (WEBHOOKS_...): " + "; ".join(lines))
-    except (NoTemporalError, temporal.NotReadyError) as error:
+        sys.exit(f"Bad setting: {'; '.join(process.bad_settings(error))}")
+    except CannotRunError as error:
         sys.exit(str(error))
 
 

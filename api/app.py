@@ -6,6 +6,7 @@ from fastapi_offline import FastAPIOffline
 from api import problems
 from api.platform import Platform
 from api.routes import deliveries, events, health, occurrences, webhooks
+from webhooks import VERSION
 
 _DESCRIPTION = """
 Publish **occurrences** of **events**; every **webhook** subscribed to the event receives each one by HTTP, signed
@@ -21,7 +22,7 @@ def create_app(platform: Platform) -> FastAPI:
     """The API on a platform whose parts somebody else opens and closes."""
     app = FastAPIOffline(
         title="durable-webhooks",
-        version="0.1.0",
+        version=VERSION,
         description=_DESCRIPTION,
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
     )

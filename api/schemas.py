@@ -117,6 +117,17 @@ class RetryPolicyIn(RetryRules):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    initial_interval: float = Field(10, ge=0.1, le=86_400)
+    backoff_coefficient: float = Field(4, ge=1, le=10)
+    maximum_interval: float = Field(43_200, ge=0.1, le=604_800)
+    maximum_attempts: int = Field(10, ge=1, le=100, description="The first one included")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.maximum_interval < self.initial_interval:
+            raise ValueError("maximum_interval is shorter than initial_interval")
+        return self
+
 
 class EventIn(Body):
     key: EventKey | None = None

@@ -16,7 +16,6 @@ from uuid import uuid4
 
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from bench.empty_workflow import EmptyWorkflow
 from demo.receiver import Receiver
@@ -28,7 +27,7 @@ from webhooks.publishing import publish
 from webhooks.settings import Settings
 from webhooks.store.database import Database
 from webhooks.store.webhooks import Match
-from worker import create_worker
+from worker import WORKFLOW_RUNNER, create_worker
 
 RATE = 20
 """Occurrences a second, for the latency."""
@@ -126,7 +125,7 @@ class Engine:
             client,
             task_queue="bench-empty",
             workflows=[EmptyWorkflow],
-            workflow_runner=SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules()),
+            workflow_runner=WORKFLOW_RUNNER,
             max_concurrent_workflow_tasks=200,
         )
 

@@ -1,1 +1,3 @@
 """The library: everything that webhook delivery is, with no knowledge of FastAPI or of who runs it."""
+
+VERSION = "0.1.0"

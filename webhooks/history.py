@@ -11,20 +11,18 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, TypeAdapter
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.failure.v1 import Failure
-from temporalio.api.history.v1 import HistoryEvent, MarkerRecordedEventAttributes
+from temporalio.api.history.v1 import HistoryEvent
 
 from webhooks import outcomes
 from webhooks.contracts import RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
-from webhooks.temporal import DELIVERY_STATUS, PARKED
-
-UNKNOWN = "unknown"
-"""Outcome of an attempt whose process gave no answer in time: the receiver may or may not have the request."""
+from webhooks.publishing import MEMO_URL
+from webhooks.temporal import CREATED_AT, DELIVERY_STATUS, PARKED
 
 _MARKER = "core_local_activity"
+_CREATED_AT = TypeAdapter(AwareDatetime)
 _SENT: TypeAdapter[Attempt | Deferred] = TypeAdapter(Attempt | Deferred)
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -54,9 +52,12 @@ _CLOSED = {
 class Run:
     """One workflow run of a delivery, as far as its history tells."""
 
-    run_id: str
     delivery: Delivery
+    created_at: datetime
+    """When the delivery was accepted, which a resend after its close does not change."""
     started_at: datetime
+    url: str
+    """Where the delivery was to go when it was accepted."""
     resent: bool = False
     """Whether a resend of the closed delivery started this run."""
     prepared: Prepared | None = None
@@ -67,21 +68,30 @@ class Run:
     closed_at: datetime | None = None
 
 
-def read(events: Sequence[HistoryEvent]) -> Run:
+def read(events: Sequence[HistoryEvent]) -> Run:  # noqa: PLR0912  a branch for each kind of event
     """The run that these events, beginning with the first one, tell of."""
     first = events[0].workflow_execution_started_event_attributes
+    created_at = first.search_attributes.indexed_fields.get(CREATED_AT.name)
+    url = first.memo.fields.get(MEMO_URL)
     run = Run(
-        run_id=first.original_execution_run_id,
         delivery=_parse(first.input.payloads[0], Delivery),
+        created_at=_CREATED_AT.validate_json(created_at.data) if created_at else _time(events[0]),
         started_at=_time(events[0]),
+        url=json.loads(url.data) if url else "",
         resent=len(events) > 1 and _is_resend(events[1]),
     )
     timers: dict[str, datetime] = {}
     parked = False
+    trigger = Trigger.EVENT
     for event in events[1:]:
         match event.event_type:
             case EventType.EVENT_TYPE_MARKER_RECORDED:
-                _read_marker(run, event)
+                known = len(run.attempts)
+                _read_marker(run, event, trigger)
+                if len(run.attempts) > known:
+                    trigger = Trigger.RETRY
+            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED if _is_resend(event):
+                trigger = Trigger.RESEND
             case EventType.EVENT_TYPE_TIMER_STARTED:
                 started = event.timer_started_event_attributes
                 timers[started.timer_id] = _time(event) + _duration(started.start_to_fire_timeout)
@@ -105,48 +115,35 @@ def read(events: Sequence[HistoryEvent]) -> Run:
     return run
 
 
-def _read_marker(run: Run, event: HistoryEvent) -> None:
+def _read_marker(run: Run, event: HistoryEvent, trigger: Trigger) -> None:
+    """`trigger` is for an attempt that could not say its own."""
     marker = event.marker_recorded_event_attributes
     if marker.marker_name != _MARKER:
         return
     activity = json.loads(marker.details["data"].payloads[0].data)["activity_type"]
     failure = marker.failure if marker.HasField("failure") else None
-    if activity == "prepare":
-        if failure is None:
-            run.prepared = _parse(_result(marker), Prepared)
-        elif failure.application_failure_info.type in outcomes.NEVER_SENT:
-            run.attempts.append(_not_sent(run, failure, event))
-    elif activity == "send":
-        if failure is None:
-            sent = _SENT.validate_json(_result(marker).data)
+    if failure is None:
+        if activity == "prepare":
+            run.prepared = _parse(marker.details["result"].payloads[0], Prepared)
+        elif activity == "send":
+            sent = _SENT.validate_json(marker.details["result"].payloads[0].data)
             if isinstance(sent, Attempt):
                 run.attempts.append(sent)
-        elif failure.application_failure_info.details.payloads:
-            run.attempts.append(_parse(failure.application_failure_info.details.payloads[0], Attempt))
-        elif not failure.HasField("canceled_failure_info"):
-            run.attempts.append(_no_answer(run, failure, event))
-
-
-def _not_sent(run: Run, failure: Failure, event: HistoryEvent) -> Attempt:
-    return Attempt(
-        trigger=Trigger.RESEND if run.resent or run.attempts else Trigger.EVENT,
-        url="",
-        started_at=_time(event),
-        duration_ms=0,
-        outcome=failure.application_failure_info.type,
-        error=failure.message,
-    )
-
-
-def _no_answer(run: Run, failure: Failure, event: HistoryEvent) -> Attempt:
-    return Attempt(
-        trigger=Trigger.RETRY if run.attempts else Trigger.EVENT,
-        url=run.prepared.url if run.prepared else "",
-        started_at=_time(event),
-        duration_ms=0,
-        outcome=UNKNOWN,
-        error=failure.message or None,
-    )
+        return
+    raised = failure.application_failure_info
+    if activity == "send" and raised.details.payloads:
+        run.attempts.append(_parse(raised.details.payloads[0], Attempt))
+    elif (activity == "send" and failure.HasField("timeout_failure_info")) or raised.type in outcomes.NEVER_SENT:
+        run.attempts.append(
+            Attempt(
+                trigger=trigger,
+                url=run.prepared.url if run.prepared else run.url,
+                started_at=_time(event),
+                duration_ms=0,
+                outcome=raised.type or outcomes.UNKNOWN,
+                error=failure.message or None,
+            )
+        )
 
 
 def _is_resend(event: HistoryEvent) -> bool:
@@ -154,10 +151,6 @@ def _is_resend(event: HistoryEvent) -> bool:
         event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
         and event.workflow_execution_signaled_event_attributes.signal_name == RESEND_SIGNAL
     )
-
-
-def _result(marker: MarkerRecordedEventAttributes) -> Payload:
-    return marker.details["result"].payloads[0]
 
 
 def _parse(payload: Payload, model: type[Model]) -> Model:

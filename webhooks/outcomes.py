@@ -33,6 +33,9 @@ WEBHOOK_INACTIVE = "webhook_inactive"
 NOT_RENDERED = "not_rendered"
 NEVER_SENT = (ADDRESS_NOT_ALLOWED, WEBHOOK_DELETED, WEBHOOK_INACTIVE, NOT_RENDERED)
 
+UNKNOWN = "unknown"
+"""Our process gave no answer in time: the receiver may or may not have the request."""
+
 SUPERSEDED = "superseded"
 """Error type of an attempt that failed while a resend was already asked for: its chain ends, the new one starts."""
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio.client import Client
@@ -22,8 +22,8 @@ from webhooks.store.webhooks import Match
 
 MEMO_DIGEST = "digest"
 MEMO_URL = "url"
-MEMO_OCCURRED_AT = "occurred_at"
-_START_TIMEOUT = timedelta(seconds=5)
+SUMMARY = 100
+"""Characters; Temporal bounds a summary at 400 bytes."""
 _STARTS_AT_ONCE = 20
 
 
@@ -38,31 +38,15 @@ class Published:
 
 
 async def publish(
-    client: Client,
-    *,
-    tenant: str,
-    occurrence: Occurrence,
-    matches: list[Match],
-    resend_window: float,
-    task_queue: str,
+    client: Client, *, tenant: str, occurrence: Occurrence, matches: list[Match], resend_window: float, task_queue: str
 ) -> list[Published]:
     """Starts a delivery for each match, and returns when Temporal has stored them all. Publishing the same occurrence
     again starts nothing twice and completes what an earlier call could not start.
 
-    Raises OccurrenceConflictError, or RPCError while Temporal is not reachable."""
-    digest = _digest(occurrence)
+    Raises OccurrenceConflictError if one of these deliveries exists with other content, or RPCError while Temporal is
+    not reachable."""
     if not matches:
-        await _start(
-            client,
-            temporal.RECORD_OCCURRENCE,
-            Recorded(tenant=tenant, occurrence=occurrence),
-            id=workflow_id(tenant, occurrence.id),
-            digest=digest,
-            tenant=tenant,
-            occurrence=occurrence,
-            task_queue=task_queue,
-            summary=f"{occurrence.event}: no webhook",
-        )
+        await _start(client, task_queue, Recorded(tenant=tenant, occurrence=occurrence))
         return []
     gate = asyncio.Semaphore(_STARTS_AT_ONCE)
 
@@ -71,18 +55,7 @@ async def publish(
             tenant=tenant, webhook_id=match.webhook_id, occurrence=occurrence, resend_window=resend_window
         )
         async with gate:
-            await _start(
-                client,
-                temporal.DELIVER_WEBHOOK,
-                delivery,
-                id=workflow_id(tenant, delivery.id),
-                digest=digest,
-                tenant=tenant,
-                occurrence=occurrence,
-                task_queue=task_queue,
-                summary=f"{occurrence.event} to {match.webhook_name or match.url}",
-                webhook=match,
-            )
+            await _start(client, task_queue, delivery, url=match.url)
         return Published(delivery.id, match.webhook_id)
 
     # The first start decides between concurrent publishers of one id: who loses it has started nothing.
@@ -90,22 +63,13 @@ async def publish(
     return [first, *await asyncio.gather(*(start(match) for match in matches[1:]))]
 
 
-async def _start(
-    client: Client,
-    workflow: str,
-    argument: Delivery | Recorded,
-    *,
-    id: str,
-    digest: str,
-    tenant: str,
-    occurrence: Occurrence,
-    task_queue: str,
-    summary: str,
-    webhook: Match | None = None,
-) -> None:
-    memo: dict[str, Any] = {MEMO_DIGEST: digest, MEMO_OCCURRED_AT: occurrence.occurred_at}
-    if webhook:
-        memo[MEMO_URL] = webhook.url
+async def _start(client: Client, task_queue: str, argument: Delivery | Recorded, *, url: str = "") -> None:
+    occurrence = argument.occurrence
+    if isinstance(argument, Delivery):
+        workflow, id, summary = temporal.DELIVER_WEBHOOK, argument.id, f"{occurrence.event} to {url}"
+    else:
+        workflow, id, summary = temporal.RECORD_OCCURRENCE, occurrence.id, f"{occurrence.event}: no webhook"
+    id = workflow_id(argument.tenant, id)
     try:
         await client.start_workflow(
             workflow,
@@ -113,28 +77,35 @@ async def _start(
             id=id,
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            search_attributes=search_attributes(tenant, occurrence, webhook.webhook_id if webhook else None),
-            memo=memo,
-            static_summary=summary,
+            search_attributes=search_attributes(argument, created_at=datetime.now(UTC)),
+            memo=memo(occurrence, url),
+            static_summary=summary[:SUMMARY],
             request_eager_start=True,
-            rpc_timeout=_START_TIMEOUT,
+            rpc_timeout=temporal.RPC_TIMEOUT,
         )
     except WorkflowAlreadyStartedError:
-        described = await client.get_workflow_handle(id).describe(rpc_timeout=_START_TIMEOUT)
-        if await described.memo_value(MEMO_DIGEST, default=None) != digest:
+        described = await client.get_workflow_handle(id).describe(rpc_timeout=temporal.RPC_TIMEOUT)
+        if await described.memo_value(MEMO_DIGEST, default=None) != _digest(occurrence):
             raise OccurrenceConflictError(
                 f"occurrence {occurrence.id} was published before with other content"
             ) from None
 
 
-def search_attributes(tenant: str, occurrence: Occurrence, webhook_id: str | None) -> TypedSearchAttributes:
-    pairs = [
-        SearchAttributePair(temporal.TENANT_ID, tenant),
+def memo(occurrence: Occurrence, url: str) -> dict[str, str]:
+    """What tells a repeated publication from a conflicting one, and where it was to go."""
+    return {MEMO_DIGEST: _digest(occurrence), MEMO_URL: url}
+
+
+def search_attributes(argument: Delivery | Recorded, *, created_at: datetime) -> TypedSearchAttributes:
+    occurrence = argument.occurrence
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(temporal.TENANT_ID, argument.tenant),
         SearchAttributePair(temporal.EVENT_KEY, occurrence.event),
         SearchAttributePair(temporal.OCCURRENCE_ID, occurrence.id),
+        SearchAttributePair(temporal.CREATED_AT, created_at),
     ]
-    if webhook_id:
-        pairs.append(SearchAttributePair(temporal.WEBHOOK_ID, webhook_id))
+    if isinstance(argument, Delivery):
+        pairs.append(SearchAttributePair(temporal.WEBHOOK_ID, argument.webhook_id))
     if occurrence.client_identifier:
         pairs.append(SearchAttributePair(temporal.CLIENT_ID, occurrence.client_identifier))
     return TypedSearchAttributes(pairs)

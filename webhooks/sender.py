@@ -1,16 +1,22 @@
 """One delivery's two steps: prepare what is sent, and send it once."""
 
+import asyncio
+import logging
 import time
 from datetime import UTC, datetime
 
-from webhooks import credentials, outcomes, rendering, signing
+from webhooks import VERSION, credentials, outcomes, rendering, signing
 from webhooks.contracts import Attempt, Delivery, Prepared, RetryRules, SendOrder, Trigger
 from webhooks.egress import MAX_ANSWER_BYTES, Answer, Egress
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
 from webhooks.store.models import Webhook
 
-USER_AGENT = "durable-webhooks/0.1"
+log = logging.getLogger(__name__)
+
+USER_AGENT = f"durable-webhooks/{VERSION}"
+_LOAD_SECONDS = 5.0
+"""The database is ours: when it hangs, nobody else's time is charged."""
 
 
 class NotSendableError(Exception):
@@ -30,7 +36,7 @@ class Sender:
 
     async def prepare(self, delivery: Delivery) -> Prepared:
         """Renders the body, which stays the same for every attempt. Raises NotSendableError."""
-        async with self._database.read() as session:
+        async with asyncio.timeout(_LOAD_SECONDS), self._database.read() as session:
             found = await store.load_with_template(
                 session, delivery.tenant, delivery.webhook_id, delivery.occurrence.event
             )
@@ -53,7 +59,7 @@ class Sender:
     async def attempt(self, order: SendOrder, trigger: Trigger) -> Attempt:
         """Sends once, to the destination and with the secrets as they are now."""
         started_at, clock = datetime.now(UTC), time.monotonic()
-        async with self._database.read() as session:
+        async with asyncio.timeout(_LOAD_SECONDS), self._database.read() as session:
             webhook = await store.load(session, order.tenant, order.webhook_id)
         if webhook is None:
             answer = Answer(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
@@ -62,8 +68,7 @@ class Sender:
         else:
             answer = await self._send(webhook, order)
             if answer.status_code == outcomes.GONE:
-                async with self._database.write() as session:
-                    await store.deactivate(session, order.tenant, order.webhook_id, "the receiver answered 410 Gone")
+                await self._deactivate(order, "the receiver answered 410 Gone")
         body = answer.body.decode("utf-8", "replace").replace("\0", "")
         if webhook:
             body = credentials.blot_out(
@@ -94,4 +99,16 @@ class Sender:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signing.sign(webhook.signing_secret, order.delivery_id, timestamp, body),
         }
-        return await self._egress.send(order.tenant, webhook.method, webhook.url, headers, body, webhook.timeout)
+        return await self._egress.send(
+            order.tenant, order.prepared.method, webhook.url, headers, body, order.prepared.timeout
+        )
+
+    async def _deactivate(self, order: SendOrder, reason: str) -> None:
+        """The answer has come and counts, so a database that is away must not cost us the attempt."""
+        try:
+            async with asyncio.timeout(_LOAD_SECONDS), self._database.write() as session:
+                await store.deactivate(session, order.tenant, order.webhook_id, reason)
+        except Exception:
+            log.exception("webhook %s could not be deactivated: %s", order.webhook_id, reason)
+        else:
+            log.warning("webhook %s is deactivated: %s", order.webhook_id, reason)

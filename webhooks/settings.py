@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from webhooks.addresses import Network, parse_networks
+from webhooks.errors import CannotRunError
 
 
 class Settings(BaseSettings):
@@ -19,8 +20,6 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".data")
     """Holds the configuration database, the embedded Temporal server's database and its log."""
-    database_url: SecretStr | None = None
-    """SQLAlchemy URL of the configuration database; SQLite in `data_dir` without one."""
     bootstrap_key: SecretStr | None = None
     """Bearer token of the first administrator, used only while no key is stored."""
     embedded_worker: bool = True
@@ -43,6 +42,13 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: object) -> object:
         return parse_networks(value) if isinstance(value, str) else value
+
+    def make_data_dir(self) -> None:
+        """Raises CannotRunError."""
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotRunError(f"Cannot use WEBHOOKS_DATA_DIR {self.data_dir}: {error.strerror}") from None
 
     @property
     def temporal_target(self) -> str:

@@ -14,8 +14,9 @@ from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import CompositePayloadConverter, DataConverter
 from temporalio.envconfig import ClientConfig
-from temporalio.service import GrpcCompression
+from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 
+from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -28,16 +29,32 @@ EVENT_KEY = SearchAttributeKey.for_keyword("EventKey")
 WEBHOOK_ID = SearchAttributeKey.for_keyword("WebhookId")
 OCCURRENCE_ID = SearchAttributeKey.for_keyword("OccurrenceId")
 CLIENT_ID = SearchAttributeKey.for_keyword("ClientId")
+CREATED_AT = SearchAttributeKey.for_datetime("CreatedAt")
+"""When the delivery was accepted: a resend after its close starts another run, not another delivery."""
 DELIVERY_STATUS = SearchAttributeKey.for_keyword("DeliveryStatus")
 """Set only once a delivery failed for good (PARKED), and changed by a resend: success costs no upsert."""
 PARKED = "failed"
 RESENT = "retrying"
 
-SEARCH_ATTRIBUTES = (TENANT_ID, EVENT_KEY, WEBHOOK_ID, OCCURRENCE_ID, CLIENT_ID, DELIVERY_STATUS)
+SEARCH_ATTRIBUTES: dict[str, IndexedValueType.ValueType] = {
+    key.name: key.indexed_value_type.value  # type: ignore[misc]
+    for key in (TENANT_ID, EVENT_KEY, WEBHOOK_ID, OCCURRENCE_ID, CLIENT_ID, CREATED_AT, DELIVERY_STATUS)
+}
 MAX_KEYWORD = 255
 """Characters in a Keyword: SQL visibility would retry a longer value for ever, so we refuse it first."""
 
 RETENTION = timedelta(days=30)
+RPC_TIMEOUT = timedelta(seconds=5)
+"""For one call that a person or a producer waits for."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 10.0
+_PASSING = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.INTERNAL,
+    RPCStatusCode.UNKNOWN,
+)
 _ENCODERS = tuple(PydanticPayloadConverter().converters.values())
 
 
@@ -51,23 +68,42 @@ class _PayloadConverter(CompositePayloadConverter):
 DATA_CONVERTER = DataConverter(payload_converter_class=_PayloadConverter)
 
 
-class NotReadyError(Exception):
-    """Temporal is reachable but not as we need it; the message says what an operator must do."""
+class NotReadyError(CannotRunError):
+    """Temporal is reachable but not as we need it."""
 
 
 async def connect(settings: Settings) -> Client:
-    """Connects by Temporal's own `TEMPORAL_*` variables. Raises RuntimeError while the server does not answer."""
+    """Connects by Temporal's own `TEMPORAL_*` variables and makes the namespace ready for us. Keeps trying while the
+    server does not answer: ours needs a moment to start, another one may be away for longer.
+
+    Raises NotReadyError for what trying again will not mend."""
     config = ClientConfig.load_client_connect_config(disable_file=True)
     config["target_host"] = settings.temporal_target
     config["namespace"] = settings.temporal_namespace
-    return await Client.connect(
-        **config,
-        data_converter=DATA_CONVERTER,
-        grpc_compression=GrpcCompression.NONE,  # costs both sides more time than a local network costs
-    )
+    ours = settings.temporal_address is None
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            client = await Client.connect(
+                **config,
+                data_converter=DATA_CONVERTER,
+                grpc_compression=GrpcCompression.NONE,  # costs both sides more time than a local network costs
+            )
+            await _prepare_namespace(client, ours=ours)
+            return client
+        except RuntimeError as error:  # no connection
+            reason: Exception = error
+        except RPCError as error:
+            if error.status not in _PASSING and not (ours and error.status is RPCStatusCode.NOT_FOUND):
+                raise NotReadyError(f"Temporal at {settings.temporal_target}: {error}") from error
+            reason = error
+        if pause > 1:
+            log.warning("Temporal at %s does not answer yet: %s", settings.temporal_target, reason)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-async def prepare_namespace(client: Client, *, ours: bool) -> None:
+async def _prepare_namespace(client: Client, *, ours: bool) -> None:
     """Registers our search attributes and checks their types. On our own server retention is set as well; on another
     it belongs to its operator, and we only warn. Raises NotReadyError, or RPCError while the server is starting."""
     await _register_search_attributes(client)
@@ -91,27 +127,26 @@ async def prepare_namespace(client: Client, *, ours: bool) -> None:
 
 
 async def _register_search_attributes(client: Client) -> None:
-    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
     registered = await _registered(client)
-    missing = [key.name for key in SEARCH_ATTRIBUTES if key.name not in registered]
+    missing = {name: kind for name, kind in SEARCH_ATTRIBUTES.items() if name not in registered}
     if missing:
         await client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=dict.fromkeys(missing, keyword))
+            AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
         )
     for _ in range(60):  # servers that cache search attributes show new ones within a minute
         registered = await _registered(client)
-        if all(key.name in registered for key in SEARCH_ATTRIBUTES):
+        if registered.keys() >= SEARCH_ATTRIBUTES.keys():
             break
         await asyncio.sleep(1)
-    for key in SEARCH_ATTRIBUTES:
-        if registered.get(key.name) != keyword:
+    for name, kind in SEARCH_ATTRIBUTES.items():
+        if registered.get(name) != kind:
             raise NotReadyError(
-                f"search attribute {key.name} of namespace {client.namespace} must be a Keyword; "
+                f"search attribute {name} of namespace {client.namespace} has another type than we need; "
                 "remove it or use another namespace (TEMPORAL_NAMESPACE)"
             )
 
 
-async def _registered(client: Client) -> dict[str, int]:
+async def _registered(client: Client) -> dict[str, IndexedValueType.ValueType]:
     answer = await client.operator_service.list_search_attributes(
         ListSearchAttributesRequest(namespace=client.namespace)
     )

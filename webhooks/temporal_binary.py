@@ -4,13 +4,17 @@ The cache lies outside the checkout, so a machine downloads or builds it once.
 """
 
 import asyncio
+import contextlib
+import itertools
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 from temporalio.testing import WorkflowEnvironment
+
+from webhooks.errors import CannotRunError
 
 _GO_PACKAGE = "github.com/temporalio/cli/cmd/temporal"
 _GO_VERSION = "v1.5.1"  # the newest tag whose go.mod has no replace directive, which `go install` refuses
@@ -19,8 +23,13 @@ _DOWNLOAD_SECONDS = 120
 Say = Callable[[str], None]
 
 
-class NoTemporalError(Exception):
-    """No way to get a Temporal server worked; the message lists what to do."""
+class NoTemporalError(CannotRunError):
+    """No way to get or to run a Temporal server worked."""
+
+
+def without_ours(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a program that is not ours, and has no business with our keys."""
+    return {name: value for name, value in environment.items() if not name.startswith("WEBHOOKS_")}
 
 
 async def find_temporal(say: Say) -> Path:
@@ -44,7 +53,7 @@ async def _download(folder: Path, say: Say) -> Path | None:
     say("Temporal: downloading the server (once on this machine) ...")
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  nothing else runs yet
     try:
-        async with asyncio.timeout(_DOWNLOAD_SECONDS):
+        async with _progress(say, "downloading", 15), asyncio.timeout(_DOWNLOAD_SECONDS):
             server = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
     except (RuntimeError, TimeoutError):
         say("Temporal: no download from here.")
@@ -65,15 +74,14 @@ async def _build(target: Path, say: Say) -> Path:
     workshop = target.parent.with_name(f"{target.parent.name}.{os.getpid()}")
     build = await asyncio.create_subprocess_exec(
         go, "install", f"{_GO_PACKAGE}@{_GO_VERSION}",
-        env={**os.environ, "GOBIN": str(workshop)},
+        env={**without_ours(os.environ), "GOBIN": str(workshop)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    beat = asyncio.create_task(_beat(say))
     try:
-        output, _ = await build.communicate()
+        async with _progress(say, "building", 30):
+            output, _ = await build.communicate()
     finally:
-        beat.cancel()
         if build.returncode is None:
             build.kill()
     if build.returncode:
@@ -84,10 +92,20 @@ async def _build(target: Path, say: Say) -> Path:
     return target
 
 
-async def _beat(say: Say) -> None:
-    for minutes in range(1, 60):
-        await asyncio.sleep(60)
-        say(f"Temporal: still building, {minutes} min ...")
+@contextlib.asynccontextmanager
+async def _progress(say: Say, doing: str, every: float) -> AsyncIterator[None]:
+    """A line now and then, so that nobody takes a long step for a hang."""
+
+    async def beat() -> None:
+        for n in itertools.count(1):
+            await asyncio.sleep(every)
+            say(f"Temporal: still {doing}, {n * every:.0f} s ...")
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
 
 
 if __name__ == "__main__":  # `make temporal`: with the steps on the terminal, before anything waits for it

@@ -8,10 +8,12 @@ import os
 import signal
 import socket
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from webhooks.settings import Settings
-from webhooks.temporal_binary import NoTemporalError, Say, find_temporal
+from webhooks.temporal_binary import NoTemporalError, Say, find_temporal, without_ours
 
 # The development server's limits are for a laptop's experiments, one webhook publisher exceeds them.
 _DYNAMIC_CONFIG = {
@@ -23,47 +25,70 @@ _DYNAMIC_CONFIG = {
 }
 _PORT_SECONDS = 20
 _STOP_SECONDS = 10
+_EARLY_SECONDS, _EARLY_ENDS = 10, 3
 _PR_SET_PDEATHSIG = 1
 
 
 class TemporalServer:
     """Runs the server, and runs it again when it dies. Its file survives: what was accepted goes on."""
 
-    def __init__(self, settings: Settings, say: Say) -> None:
+    def __init__(self, settings: Settings, say: Say, *, on_end: Callable[[], None]) -> None:
+        """`on_end` is called when the server cannot be kept running; stop() then raises the reason."""
         self._settings = settings
         self._say = say
+        self._on_end = on_end
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._lock: int | None = None
 
     async def start(self) -> None:
         """Returns once the process runs, which is before it answers. Raises NoTemporalError."""
-        self._lock_data_dir(self._settings.data_dir)
+        self._lock_data_dir()
         binary = await find_temporal(self._say)
         for port, variable in (
             (self._settings.temporal_port, "WEBHOOKS_TEMPORAL_PORT"),
             (self._settings.temporal_ui_port, "WEBHOOKS_TEMPORAL_UI_PORT"),
         ):
             await _wait_until_free(port, variable)
-        await self._spawn(binary)
-        self._watcher = asyncio.create_task(self._keep_running(binary))
+        self._watcher = asyncio.create_task(self._keep_running(binary, await self._spawn(binary)))
+        self._watcher.add_done_callback(lambda _: self._on_end())
 
     async def stop(self) -> None:
-        if self._watcher:
-            self._watcher.cancel()
-        process = self._process
-        if process and process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), _STOP_SECONDS)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Raises NoTemporalError if it had ended by itself."""
+        try:
+            if self._watcher:
+                self._watcher.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._watcher
+        finally:
+            process = self._process
+            if process and process.returncode is None:
+                process.terminate()
+                try:
+                    await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
-    async def _spawn(self, binary: Path) -> None:
+    async def _keep_running(self, binary: Path, process: asyncio.subprocess.Process) -> None:
+        early_ends = 0
+        while True:
+            started = time.monotonic()
+            code = await process.wait()
+            early_ends = early_ends + 1 if time.monotonic() - started < _EARLY_SECONDS else 0
+            if early_ends == _EARLY_ENDS:
+                raise NoTemporalError(f"The Temporal server ends at once (code {code}):\n{self._log_tail()}")
+            self._say(f"Temporal: the server ended with code {code}; starting it again.")
+            await asyncio.sleep(1)
+            process = await self._spawn(binary)
+
+    def _log_tail(self) -> str:
+        return (self._settings.data_dir / "temporal.log").read_text(errors="replace")[-2000:].strip()
+
+    async def _spawn(self, binary: Path) -> asyncio.subprocess.Process:
         settings = self._settings
         command = [
             str(binary), "server", "start-dev",
@@ -88,18 +113,13 @@ class TemporalServer:
                 # Ctrl-C in the terminal is for us: we finish what is in flight, which needs the server.
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                env=without_ours(os.environ),
             )
+        return self._process
 
-    async def _keep_running(self, binary: Path) -> None:
-        while True:
-            assert self._process  # noqa: S101  set before this task starts
-            code = await self._process.wait()
-            self._say(f"Temporal: the server ended with code {code}; starting it again.")
-            await asyncio.sleep(1)
-            await self._spawn(binary)
-
-    def _lock_data_dir(self, data_dir: Path) -> None:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _lock_data_dir(self) -> None:
+        self._settings.make_data_dir()
+        data_dir = self._settings.data_dir
         self._lock = os.open(data_dir / "temporal.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
 """Deliveries found by their search attributes, newest first.
 
 On SQL, Temporal's visibility sorts open workflows before closed ones and those by their end, and takes no other
-order. So a page is cut from a window of start times that is small enough to be sorted here.
+order. So a page is cut from a window of creation times that is small enough to be sorted here.
 """
 
 import json
@@ -13,23 +13,39 @@ from temporalio.client import Client, WorkflowExecution
 
 from webhooks.history import Status
 from webhooks.store import pages
-from webhooks.temporal import DELIVER_WEBHOOK, PARKED
+from webhooks.temporal import (
+    CLIENT_ID,
+    CREATED_AT,
+    DELIVER_WEBHOOK,
+    DELIVERY_STATUS,
+    EVENT_KEY,
+    OCCURRENCE_ID,
+    PARKED,
+    RPC_TIMEOUT,
+    TENANT_ID,
+    WEBHOOK_ID,
+)
 
-_WINDOW_ROWS = 300
+_WINDOW_ROWS = 200
 """A window with more rows is narrowed."""
-_NARROWEST = timedelta(milliseconds=1)
+_NARROWEST = timedelta(milliseconds=10)
 _FIRST_WIDTH = timedelta(seconds=10)
 _WIDEST = timedelta(days=30)
+_CLOCKS_DIFFER = timedelta(seconds=5)
+_TICK = timedelta(microseconds=1)
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+_COARSE = timedelta(milliseconds=2)
+"""SQLite compares times as text of milliseconds. So a window asks for a little more, and its bounds are held here."""
 
 _RUNNING = "ExecutionStatus = 'Running'"
 _BY_STATUS = {
     Status.DELIVERED: "ExecutionStatus = 'Completed'",
     Status.EXPIRED: "ExecutionStatus = 'Failed'",
-    Status.FAILED: f"(({_RUNNING} AND DeliveryStatus = '{PARKED}') OR "
+    Status.FAILED: f"(({_RUNNING} AND {DELIVERY_STATUS.name} = '{PARKED}') OR "
     "ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut'))",
     # Told apart by their history: a search attribute for it would cost each failing delivery one more write.
-    Status.PENDING: f"({_RUNNING} AND (DeliveryStatus IS NULL OR DeliveryStatus != '{PARKED}'))",
-    Status.RETRYING: f"({_RUNNING} AND (DeliveryStatus IS NULL OR DeliveryStatus != '{PARKED}'))",
+    Status.PENDING: f"({_RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
+    Status.RETRYING: f"({_RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
 }
 
 
@@ -47,21 +63,18 @@ class Filter:
     until: datetime | None = None
 
     def query(self) -> str:
-        terms = [f"WorkflowType = '{DELIVER_WEBHOOK}'", f"TenantId = {quoted(self.tenant)}"]
+        terms = [f"WorkflowType = '{DELIVER_WEBHOOK}'"]
         for attribute, value in (
-            ("WebhookId", self.webhook_id),
-            ("EventKey", self.event),
-            ("OccurrenceId", self.occurrence_id),
-            ("ClientId", self.client_identifier),
+            (TENANT_ID, self.tenant),
+            (WEBHOOK_ID, self.webhook_id),
+            (EVENT_KEY, self.event),
+            (OCCURRENCE_ID, self.occurrence_id),
+            (CLIENT_ID, self.client_identifier),
         ):
             if value is not None:
-                terms.append(f"{attribute} = {quoted(value)}")
+                terms.append(f"{attribute.name} = {quoted(value)}")
         if self.status:
             terms.append(_BY_STATUS[self.status])
-        if self.since:
-            terms.append(f"StartTime >= {_stamp(self.since)}")
-        if self.until:
-            terms.append(f"StartTime < {_stamp(self.until)}")
         return " AND ".join(terms)
 
 
@@ -69,55 +82,60 @@ class Filter:
 class Position:
     """A place in the order newest first."""
 
-    started_at: datetime
+    created_at: datetime
     workflow_id: str
 
     @classmethod
     def of(cls, row: WorkflowExecution) -> "Position":
-        return cls(row.start_time, row.id)
+        return cls(row.typed_search_attributes[CREATED_AT], row.id)
 
     def cursor(self) -> str:
-        return pages.encode(json.dumps([self.started_at.isoformat(), self.workflow_id]))
+        return pages.encode(json.dumps([self.created_at.isoformat(), self.workflow_id]))
 
     @classmethod
     def from_cursor(cls, cursor: str) -> "Position":
         """Raises pages.BadCursorError."""
         try:
-            started_at, workflow_id = json.loads(pages.decode(cursor))
-            return cls(datetime.fromisoformat(started_at).astimezone(UTC), str(workflow_id))
+            created_at, workflow_id = json.loads(pages.decode(cursor))
+            return cls(datetime.fromisoformat(created_at).astimezone(UTC), str(workflow_id))
         except (ValueError, TypeError):
             raise pages.BadCursorError("not a cursor of this list") from None
 
 
 async def newest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
     """Every run that the filter finds, from `after` on backwards. A row may be of a run that a later one replaced."""
-    query = filter.query()
-    upper = after.started_at if after else datetime.now(UTC) + timedelta(minutes=1)  # clocks differ
-    width: timedelta | None = None  # unbounded: most lists fit into one window
-    while True:
-        window = f"{query} AND StartTime <= {_stamp(upper)}"
-        if width:
-            window += f" AND StartTime > {_stamp(upper - width)}"
-        limit = None if width and width <= _NARROWEST else _WINDOW_ROWS
-        rows = [row async for row in client.list_workflows(window, limit=limit, page_size=_WINDOW_ROWS)]
-        if len(rows) == limit:
-            width = width / 8 if width else _FIRST_WIDTH
+    oldest = filter.since or _LONG_AGO
+    upper = after.created_at if after else filter.until or datetime.now(UTC) + _CLOCKS_DIFFER
+    width = _FIRST_WIDTH
+    while upper >= oldest:
+        lower = max(upper - width, oldest)
+        window = (
+            f"{filter.query()} AND {CREATED_AT.name} >= {_stamp(lower - _COARSE)}"
+            f" AND {CREATED_AT.name} <= {_stamp(upper + _COARSE)}"
+        )
+        count = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
+        if count > _WINDOW_ROWS and width > _NARROWEST:
+            width /= 8
             continue
-        for row in sorted(rows, key=Position.of, reverse=True):
-            if after is None or Position.of(row) < after:
+        rows = [(Position.of(row), row) async for row in found(client, window)] if count else []
+        for position, row in sorted(rows, key=lambda found: found[0], reverse=True):
+            inside = lower <= position.created_at <= upper and (after is None or position < after)
+            if inside and (filter.until is None or position.created_at < filter.until):
                 yield row
-        if width is None or (filter.since and upper - width < filter.since):
-            return
-        upper -= width
-        if len(rows) < _WINDOW_ROWS / 4:
-            width = width * 4 if width < _WIDEST else None
+        upper = lower - _TICK
+        if count < _WINDOW_ROWS / 8:
+            width = width * 64 if width < _WIDEST else upper - _LONG_AGO
+
+
+def found(client: Client, query: str) -> AsyncIterator[WorkflowExecution]:
+    return client.list_workflows(query, page_size=_WINDOW_ROWS, rpc_timeout=RPC_TIMEOUT)
 
 
 async def latest_runs(client: Client, workflow_ids: list[str]) -> dict[str, str]:
     """The newest run id of each workflow id."""
     query = f"WorkflowId IN ({', '.join(quoted(id) for id in workflow_ids)})"
     newest: dict[str, WorkflowExecution] = {}
-    async for row in client.list_workflows(query):
+    async for row in found(client, query):
         if row.id not in newest or row.start_time > newest[row.id].start_time:
             newest[row.id] = row
     return {id: row.run_id for id, row in newest.items()}

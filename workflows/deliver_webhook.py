@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
@@ -17,8 +17,12 @@ with workflow.unsafe.imports_passed_through():
 _PREPARE_TIMEOUT = timedelta(seconds=10)
 _SEND_MARGIN = 10.0
 """Seconds that `send` may take beyond the request's own deadline, for loading and signing."""
+_SUMMARY = 100
+"""Characters; Temporal bounds a summary at 400 bytes."""
 _AT_ONCE = timedelta(milliseconds=1)
 """Every backoff is longer, so each is a timer in history with its attempt's failure before it."""
+
+Sending = workflow.ActivityHandle[Attempt | Deferred]
 
 
 @workflow.defn(name=DELIVER_WEBHOOK)
@@ -32,6 +36,7 @@ class DeliverWebhook:
         self._delivery = delivery
         self._prepared: Prepared | None = None
         self._resend = False
+        self._failure = ""
 
     @workflow.signal(name=RESEND_SIGNAL)
     def resend(self) -> None:
@@ -59,15 +64,18 @@ class DeliverWebhook:
                     DeliveryActivities.prepare,
                     self._delivery,
                     start_to_close_timeout=_PREPARE_TIMEOUT,
-                    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+                    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
                     local_retry_threshold=_AT_ONCE,
                 )
             return await self._send(self._prepared, trigger)
-        except FailureError:  # not ActivityError: a local activity's failure is bare when live and on replay alike
+        except FailureError as error:  # not ActivityError: a local activity's failure is bare, live and on replay alike
+            if is_cancelled_exception(error):
+                raise
+            self._failure = str(error)
             return None
 
     async def _send(self, prepared: Prepared, trigger: Trigger) -> Attempt | None:
-        attempts_made = 0
+        attempts_made = deferrals = 0
         while True:
             self._resend = False  # one that came earlier gets what it asked for right now
             rules = outcomes.remaining(prepared.retry, attempts_made)
@@ -80,6 +88,7 @@ class DeliverWebhook:
                     prepared=prepared,
                     trigger=trigger,
                     attempts_made=attempts_made,
+                    deferrals=deferrals,
                 ),
                 start_to_close_timeout=timedelta(seconds=prepared.timeout + _SEND_MARGIN),
                 retry_policy=RetryPolicy(
@@ -91,29 +100,36 @@ class DeliverWebhook:
                 ),
                 local_retry_threshold=_AT_ONCE,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=f"{prepared.method} {prepared.url}",
+                summary=f"{prepared.method} {prepared.url}"[:_SUMMARY],
             )
-            await workflow.wait_condition(lambda task=sending: self._resend or task.done())  # type: ignore[misc]
-            if not sending.done():
-                sending.cancel()  # ends a backoff; `send` itself finishes a request that is on the wire
-            try:
-                result = await sending
-            except asyncio.CancelledError:
-                if self._resend:
-                    return None
-                raise
+            await self._end(sending)
+            if sending.cancelled():  # in a backoff
+                return None
+            result: Attempt | Deferred = sending.result()
             if isinstance(result, Attempt):
                 return result
-            attempts_made = await self._defer(result)
+            deferrals = deferrals + 1 if result.attempts_made == attempts_made else 1
+            attempts_made = result.attempts_made
+            with contextlib.suppress(asyncio.TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._resend, timeout=result.after, timeout_summary=f"deferred: {result.reason}"
+                )
             if self._resend:
                 return None
 
-    async def _defer(self, deferred: Deferred) -> int:
-        with contextlib.suppress(TimeoutError):
-            await workflow.wait_condition(
-                lambda: self._resend, timeout=deferred.after, timeout_summary=f"deferred: {deferred.reason}"
-            )
-        return deferred.attempts_made
+    async def _end(self, sending: Sending) -> None:
+        """Waits for the chain's end. A resend or the workflow's own cancellation ends a backoff at once; a request that
+        is on the wire is waited for, because its answer counts. Raises CancelledError unless it was delivered."""
+        try:
+            await workflow.wait_condition(lambda: self._resend or sending.done())
+            if not sending.done():
+                sending.cancel()
+                await workflow.wait_condition(sending.done)
+        except asyncio.CancelledError:
+            sending.cancel()
+            await workflow.wait_condition(sending.done)
+            if sending.cancelled() or sending.exception() or not isinstance(sending.result(), Attempt):
+                raise
 
     async def _park(self) -> None:
         """Waits for `resend`. Raises when the window ends without one."""
@@ -125,5 +141,7 @@ class DeliverWebhook:
                 timeout_summary="failed: waiting for resend",
             )
         except TimeoutError:
-            raise ApplicationError("not delivered", type="DeliveryFailed", non_retryable=True) from None
+            raise ApplicationError(
+                f"not delivered: {self._failure}", type="DeliveryFailed", non_retryable=True
+            ) from None
         workflow.upsert_search_attributes([DELIVERY_STATUS.value_set(RESENT)])

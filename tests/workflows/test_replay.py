@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from tests.platform_process import PlatformProcess
 from tests.workflows.save_histories import HISTORIES, SHAPES
 from webhooks.history import Status, read
 from webhooks.temporal import DATA_CONVERTER
+from worker import WORKFLOW_RUNNER
 from workflows.deliver_webhook import DeliverWebhook
 from workflows.record_occurrence import RecordOccurrence
 
@@ -22,7 +22,7 @@ def replayer() -> Replayer:
     return Replayer(
         workflows=[DeliverWebhook, RecordOccurrence],
         data_converter=DATA_CONVERTER,
-        workflow_runner=SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules()),
+        workflow_runner=WORKFLOW_RUNNER,
     )
 
 

@@ -31,9 +31,7 @@ class Database:
 
     @classmethod
     def of(cls, settings: Settings) -> "Database":
-        if settings.database_url:
-            return cls(settings.database_url.get_secret_value())
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.make_data_dir()
         return cls(f"sqlite+aiosqlite:///{(settings.data_dir / 'webhooks.db').resolve()}")
 
     async def migrate(self) -> None:

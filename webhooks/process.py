@@ -1,0 +1,31 @@
+"""What every process of the platform sets up for itself."""
+
+import logging
+import os
+import resource
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import uvloop
+from pydantic import ValidationError
+
+from webhooks.settings import Settings
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs a process: on uvloop, with its log on stderr, files that only their owner reads, and room for sockets."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # A slow receiver makes a long workflow task, which is no fault worth a warning for each.
+    os.environ.setdefault("TEMPORAL_WORKFLOW_TASK_DURATION_WARN_SECONDS", "60")
+    os.umask(0o077)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    uvloop.run(main)
+
+
+def bad_settings(error: ValidationError) -> Iterator[str]:
+    """A line for each, naming the variable and never its value."""
+    for item in error.errors(include_input=False, include_url=False):
+        name = str(item["loc"][0])
+        yield f"{name if name.isupper() else (Settings.model_config['env_prefix'] + name).upper()}: {item['msg']}"

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from sqlalchemy.exc import SQLAlchemyError
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
@@ -57,8 +59,11 @@ class Platform:
                 return "no worker polls the task queue"
         except RPCError:
             return "Temporal is not reachable"
-        async with self.database.read() as session:
-            await api_keys.any_stored(session)
+        try:
+            async with self.database.read() as session:
+                await api_keys.any_stored(session)
+        except SQLAlchemyError:
+            return "the configuration database cannot be read"
         return None
 
     async def _has_pollers(self, client: Client) -> bool:
@@ -66,7 +71,7 @@ class Platform:
             DescribeTaskQueueRequest(
                 namespace=client.namespace,
                 task_queue=TaskQueue(name=self.settings.task_queue),
-                task_queue_type=1,  # type: ignore[arg-type]  # TASK_QUEUE_TYPE_WORKFLOW
+                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
             ),
             timeout=_CHECK_TIMEOUT,
         )

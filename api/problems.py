@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -22,7 +23,8 @@ _RETRY_AFTER = {"Retry-After": "5"}
 class FieldError(BaseModel):
     """One thing wrong with one field."""
 
-    pointer: str = Field(description="JSON pointer into the body, or the name of a parameter", examples=["/url"])
+    pointer: str | None = Field(None, description="JSON pointer into the body", examples=["/url"])
+    parameter: str | None = Field(None, description="Name of a query parameter", examples=["limit"])
     detail: str = Field(examples=["https is required"])
 
 
@@ -62,19 +64,47 @@ def invalid(pointer: str, detail: str) -> ProblemError:
     return ProblemError(422, detail, errors=[(pointer, detail)])
 
 
-def temporal_unreachable() -> ProblemError:
-    return ProblemError(503, "Temporal is not reachable; nothing is lost, try again", headers=_RETRY_AFTER)
+def temporal_unreachable(detail: str = "Temporal is not reachable; try again") -> ProblemError:
+    return ProblemError(503, detail, headers=_RETRY_AFTER)
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": description}
-    for status, description in {401: "No valid API key", 422: "The request is not valid"}.items()
-}
+def is_passing(error: RPCError) -> bool:
+    """Whether Temporal may serve the same call in a moment."""
+    return error.status in _PASSING
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries for the problems that a route can answer."""
-    return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {
+                "application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": _body(status, _EXAMPLES[status], [("/url", "https is required")] * (status == 422)),
+                }
+            },
+            **({"headers": {"Retry-After": {"schema": {"type": "integer"}}}} if status == 503 else {}),
+        }
+        for status in statuses
+    }
+
+
+_EXAMPLES = {
+    401: "a valid API key is required",
+    404: "no such delivery",
+    409: "occurrence order-4711 was published before with other content",
+    413: "the body is over 256 KiB",
+    415: "send JSON, with content-type application/json",
+    422: "the request is not valid",
+    503: "Temporal is not reachable; try again",
+}
+_PASSING = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.CANCELLED,
+)
 
 
 def install(app: FastAPI) -> None:
@@ -90,21 +120,25 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [(_pointer(item["loc"]), str(item["msg"])) for item in error.errors()]
+        errors = [(_pointer(item["loc"]), _said(item)) for item in error.errors()]
         return _response(422, "the request is not valid", errors=errors)
 
     @app.exception_handler(BadCursorError)
     async def _cursor(_: Request, error: BadCursorError) -> JSONResponse:
         return _response(422, str(error), errors=[("cursor", str(error))])
 
+    @app.exception_handler(OperationalError)
+    async def _database(_: Request, error: OperationalError) -> JSONResponse:
+        log.error("configuration database: %s", error.orig)
+        return _response(503, "the configuration database is not available; try again", headers=_RETRY_AFTER)
+
+    @app.exception_handler(IntegrityError)
+    async def _changed_meanwhile(_: Request, error: IntegrityError) -> JSONResponse:
+        return _response(409, "another request changed this at the same time; look and try again")
+
     @app.exception_handler(RPCError)
     async def _temporal(_: Request, error: RPCError) -> JSONResponse:
-        if error.status in (
-            RPCStatusCode.UNAVAILABLE,
-            RPCStatusCode.DEADLINE_EXCEEDED,
-            RPCStatusCode.RESOURCE_EXHAUSTED,
-            RPCStatusCode.CANCELLED,
-        ):
+        if is_passing(error):
             log.warning("Temporal: %s", error.status.name)
             problem = temporal_unreachable()
             return _response(problem.status, problem.detail, headers=problem.headers)
@@ -115,14 +149,38 @@ def install(app: FastAPI) -> None:
     async def _bug(_: Request, error: Exception) -> JSONResponse:  # the server logs the trace
         return _response(500, "internal error")
 
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = describe()
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema["components"]["schemas"] |= {**problem.pop("$defs"), "Problem": problem}
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _said(item: Mapping[str, Any]) -> str:
+    return str(item["msg"]).removeprefix("Value error, ")
+
 
 def _pointer(location: Sequence[str | int]) -> str:
+    """A JSON pointer into the body, or the bare name of a parameter."""
     place, *path = location
     if place != "body":
         return ".".join(str(part) for part in path)
     if path and isinstance(path[0], int):  # "JSON decode error" carries a position, not a path
         return ""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _body(status: int, detail: str, errors: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    named = [
+        FieldError(detail=text, **({"pointer": where} if where.startswith("/") or not where else {"parameter": where}))
+        for where, text in errors
+    ]
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=named or None)
+    return problem.model_dump(exclude_none=True)
 
 
 def _response(
@@ -132,12 +190,7 @@ def _response(
     errors: Sequence[tuple[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    problem = Problem(
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        errors=[FieldError(pointer=pointer, detail=text) for pointer, text in errors] or None,
-    )
-    return JSONResponse(
-        problem.model_dump(exclude_none=True), status, headers=headers, media_type="application/problem+json"
-    )
+    return JSONResponse(_body(status, detail, errors), status, headers=headers, media_type="application/problem+json")
+
+
+RESPONSES = responses(401, 422)

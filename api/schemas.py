@@ -1,8 +1,7 @@
 """Requests and responses."""
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
@@ -14,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    Strict,
     StringConstraints,
     model_validator,
 )
@@ -25,6 +25,7 @@ from webhooks.temporal import MAX_KEYWORD
 
 Item = TypeVar("Item")
 
+_WEBHOOK = "123e4567-e89b-12d3-a456-426614174000"
 _RESERVED_HEADERS = frozenset(
     (
         "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
@@ -45,25 +46,33 @@ def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
         if not _HEADER_VALUE.fullmatch(value):
             raise ValueError(f"the value of header {name} must be 1 to 4096 printable ASCII characters")
     if len({name.lower() for name in headers}) != len(headers):
-        raise ValueError("header names differ in more than their case")
+        raise ValueError("two header names differ only in their case")
     return headers
 
 
-def _no_control_characters(text: str) -> str:
-    if not text.isprintable():
+def printable(text: str | None) -> str | None:
+    if text is not None and not text.isprintable():
         raise ValueError("control characters are not allowed")
     return text
 
 
-def _finite(value: JsonValue) -> JsonValue:
-    json.dumps(value, allow_nan=False)  # 1e400 has been read as infinity, which no JSON can say
+def _text(value: object) -> object:
+    if isinstance(value, int | float):
+        raise ValueError("a time is a string, after RFC 3339")
     return value
+
+
+def _within_reason(moment: datetime) -> datetime:
+    if not 1900 <= moment.year <= 2200:
+        raise ValueError("a time lies between the years 1900 and 2200")
+    return moment
 
 
 def _empty_for_null(value: object) -> object:
     return "" if value is None else value
 
 
+Moment = Annotated[AwareDatetime, Strict(False), BeforeValidator(_text), AfterValidator(_within_reason)]
 EventKey = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"),
@@ -82,10 +91,10 @@ OccurrenceId = Annotated[
 ClientIdentifier = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_KEYWORD),
-    AfterValidator(_no_control_characters),
+    AfterValidator(printable),
     Field(examples=["a1b2c3d4-e5f6-7890-abcd-ef1234567890"]),
 ]
-Name = Annotated[str, StringConstraints(max_length=200), BeforeValidator(_empty_for_null)]
+Name = Annotated[str, StringConstraints(max_length=200), BeforeValidator(_empty_for_null), AfterValidator(printable)]
 Description = Annotated[str, StringConstraints(max_length=2000), BeforeValidator(_empty_for_null)]
 Url = Annotated[
     str, StringConstraints(min_length=1, max_length=2048), Field(examples=["https://api.example.com/webhooks/orders"])
@@ -101,10 +110,21 @@ Timeout = Annotated[float, Field(ge=1, le=30, description="Seconds for the whole
 Method = Literal["POST", "PUT"]
 
 
+def _no_defaults(example: dict[str, object]) -> Callable[[dict[str, Any]], None]:
+    """For a patch: a client that fills in defaults would overwrite what it does not name."""
+
+    def clean(schema: dict[str, Any]) -> None:
+        for field in schema["properties"].values():
+            field.pop("default", None)
+        schema["examples"] = [example]
+
+    return clean
+
+
 class Body(BaseModel):
     """A request body: an unknown field is a mistake, not noise."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Page(BaseModel, Generic[Item]):
@@ -115,7 +135,7 @@ class Page(BaseModel, Generic[Item]):
 class RetryPolicyIn(RetryRules):
     """Seconds between attempts, and how many. What is left out has the default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     initial_interval: float = Field(10, ge=0.1, le=86_400)
     backoff_coefficient: float = Field(4, ge=1, le=10)
@@ -165,6 +185,10 @@ class EventIn(Body):
 
 
 class EventPatch(Body):
+    """Fields left out stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra=_no_defaults({"active": False}))
+
     description: Description = ""
     active: bool = True
     json_schema: JsonValue = Field(None, alias="schema")
@@ -224,6 +248,8 @@ class WebhookIn(Body):
 class WebhookPatch(Body):
     """Fields left out stay as they are."""
 
+    model_config = ConfigDict(json_schema_extra=_no_defaults({"active": False}))
+
     url: Url = ""
     event: EventKey = ""
     allowed_client_identifiers: list[ClientIdentifier] = Field([], alias="allowedClientIdentifiers", max_length=1000)
@@ -261,11 +287,24 @@ class WebhookCreated(WebhookOut):
 
 
 class OccurrenceIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "order-4711-created",
+                    "event": "ShipmentOrderCreated",
+                    "client_identifier": "a1b2c3d4-e5f6-7890-abcd-ef1234567890",
+                    "data": {"order": {"id": 4711}},
+                }
+            ]
+        }
+    )
+
     id: OccurrenceId | None = None
     event: EventKey
     client_identifier: ClientIdentifier | None = None
-    occurred_at: AwareDatetime | None = Field(None, description="RFC 3339 with a zone; now, if left out")
-    data: Annotated[JsonValue, AfterValidator(_finite)] = Field(examples=[{"order": {"id": 4711}}])
+    occurred_at: Moment | None = Field(None, description="RFC 3339 with a zone; now, if left out")
+    data: JsonValue = Field(examples=[{"order": {"id": 4711}}])
 
 
 class PublishedOut(BaseModel):
@@ -274,6 +313,18 @@ class PublishedOut(BaseModel):
 
 
 class OccurrenceOut(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "order-4711-created",
+                    "event": "ShipmentOrderCreated",
+                    "deliveries": [{"id": f"order-4711-created~{_WEBHOOK}", "webhook_id": _WEBHOOK}],
+                }
+            ]
+        }
+    )
+
     id: str
     event: str
     deliveries: list[PublishedOut] = Field(description="One for each webhook that wants it; empty if none does")
@@ -282,6 +333,7 @@ class OccurrenceOut(BaseModel):
 class AttemptOut(BaseModel):
     number: int
     trigger: Trigger
+    url: str
     started_at: datetime
     duration_ms: float
     outcome: str = Field(description="`delivered`, `http_<status>`, or why no answer came", examples=["http_503"])
@@ -299,6 +351,48 @@ class RequestOut(BaseModel):
 
 
 class DeliveryOut(DeliverySummary):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": f"order-4711-created~{_WEBHOOK}",
+                    "occurrence_id": "order-4711-created",
+                    "event": "ShipmentOrderCreated",
+                    "webhook_id": _WEBHOOK,
+                    "client_identifier": None,
+                    "url": "https://api.example.com/webhooks/shipments",
+                    "status": "retrying",
+                    "occurred_at": "2026-01-10T10:30:00Z",
+                    "created_at": "2026-01-10T10:30:00.120Z",
+                    "last_attempt_at": "2026-01-10T10:30:00.140Z",
+                    "next_attempt_at": "2026-01-10T10:30:10.300Z",
+                    "closed_at": None,
+                    "temporal_url": "http://localhost:8233/namespaces/default/workflows/...",
+                    "request": {
+                        "method": "POST",
+                        "content_type": "application/json",
+                        "body": '{"id":"order-4711-created","event":"ShipmentOrderCreated", ...}',
+                    },
+                    "attempts": [
+                        {
+                            "number": 1,
+                            "trigger": "event",
+                            "url": "https://api.example.com/webhooks/shipments",
+                            "started_at": "2026-01-10T10:30:00.140Z",
+                            "duration_ms": 61.5,
+                            "outcome": "http_503",
+                            "status_code": 503,
+                            "error": "503 Service Unavailable",
+                            "response_body": "down for maintenance",
+                            "retry_after": None,
+                            "backoff": 10.1,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
     request: RequestOut | None = Field(description="What is sent, the same for every attempt; null until prepared")
     attempts: list[AttemptOut]
 
@@ -313,6 +407,3 @@ class ResendOut(BaseModel):
 
 class Health(BaseModel):
     status: Literal["ok"] = "ok"
-
-
-JsonObject = dict[str, Any]

@@ -1,14 +1,19 @@
-"""Request bodies: bounded, and JSON as RFC 8259 has it (no NaN, no lone surrogates, no bottomless nesting)."""
+"""Requests as strict as their schemas: bodies are bounded and JSON as RFC 8259 has it (no NaN, no lone surrogates, no
+bottomless nesting), and a misspelt query parameter is an error, not a filter that does nothing."""
 
 import json
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
 MAX_BODY_BYTES = 256 * 1024
+_HEADROOM = 50
+_JSON = re.compile(r"application/(?:[\w.-]+\+)?json")
 
 
 class _StrictRequest(Request):
@@ -18,24 +23,38 @@ class _StrictRequest(Request):
             async for chunk in self.stream():
                 chunks += chunk
                 if len(chunks) > MAX_BODY_BYTES:
-                    raise HTTPException(413, f"a body holds at most {MAX_BODY_BYTES} bytes")
+                    raise HTTPException(413, f"the body is over {MAX_BODY_BYTES // 1024} KiB")
             self._body = bytes(chunks)
         return self._body
 
     async def json(self) -> Any:
+        body = await self.body()
         try:
-            return from_json(await self.body(), allow_inf_nan=False)
+            # The parser bounds nesting. What it takes here must still be readable deeper inside our own records.
+            value = from_json(b"[" * _HEADROOM + body + b"]" * _HEADROOM, allow_inf_nan=False)
+            for _ in range(_HEADROOM):
+                [value] = value
+            json.dumps(value, allow_nan=False)  # 1e400 has been read as infinity, which no JSON can say
         except ValueError:
-            raise json.JSONDecodeError("not valid JSON", "", 0) from None
+            raise json.JSONDecodeError("not valid JSON, or nested too deep", "", 0) from None
+        return value
 
 
 class StrictRoute(APIRoute):
-    """The class of every route that takes a body."""
+    """The class of every /v1 route."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
+            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if self.body_field and content_type and not _JSON.fullmatch(content_type):
+                raise HTTPException(415, "send JSON, with content-type application/json")
+            unknown = request.query_params.keys() - {field.alias for field in self.dependant.query_params}
+            if unknown:
+                raise RequestValidationError(
+                    [{"loc": ("query", name), "msg": "there is no such parameter"} for name in sorted(unknown)]
+                )
             return await handler(_StrictRequest(request.scope, request.receive))
 
         return strict

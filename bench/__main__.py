@@ -151,7 +151,7 @@ class Engine:
             self._client,
             tenant="default",
             occurrence=occurrence,
-            matches=[Match(self._webhook_id, "bench", "")],
+            matches=[Match(self._webhook_id, "")],
             resend_window=60,
             task_queue="bench",
         )

@@ -43,6 +43,7 @@ async def test_first_try(platform: PlatformProcess, receiver: Receiver, path: st
     assert attempt == {
         "number": 1,
         "trigger": "event",
+        "url": url,
         "outcome": "delivered",
         "status_code": 202,
         "error": None,

@@ -1,6 +1,7 @@
 """The delivery monitor: deliveries read from Temporal and re-sent through it."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,8 @@ from webhooks.history import Run, Status, read
 from webhooks.ids import name_in, workflow_id
 from webhooks.temporal import RPC_TIMEOUT
 from webhooks.visibility import Filter, Position, found, latest_runs, newest_first, quoted
+
+log = logging.getLogger(__name__)
 
 _READS_AT_ONCE = 10
 _MOST_ROWS_READ = 500
@@ -179,7 +182,11 @@ class Deliveries:
             if latest.get(row.id, row.run_id) != row.run_id:
                 return None
             async with gate:
-                detail = await self._detail(name_in(filter.tenant, row.id), row.id, row.run_id)
+                try:
+                    detail = await self._detail(name_in(filter.tenant, row.id), row.id, row.run_id)
+                except ValueError:  # not written by us, or by a version that we cannot read: the others must show
+                    log.exception("the history of %s cannot be read", row.id)
+                    return None
             if detail is None or (filter.status and detail.summary.status is not filter.status):
                 return None
             return detail.summary

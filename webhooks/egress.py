@@ -9,6 +9,7 @@ httpcore 1.0.9 can lose a pool's slots when requests are cancelled, and scans it
 """
 
 import asyncio
+import errno
 import logging
 import re
 import socket
@@ -33,6 +34,9 @@ MAX_ANSWER_BYTES = 16 * 1024
 """How much of an answer's body is read and kept."""
 _BODY_SECONDS = 5.0
 """How long the body may take once the status is known; it never changes the outcome."""
+_LOOKUP_SECONDS = 3.0
+_IDLE_SECONDS = 60.0
+_OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _MAX_URL = 2_048
 _URL = re.compile(
     r"https?://(?P<authority>[^/?#]*@[^/?#]*|(?:\[[0-9A-Fa-f:.]+\]|[^/?#@:%\[\].]+(?:\.[^/?#@:%\[\].]+)*\.?)"
@@ -65,6 +69,8 @@ class Answer:
     status_code: int | None = None
     error: str | None = None
     body: bytes = b""
+    complete: bool = True
+    """Whether `body` is all of it."""
     retry_after: float | None = None
 
 
@@ -96,12 +102,15 @@ async def check_url(text: str, allowed: Sequence[Network]) -> str | None:
         return "port not allowed"
     try:
         url = httpx.URL(text)
-        host = url.raw_host.decode() if url.host else ""  # reading `host` decodes A-labels, which may be no labels
+        host = (
+            url.raw_host.decode().rstrip(".") if url.host else ""
+        )  # reading `host` decodes A-labels, which may be no labels
     except (httpx.InvalidURL, UnicodeError):
         return "not a URL"
     try:
-        verdicts = {judge(address, allowed) for address in await resolve(host, port)}
-    except (OSError, UnicodeError):
+        async with asyncio.timeout(_LOOKUP_SECONDS):
+            verdicts = {judge(address, allowed) for address in await resolve(host, port)}
+    except (OSError, UnicodeError):  # TimeoutError is an OSError
         return "https is required" if url.scheme == "http" else None
     if Verdict.DENIED in verdicts:
         return "address not allowed"
@@ -170,6 +179,7 @@ class _Pool:
     def __init__(self, transport: _GuardedTransport) -> None:
         self.transport = transport
         self.retired = False
+        self.used_at = 0.0
         self._in_flight = 0
 
     async def __aenter__(self) -> httpx.AsyncBaseTransport:
@@ -225,13 +235,15 @@ class Egress:
             except Exception as error:
                 outcome, message = _classify(error)
                 return Answer(outcome, error=message)
-            content = bytearray()
+            content, complete = bytearray(), False
             try:
                 async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + _BODY_SECONDS)):
                     async for chunk in response.aiter_raw():
                         content += chunk
                         if len(content) >= MAX_ANSWER_BYTES:
                             break
+                    else:
+                        complete = True
             except TimeoutError:  # the status has come and stands, whatever becomes of the body
                 await self._retire(origin, pool)
             except httpx.HTTPError:
@@ -244,6 +256,7 @@ class Egress:
             status,
             None if response.is_success else f"{status} {httpx.codes.get_reason_phrase(status)}".strip(),
             bytes(content[:MAX_ANSWER_BYTES]),
+            complete,
             outcomes.retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC)),
         )
 
@@ -253,13 +266,15 @@ class Egress:
             await pool.transport.aclose()
 
     async def _pool(self, origin: tuple[str, str], *, plain: bool) -> _Pool:
+        now = asyncio.get_running_loop().time()
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pools[origin] = _Pool(_GuardedTransport(self._context, self._allowed, plain=plain))
-            if len(self._pools) > _MAX_POOLS:
-                await self._retire(*next(iter(self._pools.items())))
-        else:
-            self._pools.move_to_end(origin)
+        self._pools.move_to_end(origin)
+        pool.used_at = now
+        eldest, unused = next(iter(self._pools.items()))
+        if len(self._pools) > _MAX_POOLS or unused.used_at < now - _IDLE_SECONDS:
+            await self._retire(eldest, unused)
         return pool
 
     async def _retire(self, origin: tuple[str, str], pool: _Pool) -> None:
@@ -273,6 +288,8 @@ def _classify(error: Exception) -> tuple[str, str]:
     """Outcome and message of a request that got no answer. The causes hold addresses and library internals, so no
     message is built from them."""
     for cause in _chain(error):
+        if isinstance(cause, OSError) and cause.errno in _OUR_LIMITS:
+            raise error  # our machine's fault
         match cause:
             case AddressNotAllowedError():
                 return outcomes.ADDRESS_NOT_ALLOWED, "address not allowed"

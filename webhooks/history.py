@@ -64,11 +64,13 @@ class Run:
     attempts: list[Attempt] = field(default_factory=list)
     next_attempt_at: datetime | None = None
     """When the running backoff or deferral ends; None while an attempt is on its way, and when none will come."""
+    resend_due: bool = False
+    """A resend was asked for, and its attempt has not ended yet."""
     status: Status = Status.PENDING
     closed_at: datetime | None = None
 
 
-def read(events: Sequence[HistoryEvent]) -> Run:  # noqa: PLR0912  a branch for each kind of event
+def read(events: Sequence[HistoryEvent]) -> Run:
     """The run that these events, beginning with the first one, tell of."""
     first = events[0].workflow_execution_started_event_attributes
     created_at = first.search_attributes.indexed_fields.get(CREATED_AT.name)
@@ -89,9 +91,9 @@ def read(events: Sequence[HistoryEvent]) -> Run:  # noqa: PLR0912  a branch for 
                 known = len(run.attempts)
                 _read_marker(run, event, trigger)
                 if len(run.attempts) > known:
-                    trigger = Trigger.RETRY
+                    trigger, run.resend_due = Trigger.RETRY, False
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED if _is_resend(event):
-                trigger = Trigger.RESEND
+                trigger, run.resend_due = Trigger.RESEND, True
             case EventType.EVENT_TYPE_TIMER_STARTED:
                 started = event.timer_started_event_attributes
                 timers[started.timer_id] = _time(event) + _duration(started.start_to_fire_timeout)
@@ -107,11 +109,11 @@ def read(events: Sequence[HistoryEvent]) -> Run:  # noqa: PLR0912  a branch for 
                 run.status, run.closed_at = _CLOSED[closed], _time(event)
     if run.closed_at:
         return run
-    if parked:
+    if parked and not run.resend_due:
         run.status = Status.FAILED
     else:
         run.status = Status.RETRYING if run.attempts or run.resent else Status.PENDING
-        run.next_attempt_at = max(timers.values(), default=None)
+        run.next_attempt_at = None if run.resend_due else max(timers.values(), default=None)
     return run
 
 

@@ -15,7 +15,8 @@ from pydantic import JsonValue
 from webhooks.contracts import Occurrence
 
 MAX_BODY_BYTES = 1024 * 1024
-"""A template may repeat its occurrence; the result must stay well inside Temporal's 2 MiB for one payload."""
+"""Of the body as history records it, well inside Temporal's 2 MiB for one payload."""
+_TOO_LARGE = f"the rendered body is over {MAX_BODY_BYTES} bytes"
 
 _PATH = r"[A-Za-z_][\w-]*(?:\.[\w-]+)*"
 _PLACEHOLDER = re.compile(r"\{(" + _PATH + r")\}", re.ASCII)
@@ -35,40 +36,61 @@ def render(template: JsonValue | None, occurrence: Occurrence) -> str:
         if template is None:
             body: JsonValue = {name: fields[name] for name in ("id", "event", "occurred_at", "data")}
         else:
-            body = _fill(template, fields)
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        size = len(text.encode())
+            body = _Filling(fields).fill(template)
+        text = _json(body)
+        recorded = len(_json(text).encode())  # history holds the text as a JSON string
     except (ValueError, RecursionError) as error:  # what no JSON can say, or too deep
         raise NotRenderedError(str(error)) from None
-    if size > MAX_BODY_BYTES:
-        raise NotRenderedError(f"the rendered body is over {MAX_BODY_BYTES} bytes")
+    if recorded > MAX_BODY_BYTES:
+        raise NotRenderedError(_TOO_LARGE)
     return text
 
 
-def _fill(template: JsonValue, fields: dict[str, JsonValue]) -> JsonValue:
-    match template:
-        case dict():
-            return {key: _fill(value, fields) for key, value in template.items()}
-        case list():
-            return [_fill(value, fields) for value in template]
-        case str():
-            if whole := _PLACEHOLDER.fullmatch(template):
-                return _look_up(whole[1], fields)
-            return _TOKEN.sub(lambda token: _as_text(token, fields), template)
-        case _:
-            return template
+class _Filling:
+    """One rendering. Values are measured as they are put in, so that a small template cannot grow without bound."""
+
+    def __init__(self, fields: dict[str, JsonValue]) -> None:
+        self._fields = fields
+        self._found: dict[str, tuple[JsonValue, str]] = {}
+        self._size = 0
+
+    def fill(self, template: JsonValue) -> JsonValue:
+        match template:
+            case dict():
+                return {key: self.fill(value) for key, value in template.items()}
+            case list():
+                return [self.fill(value) for value in template]
+            case str():
+                if whole := _PLACEHOLDER.fullmatch(template):
+                    return self._value(whole[1])[0]
+                return _TOKEN.sub(self._text, template)
+            case _:
+                return template
+
+    def _text(self, token: re.Match[str]) -> str:
+        if token[1] is None:
+            return token[0][0]
+        match self._value(token[1]):
+            case None, _:
+                return ""
+            case str() as text, _:
+                return text
+            case _, text:
+                return text
+
+    def _value(self, path: str) -> tuple[JsonValue, str]:
+        """The value at a path, and its JSON."""
+        if path not in self._found:
+            value = _look_up(path, self._fields)
+            self._found[path] = value, _json(value)
+        self._size += len(self._found[path][1])
+        if self._size > MAX_BODY_BYTES:
+            raise NotRenderedError(_TOO_LARGE)
+        return self._found[path]
 
 
-def _as_text(token: re.Match[str], fields: dict[str, JsonValue]) -> str:
-    if token[1] is None:
-        return token[0][0]
-    match _look_up(token[1], fields):
-        case None:
-            return ""
-        case str() as text:
-            return text
-        case value:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+def _json(value: JsonValue) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _look_up(path: str, fields: dict[str, JsonValue]) -> JsonValue:

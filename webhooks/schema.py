@@ -1,5 +1,6 @@
 """JSON Schema 2020-12 for occurrence data. References to other documents are never fetched, and regular expressions
-run in linear time, so a schema can neither reach out nor stall us."""
+run in linear time. A schema that branches at every level of a recursion can still take long: whoever may write schemas
+is trusted with that."""
 
 import functools
 import json

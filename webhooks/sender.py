@@ -74,7 +74,7 @@ class Sender:
             body = credentials.blot_out(
                 body,
                 [webhook.signing_secret, *credentials.secrets_of(webhook.headers)],
-                cut=len(answer.body) == MAX_ANSWER_BYTES,
+                cut=not answer.complete,
             )
         return Attempt(
             trigger=trigger,

@@ -22,6 +22,7 @@ _DYNAMIC_CONFIG = {
     "frontend.namespaceRPS.visibility": 500,
     "history.rps": 50_000,
     "matching.rps": 20_000,
+    "history.timerProcessorMaxTimeShift": '"100ms"',  # how late a timer may fire; 1 s by default
 }
 _PORT_SECONDS = 20
 _STOP_SECONDS = 10

@@ -98,7 +98,7 @@ class Position:
         try:
             created_at, workflow_id = json.loads(pages.decode(cursor))
             return cls(datetime.fromisoformat(created_at).astimezone(UTC), str(workflow_id))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise pages.BadCursorError("not a cursor of this list") from None
 
 

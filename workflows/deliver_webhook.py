@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
 _PREPARE_TIMEOUT = timedelta(seconds=10)
 _SEND_MARGIN = 10.0
 """Seconds that `send` may take beyond the request's own deadline, for loading and signing."""
+_COMMIT = timedelta(milliseconds=1)
 _SUMMARY = 100
 """Characters; Temporal bounds a summary at 400 bytes."""
 _AT_ONCE = timedelta(milliseconds=1)
@@ -48,6 +49,10 @@ class DeliverWebhook:
         # A resend of a closed delivery starts this run with the signal already there.
         trigger = Trigger.RESEND if self._resend else Trigger.EVENT
         while True:
+            if trigger is Trigger.RESEND:
+                # Ends this workflow task, so that the monitor knows of the resend before the request leaves, and
+                # further signals of impatient people do not make Temporal run the task, and the request, again.
+                await workflow.sleep(_COMMIT, summary="resend")
             self._resend = False
             attempt = await self._deliver(trigger)
             if attempt:

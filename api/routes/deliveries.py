@@ -3,17 +3,19 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
+from pydantic import AfterValidator
 
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit
 from api.problems import RESPONSES, ProblemError, not_found, responses
 from api.schemas import (
     AttemptOut,
     DeliveryOut,
+    Moment,
     Page,
     RequestOut,
     ResendIn,
     ResendOut,
+    printable,
 )
 from api.strict_json import StrictRoute
 from webhooks.deliveries import AlreadyDeliveredError, DeliveryDetail, DeliverySummary
@@ -24,8 +26,8 @@ from webhooks.visibility import Filter
 
 router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES, route_class=StrictRoute)
 
-Term = Annotated[str | None, Query(min_length=1, max_length=MAX_KEYWORD)]
-Time = Annotated[AwareDatetime | None, Query(description="RFC 3339 with a zone, of the delivery's creation")]
+Term = Annotated[str | None, AfterValidator(printable), Query(min_length=1, max_length=MAX_KEYWORD)]
+Time = Annotated[Moment | None, Query(description="RFC 3339 with a zone, of the delivery's creation")]
 
 
 @router.get("", responses=responses(503))
@@ -43,7 +45,7 @@ async def list_deliveries(
     cursor: Cursor = None,
 ) -> Page[DeliverySummary]:
     """Deliveries, newest first. A delivery shows up here a moment after it was accepted; read one by its id to see it
-    at once. A delivery that was re-sent after it had closed is listed by the time of the resend."""
+    at once. A page may be short, or empty, while `next_cursor` says that there is more."""
     filter = Filter(
         tenant=caller.tenant,
         webhook_id=webhook_id,
@@ -72,13 +74,13 @@ async def resend_delivery(
     id: str, caller: CurrentCaller, platform: CurrentPlatform, body: ResendIn | None = None
 ) -> ResendOut:
     """Tries again now, with a fresh retry policy: a delivery that failed, or one that waits for its next attempt.
-    The new attempts join the delivery's own, the first with trigger `resend`. One that was delivered is sent again
-    only with `force`."""
+    The new attempts join the delivery's own, the first with trigger `resend`. While an attempt is on its way, that
+    attempt is the answer and no other is started. One that was delivered is sent again only with `force`."""
     force = body is not None and body.force
     try:
         found = is_delivery_id(id) and await platform.deliveries.resend(caller.tenant, id, force=force)
     except AlreadyDeliveredError:
-        raise ProblemError(409, 'it was delivered; send {"force": true} to send it again') from None
+        raise ProblemError(409, 'it was delivered already; {"force": true} sends it again') from None
     if not found:
         raise not_found("delivery")
     return ResendOut(id=id)
@@ -90,7 +92,6 @@ def _view(detail: DeliveryDetail) -> DeliveryOut:
         **detail.summary.model_dump(),
         request=prepared and RequestOut(method=prepared.method, content_type=prepared.content_type, body=prepared.body),
         attempts=[
-            AttemptOut(number=number, **attempt.model_dump(exclude={"url"}))
-            for number, attempt in enumerate(detail.attempts, start=1)
+            AttemptOut(number=number, **attempt.model_dump()) for number, attempt in enumerate(detail.attempts, start=1)
         ],
     )

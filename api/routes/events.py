@@ -25,7 +25,7 @@ async def create_event(body: EventIn, caller: CurrentCaller, session: Writing, r
     """Adds an event to the catalogue, named by `key`, or by `entity` and `action` (its key is then `Entity.Action`)."""
     key = body.key or f"{body.entity}.{body.action}"
     if await store.find(session, caller.tenant, key):
-        raise ProblemError(409, f"event {key} exists", errors=[("/key", "exists")])
+        raise ProblemError(409, f"event {key} exists already", errors=[("/key", "exists already")])
     event = Event(tenant=caller.tenant, key=key, **body.model_dump(exclude={"key"}))
     _check(event)
     session.add(event)

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 from fastapi import APIRouter
+from temporalio.service import RPCError
 
 from api.deps import CurrentCaller, CurrentPlatform
-from api.problems import RESPONSES, ProblemError, invalid, responses
+from api.problems import RESPONSES, ProblemError, invalid, is_passing, responses, temporal_unreachable
 from api.schemas import OccurrenceIn, OccurrenceOut, PublishedOut
 from api.strict_json import StrictRoute
 from webhooks import schema
@@ -17,13 +18,14 @@ from webhooks.store import webhooks as store
 router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RESPONSES, route_class=StrictRoute)
 
 
-@router.post("", status_code=202, responses=responses(409, 413, 503))
+@router.post("", status_code=202, responses=responses(409, 413, 415, 503))
 async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform: CurrentPlatform) -> OccurrenceOut:
     """Publishes an occurrence of an event to every webhook that wants it.
 
     202 means that every delivery is stored durably. `id` is your idempotency key, kept for the namespace's retention
     (30 days on our own Temporal server): the same id and data again start nothing twice and complete what an earlier
-    call could not; other data under the same id is a 409. Without an id, each call is an occurrence of its own."""
+    call could not; other content (event, client, data) under the same id is a 409, found out by the webhooks that both
+    reach. Without an id, each call is an occurrence of its own."""
     client = platform.temporal
     async with platform.database.read() as session:
         event, matches = await store.matching(session, caller.tenant, body.event, body.client_identifier)
@@ -54,7 +56,13 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
             task_queue=platform.settings.task_queue,
         )
     except OccurrenceConflictError as error:
-        raise ProblemError(409, str(error), errors=[("/id", "already used")]) from None
+        raise ProblemError(409, str(error), errors=[("/id", "used already")]) from None
+    except RPCError as error:
+        if not is_passing(error):
+            raise
+        raise temporal_unreachable(
+            f'Temporal is not reachable; publish again with "id": "{occurrence.id}", which completes what was begun'
+        ) from None
     return OccurrenceOut(
         id=occurrence.id,
         event=event.key,

@@ -26,6 +26,7 @@ async def create_webhook(
 ) -> WebhookCreated:
     """Subscribes a URL to an event, which must exist and be active. Only this answer shows `signing_secret`."""
     await _check_url(platform, body.url)
+    _unmasked(body.headers, {})
     event = await _active_event(session, caller, body.event)
     webhook = Webhook(
         tenant=caller.tenant,
@@ -77,19 +78,19 @@ async def get_webhook(id: str, caller: CurrentCaller, session: Reading) -> Webho
 async def change_webhook(
     id: str, body: WebhookPatch, caller: CurrentCaller, platform: CurrentPlatform, session: Writing
 ) -> WebhookOut:
-    """Changes what is given. URL, headers and `active` take effect with the next attempt of every delivery; what a
-    delivery was prepared with (body, retry policy) stays. A header sent back masked keeps its value."""
-    webhook, subscription, event = await _subscribed(session, caller, id)
+    """Changes what is given. URL, headers and `active` take effect with the next attempt of every delivery; what one
+    was prepared with (body, method, timeout, retry policy) stays. A header sent back masked keeps its value."""
     changes = body.model_dump(exclude_unset=True)
-    if "url" in changes:
+    if "url" in changes:  # first, because it may look up a name, and a transaction keeps others waiting
         await _check_url(platform, body.url)
+    webhook, subscription, event = await _subscribed(session, caller, id)
     if "event" in changes:
         event = await _active_event(session, caller, changes.pop("event"))
         subscription.event_id = event.id
     if "allowed_client_identifiers" in changes:
         subscription.allowed_client_identifiers = changes.pop("allowed_client_identifiers")
     if "headers" in changes:
-        changes["headers"] = credentials.unmasked(changes["headers"], webhook.headers)
+        changes["headers"] = _unmasked(changes["headers"], webhook.headers)
     if "retry_policy" in changes:
         changes["retry_policy"] = _merged(webhook.retry_policy, changes["retry_policy"])
     if changes.get("active"):
@@ -110,6 +111,14 @@ async def delete_webhook(id: str, caller: CurrentCaller, session: Writing) -> No
 async def _check_url(platform: Platform, url: str) -> None:
     if problem := await egress.check_url(url, platform.settings.egress_allow):
         raise invalid("/url", problem)
+
+
+def _unmasked(headers: dict[str, str], stored: dict[str, str]) -> dict[str, str]:
+    unmasked = credentials.unmasked(headers, stored)
+    for name, value in unmasked.items():
+        if value == credentials.MASK:
+            raise invalid(f"/headers/{name}", "a masked value stands for a stored one, and there is none")
+    return unmasked
 
 
 async def _active_event(session: Reading, caller: CurrentCaller, key: EventKey) -> Event:

@@ -98,6 +98,7 @@ async def save(platform: PlatformProcess, receiver: Receiver, name: str) -> None
 
 def write(name: str, history: WorkflowHistory) -> None:
     text = re.sub(r'": "\d+@[^"]*"', '": "a worker"', history.to_json())  # process id and host name
+    text = re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', text)  # paths of the machine
     (HISTORIES / f"{name}.json").write_text(text + "\n")
     print(name)  # noqa: T201
 

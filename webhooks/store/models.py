@@ -70,7 +70,7 @@ class Webhook(SQLModel, table=True):
     url: str = Field(sa_column=Column(Text, nullable=False))
     method: str = "POST"
     description: str = Field(default="", sa_column=Column(Text, nullable=False))
-    headers: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    headers: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False), repr=False)
     active: bool = True
     deactivated_reason: str | None = None
     signing_secret: str = Field(repr=False)

@@ -17,8 +17,8 @@ Subscribed = tuple[Webhook, Subscription, Event]
 
 
 # Built once: a delivery's three queries, whose construction would cost more than their execution.
-_MATCHING: Select[Event, Subscription | None, Webhook | None] = (
-    select(Event, Subscription, Webhook)
+_MATCHING = (
+    select(Event, Subscription.allowed_client_identifiers, Webhook.id, Webhook.url)
     .outerjoin(Subscription, (col(Subscription.event_id) == col(Event.id)) & col(Subscription.active).is_(True))
     .outerjoin(Webhook, (col(Webhook.id) == col(Subscription.webhook_id)) & col(Webhook.active).is_(True))
     .where(col(Event.tenant) == bindparam("tenant"), col(Event.key) == bindparam("event"))
@@ -37,7 +37,6 @@ class Match:
     """A webhook that wants an occurrence."""
 
     webhook_id: str
-    webhook_name: str
     url: str
 
 
@@ -64,9 +63,9 @@ async def matching(
     """The event, and the active webhooks that want its occurrence for this client, oldest first. One query."""
     rows = (await session.exec(_MATCHING, params={"tenant": tenant, "event": event_key})).all()
     matches = [
-        Match(webhook.id, webhook.name, webhook.url)
-        for _, subscription, webhook in rows
-        if subscription and webhook and _wants(subscription, client_identifier)
+        Match(webhook_id, url)
+        for _, allowed, webhook_id, url in rows
+        if webhook_id and (not allowed or client_identifier in allowed)
     ]
     return (rows[0][0] if rows else None), matches
 
@@ -89,11 +88,6 @@ async def deactivate(session: AsyncSession, tenant: str, webhook_id: str, reason
     if webhook and webhook.active:
         webhook.active, webhook.deactivated_reason = False, reason
         webhook.updated_at = datetime.now(UTC)
-
-
-def _wants(subscription: Subscription, client_identifier: str | None) -> bool:
-    allowed = subscription.allowed_client_identifiers
-    return not allowed or client_identifier in allowed
 
 
 def _subscribed(tenant: str) -> Select[Webhook, Subscription, Event]:

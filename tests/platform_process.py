@@ -36,7 +36,7 @@ class PlatformProcess:
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOKS_", "TEMPORAL_"))}
-        return {
+        ours = {
             **kept,
             "WEBHOOKS_DATA_DIR": str(self.data_dir),
             "WEBHOOKS_BOOTSTRAP_KEY": KEY,
@@ -46,6 +46,10 @@ class PlatformProcess:
             "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
             **self._environment,
         }
+        return {name: value for name, value in ours.items() if value}
+
+    def environment_without(self, name: str) -> None:
+        self._environment[name] = ""
 
     @property
     def log(self) -> str:

@@ -8,6 +8,8 @@ from email.utils import format_datetime
 import pytest
 from standardwebhooks import Webhook as StandardVerifier
 from svix.webhooks import Webhook as SvixVerifier
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from demo.receiver import Answer, Received, Receiver, Told
@@ -475,3 +477,121 @@ async def test_secrets_stay_out_of_history_and_answers(
     for canary in ("canary-token-8472", "canary-key-9153", webhook["signing_secret"].removeprefix("whsec_")):
         for place in (stored.decode("utf-8", "replace"), json.dumps(delivery), json.dumps(found), platform.log):
             assert canary not in place
+
+
+async def test_impatient_resends_send_once(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """Many at once, and more while the request is on the wire: one request, and the monitor shows it."""
+    released = asyncio.Event()
+    event = await platform.event()
+    answers: list[Told] = [400, Answer(200, before=released.wait)]
+    await platform.webhook(event, receiver.tell(path, answers), timeout=30)
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "failed")
+    await asyncio.gather(*(platform.post(f"/v1/deliveries/{id}/resend", expect=202) for _ in range(10)))
+    await receiver.wait_for(path, 2)
+    for _ in range(3):
+        await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+    released.set()
+    delivery = await platform.wait(id, "delivered")
+
+    assert outcomes(delivery) == [(1, "event", "http_400"), (2, "resend", "delivered")]
+    assert len(receiver.got(path)) == 2
+
+
+async def test_a_longer_timeout_is_for_deliveries_to_come(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """One that waits keeps the timeout that it was prepared with, and its request is not sent twice."""
+    event = await platform.event()
+    answers: list[Told] = [503, Answer(200, before=lambda: asyncio.sleep(2)), 200]
+    webhook = await platform.webhook(
+        event, receiver.tell(path, answers), timeout=1, retry_policy={"initial_interval": 3600}
+    )
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "retrying")
+    await platform.call("PATCH", f"/v1/webhooks/{webhook['id']}", {"timeout": 30, "method": "PUT"})
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await platform.wait(id, lambda delivery: len(delivery["attempts"]) == 2)
+
+    assert outcomes(delivery) == [(1, "event", "http_503"), (2, "resend", "timeout")]
+    assert {request.method for request in receiver.got(path)} == {delivery["request"]["method"]} == {"POST"}
+
+
+@pytest.mark.parametrize("moment", ["backoff", "on the wire"])
+async def test_cancelled_in_the_web_ui(platform: PlatformProcess, receiver: Receiver, path: str, moment: str) -> None:
+    """It ends, and the request that was on the wire counts. It can still be re-sent."""
+    released = asyncio.Event()
+    event = await platform.event()
+    first: Told = 503 if moment == "backoff" else Answer(503, before=released.wait)
+    await platform.webhook(
+        event, receiver.tell(path, [first, 200]), retry_policy={"initial_interval": 3600}, timeout=30
+    )
+    id = await platform.delivery(await platform.publish(event))
+    handle = (await platform.temporal()).get_workflow_handle(f"default/{id}")
+    await receiver.wait_for(path, 1)
+    if moment == "backoff":
+        await platform.wait(id, "retrying")
+    await handle.cancel()
+    released.set()
+    cancelled = await platform.wait(id, lambda delivery: bool(delivery["closed_at"]))
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await platform.wait(id, "delivered")
+
+    assert cancelled["status"] == "failed"
+    assert outcomes(cancelled) == [(1, "event", "http_503")]
+    assert outcomes(delivery) == [(1, "event", "http_503"), (2, "resend", "delivered")]
+
+
+async def test_reset_in_the_web_ui(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """The new run is the delivery, and is re-sent like any other."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [400, 400, 200]))
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "failed")
+    client = await platform.temporal()
+    await client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace="default",
+            workflow_execution=WorkflowExecution(workflow_id=f"default/{id}"),
+            reason="test",
+            workflow_task_finish_event_id=4,
+            request_id=path,
+        )
+    )
+    await receiver.wait_for(path, 2)
+    again = await platform.wait(id, "failed")
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await platform.wait(id, "delivered")
+    described = await client.get_workflow_handle(f"default/{id}").describe()
+
+    assert described.run_id in again["temporal_url"]
+    assert outcomes(delivery)[-1] == (2, "resend", "delivered")
+
+
+async def test_what_is_never_sent_says_why(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """A body that history could not hold is refused before the receiver gets it."""
+    event = await platform.event(template=dict.fromkeys("abcde", "{s}"))
+    await platform.webhook(event, receiver.url(path))
+    id = await platform.delivery(await platform.publish(event, {"s": '"' * 100_000}))
+    delivery = await platform.wait(id, "failed")
+
+    assert outcomes(delivery) == [(1, "event", "not_rendered")]
+    assert "over" in delivery["attempts"][0]["error"]
+    assert receiver.got(path) == []
+
+
+async def test_data_nested_as_deep_as_we_take_it(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """Whatever is accepted can be read again, by the worker and in the monitor."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    accepted = 0
+    for depth in (100, 140, 145, 149, 150, 151, 160, 199, 200):
+        body = f'{{"event": "{event}", "data": {"[" * depth}{"]" * depth}}}'
+        answer = await platform.http.post("/v1/occurrences", content=body, headers={"content-type": "application/json"})
+        assert answer.status_code in (202, 422)
+        if answer.status_code == 202:
+            accepted += 1
+            await platform.wait(answer.json()["deliveries"][0]["id"], "delivered")
+
+    assert accepted >= 2
+    assert len(receiver.got(path)) == accepted

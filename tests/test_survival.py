@@ -1,18 +1,27 @@
 """Killed, restarted, cut off: what was accepted is delivered all the same."""
 
 import asyncio
+import contextlib
 import os
+import re
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
 
 from demo.receiver import Answer, Receiver
 from tests.platform_process import ROOT, PlatformProcess, free_port, running, until
+from tests.workflows.save_histories import break_database
 
 
 @pytest.fixture
@@ -166,15 +175,21 @@ async def test_a_private_address_that_is_no_longer_allowed(
 
 async def test_what_keeps_a_platform_from_starting_is_said(own: PlatformProcess, tmp_path: Path) -> None:
     await own.start()
-    for setting, value, said in (
-        ("WEBHOOKS_DATA_DIR", str(own.data_dir), "WEBHOOKS_DATA_DIR"),
-        ("WEBHOOKS_EGRESS_ALLOW", "10.0.0.0/99", "egress_allow"),
-        ("WEBHOOKS_PORT", "http", "port"),
+    read_only = tmp_path / "file"
+    read_only.touch()
+    port = str(free_port())
+    for settings, said in (
+        ({"WEBHOOKS_PORT": port, "WEBHOOKS_DATA_DIR": str(own.data_dir)}, "WEBHOOKS_DATA_DIR"),
+        ({"WEBHOOKS_PORT": port, "WEBHOOKS_DATA_DIR": str(read_only / "folder")}, "WEBHOOKS_DATA_DIR"),
+        ({"WEBHOOKS_PORT": port}, "WEBHOOKS_TEMPORAL_PORT"),
+        ({}, "WEBHOOKS_PORT"),
+        ({"WEBHOOKS_EGRESS_ALLOW": "10.0.0.0/99"}, "WEBHOOKS_EGRESS_ALLOW"),
+        ({"WEBHOOKS_PORT": "http"}, "WEBHOOKS_PORT"),
     ):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "api"),
             cwd=ROOT,
-            env={**own.environment, "WEBHOOKS_DATA_DIR": str(tmp_path / "other"), setting: value},
+            env={**own.environment, "WEBHOOKS_DATA_DIR": str(tmp_path / "other"), **settings},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -233,3 +248,105 @@ async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver,
 
     assert one.headers["webhook-id"] == two.headers["webhook-id"]
     assert len(delivery["attempts"]) == 1
+
+
+async def test_the_first_start_makes_a_key_and_a_private_durable_server(tmp_path: Path) -> None:
+    """Without a key from the environment, in a folder that others may read."""
+    folder = tmp_path / "platform"
+    folder.mkdir(mode=0o755)
+    own = PlatformProcess(folder)
+    own.environment_without("WEBHOOKS_BOOTSTRAP_KEY")
+    await own.start()
+    key = (folder / "bootstrap.key").read_text().strip()
+    own.http.headers["authorization"] = f"Bearer {key}"
+    await own.event()
+    client = await own.temporal()
+    namespace = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="default"))
+    assert await own.stop() == 0
+    await own.close()
+    with contextlib.closing(sqlite3.connect(folder / "temporal.db")) as stored:
+        [journal] = stored.execute("PRAGMA journal_mode").fetchone()
+
+    assert namespace.config.workflow_execution_retention_ttl.ToTimedelta().days == 30
+    assert journal == "wal"
+    assert key not in (folder / "platform.log").read_text()
+    for name in ("bootstrap.key", "webhooks.db", "temporal.db", "temporal.log"):
+        assert (folder / name).stat().st_mode & 0o077 == 0, name
+
+
+async def test_a_search_attribute_of_another_type_stops_the_start(tmp_path: Path) -> None:
+    """Queries on it would fail later, or never match."""
+    async with running(tmp_path / "first") as first:
+        client = await first.temporal()
+        namespace = "elsewhere"
+        await client.workflow_service.register_namespace(
+            RegisterNamespaceRequest(namespace=namespace, workflow_execution_retention_period=Duration(seconds=86_400))
+        )
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=namespace, search_attributes={"TenantId": IndexedValueType.INDEXED_VALUE_TYPE_INT}
+            )
+        )
+        second = PlatformProcess(
+            tmp_path / "second",
+            TEMPORAL_ADDRESS=f"127.0.0.1:{first.temporal_port}",
+            TEMPORAL_NAMESPACE=namespace,
+        )
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "api"),
+            cwd=ROOT,
+            env=second.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, err = await asyncio.wait_for(process.communicate(), 90)
+        await second.close()
+
+    assert process.returncode == 1
+    assert "TenantId" in err.decode().splitlines()[-1]
+    assert "Traceback" not in err.decode()
+
+
+async def test_our_faults_cost_the_receiver_no_attempt(own: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """With two attempts in all, the database away at the time of the second, and then back."""
+    await own.start()
+    event = await own.event()
+    policy = {"initial_interval": 1, "backoff_coefficient": 1, "maximum_attempts": 2}
+    await own.webhook(event, receiver.tell(path, [503, 200]), retry_policy=policy)
+    id = await own.delivery(await own.publish(event))
+    await break_database(own, receiver, id, path)
+    delivery = await own.wait(id, "delivered", timeout=60)
+
+    assert [attempt["outcome"] for attempt in delivery["attempts"]] == ["http_503", "delivered"]
+    assert len(receiver.got(path)) == 2
+
+
+async def test_a_hung_temporal_is_said_in_time(own: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """Every call answers within seconds; what was published meanwhile is completed by publishing it again."""
+    await own.start()
+    event = await own.event()
+    await own.webhook(event, receiver.url(path))
+    server = child_named(own.pid, "start-dev")
+    os.kill(server, signal.SIGSTOP)
+    try:
+        for method, place, body in (
+            ("POST", "/v1/occurrences", {"event": event, "data": {}}),
+            ("GET", "/v1/deliveries", None),
+            ("GET", f"/v1/deliveries/x~{uuid4()}", None),
+            ("POST", f"/v1/deliveries/x~{uuid4()}/resend", None),
+        ):
+            started = time.monotonic()
+            answer = await own.http.request(method, place, json=body)
+
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+            assert time.monotonic() - started < 10
+            if method == "POST" and body:
+                [id] = re.findall(r'"id": "([^"]+)"', answer.json()["detail"])
+    finally:
+        os.kill(server, signal.SIGCONT)
+    await until(own.is_ready, timeout=30, what="the platform")
+    await own.publish(event, {}, id=id)
+    [request] = await receiver.wait_for(path, 1)
+
+    assert request.headers["webhook-id"].startswith(id)

@@ -67,12 +67,14 @@ async def test_data_is_any_json(platform: PlatformProcess, receiver: Receiver, p
         ({"client_identifier": "a\u0000b"}, "/client_identifier"),
         ({"occurred_at": "2026-01-02T03:04:05"}, "/occurred_at"),
         ({"occurred_at": "yesterday"}, "/occurred_at"),
+        ({"occurred_at": 100000000000}, "/occurred_at"),
+        ({"occurred_at": "9999-12-31T23:59:59-14:00"}, "/occurred_at"),
         ({"event": "NoSuchEvent"}, "/event"),
         ({"priority": 1}, "/priority"),
     ],
 )
 async def test_a_bad_field_is_refused_and_named(
-    platform: PlatformProcess, fields: dict[str, str], pointer: str
+    platform: PlatformProcess, fields: dict[str, object], pointer: str
 ) -> None:
     body = {"event": await platform.event(), "data": {}, **fields}
     problem = await platform.post("/v1/occurrences", body, expect=422)

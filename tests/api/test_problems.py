@@ -1,6 +1,7 @@
 """Who may call, and how errors look."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -68,6 +69,10 @@ async def test_without_a_valid_key_nothing_is_served(
         ("GET", "/v1/deliveries?status=unheard", 422),
         ("GET", "/v1/deliveries?since=yesterday", 422),
         ("GET", "/v1/deliveries?since=2026-01-01T00:00:00", 422),
+        ("GET", "/v1/deliveries?since=0001-01-01T00:00:00%2B14:00", 422),
+        ("GET", "/v1/deliveries?until=9999-12-31T23:59:59-14:00", 422),
+        ("GET", "/v1/deliveries?client_identifier=%00", 422),
+        ("GET", "/v1/deliveries?stat=failed", 422),
     ],
 )
 async def test_every_error_is_a_problem(platform: PlatformProcess, method: str, path: str, status: int) -> None:
@@ -128,10 +133,25 @@ async def test_a_body_over_256_kib_is_refused_however_it_comes(platform: Platfor
 async def test_the_api_describes_itself(platform: PlatformProcess) -> None:
     schema = await platform.get("/openapi.json")
     docs = await platform.http.get("/docs")
+    script = re.findall(r'src="([^"]+)"', docs.text)[0]
 
     assert docs.status_code == 200
     assert schema["components"]["schemas"]["WebhookIn"]["examples"]
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             if path.startswith("/v1"):
+                for status, answer in operation["responses"].items():
+                    if status >= "400":
+                        assert list(answer["content"]) == ["application/problem+json"], f"{method} {path}"
+                        assert answer["content"]["application/problem+json"]["example"]["status"] == int(status)
                 assert "401" in operation["responses"], f"{method} {path}"
+    assert (await platform.http.get(script)).status_code == 200
+    assert "Problem" in schema["components"]["schemas"]
+
+
+async def test_another_content_type_is_refused(platform: PlatformProcess) -> None:
+    """curl's default, for one."""
+    answer = await platform.http.post("/v1/occurrences", data={"event": "E"})
+
+    assert answer.status_code == 415
+    assert "application/json" in answer.json()["detail"]

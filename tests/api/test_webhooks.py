@@ -150,6 +150,11 @@ async def test_what_is_required(platform: PlatformProcess, missing: str) -> None
         ("headers", {"Bad Name": "x"}, "/headers"),
         ("headers", {"X-Split": "a\r\nX-Injected: b"}, "/headers"),
         ("headers", {"X-A": "1", "x-a": "2"}, "/headers"),
+        ("headers", {"X-Token": "********"}, "/headers/X-Token"),
+        ("timeout", True, "/timeout"),
+        ("timeout", "5", "/timeout"),
+        ("active", "no", "/active"),
+        ("retry_policy", {"maximum_attempts": True}, "/retry_policy/maximum_attempts"),
         ("secret", "x", "/secret"),
     ],
 )

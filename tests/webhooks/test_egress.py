@@ -315,22 +315,24 @@ async def test_what_is_no_answer_is_told_apart(egress: Egress, script: Script, o
 
 
 @pytest.mark.parametrize(
-    ("script", "body"),
+    ("script", "body", "complete"),
     [
-        (answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello"), b"hello"),
-        (answering(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz"), b"hello"),
-        (answering(b"HTTP/1.0 200 OK\r\n\r\nhello"), b"hello"),
-        (answering(b"HTTP/1.1 200 OK\r\n\r\n", then=without_end(b"x" * 1_000)), b"x" * MAX_ANSWER_BYTES),
+        (answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello"), b"hello", False),
+        (answering(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz"), b"hello", False),
+        (answering(b"HTTP/1.0 200 OK\r\n\r\nhello"), b"hello", True),
+        (answering(b"HTTP/1.1 200 OK\r\n\r\n", then=without_end(b"x" * 1_000)), b"x" * MAX_ANSWER_BYTES, False),
     ],
     ids=["short of its length", "broken chunk", "no length", "endless"],
 )
-async def test_once_the_status_is_there_the_body_changes_nothing(egress: Egress, script: Script, body: bytes) -> None:
+async def test_once_the_status_is_there_the_body_changes_nothing(
+    egress: Egress, script: Script, body: bytes, complete: bool
+) -> None:
     async with serving(script) as url:
         started = time.monotonic()
         answer = await send(egress, url)
         seconds = time.monotonic() - started
 
-    assert answer == Outcome("delivered", 200, body=body)
+    assert answer == Outcome("delivered", 200, body=body, complete=complete)
     assert seconds < SLACK  # it does not wait for more than it keeps
 
 
@@ -614,7 +616,8 @@ async def test_closing_ends_kept_connections() -> None:
         (
             "address not allowed",
             """
-            http://127.0.0.1/ http://127.1/ http://2130706433/ http://017700000001/ http://0x7f000001/ http://0x7f.1/
+            http://127.0.0.1/ http://127.0.0.1./ http://127.1/ http://2130706433/ http://017700000001/
+            http://0x7f000001/ http://0x7f.1/
             http://127。0。0。1/ http://localhost/ http://0/ http://0.0.0.0/ http://[::]/ http://[::1]/
             http://[::ffff:127.0.0.1]/ http://[::ffff:7f00:1]/ http://[0:0:0:0:0:ffff:a9fe:a9fe]/
             http://[::127.0.0.1]/ http://[64:ff9b::7f00:1]/ http://[2002:7f00:1::]/ http://[fd00:ec2::254]/
@@ -624,7 +627,7 @@ async def test_closing_ends_kept_connections() -> None:
             https://[::ffff:127.0.0.1]/ https://10.0.0.1/ https://169.254.169.254/
             """,
         ),
-        ("https is required", "http://1.1.1.1/ http://[2606:4700::1111]/ http://nowhere.invalid/ http://127.0.0.1./"),
+        ("https is required", "http://1.1.1.1/ http://[2606:4700::1111]/ http://nowhere.invalid/"),
         (
             "credentials",
             """

@@ -1,5 +1,6 @@
 import json
 import re
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -149,20 +150,33 @@ def test_no_format_or_expression_language_is_understood(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("template", "bytes_over"),
-    [("a" * (MAX_BODY_BYTES - 2), 0), ("a" * (MAX_BODY_BYTES - 1), 1), ("é" * (MAX_BODY_BYTES // 2), 2)],
-    ids=["at the limit", "one byte over", "two-byte letters"],
+    [
+        ("a" * (MAX_BODY_BYTES - 6), 0),  # quotes around it, and quotes and two escaped ones around those
+        ("a" * (MAX_BODY_BYTES - 5), 1),
+        ("é" * (MAX_BODY_BYTES // 2), 2),
+        ('"' * (MAX_BODY_BYTES // 3), 1),  # each recorded as four
+    ],
+    ids=["at the limit", "one byte over", "two-byte letters", "quotes"],
 )
 def test_a_body_over_the_limit_in_bytes_is_refused(template: str, bytes_over: int) -> None:
     if bytes_over:
         with pytest.raises(NotRenderedError, match="over 1048576 bytes"):
             render(template, occurrence())
     else:
-        assert len(render(template, occurrence()).encode()) == MAX_BODY_BYTES
+        assert len(json.dumps(render(template, occurrence()))) == MAX_BODY_BYTES
 
 
 def test_a_template_that_multiplies_its_data_is_refused() -> None:
-    with pytest.raises(NotRenderedError, match="over 1048576 bytes"):
-        render(["{data}"] * 1_000, occurrence("x" * 10_000))
+    """Before it is built: a thousandfold of a quarter of a megabyte would take the process with it."""
+    tracemalloc.start()
+    templates: list[JsonValue] = [["{data}"] * 1_000, {"a": "{data}" * 1_000}]
+    for template in templates:
+        with pytest.raises(NotRenderedError, match="over 1048576 bytes"):
+            render(template, occurrence("x" * 250_000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 20 * MAX_BODY_BYTES
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])

@@ -1,4 +1,5 @@
 # Every target sets up what it needs; nothing is installed by hand.
+SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -13,7 +14,7 @@ demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## does the main job in fron
 test: $(READY) temporal  ## the whole suite, against a real Temporal server and real sockets
 	@$(PY) -m pytest
 
-run: $(READY)  ## serves
+run: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## serves
 	@exec $(PY) -m api
 
 check: $(READY)  ## lint, types, layers
@@ -40,7 +41,8 @@ clean:
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed (PYTHON=... make ...)")'
-	@echo "Installing the pinned dependencies into $(VENV) (once) ..."
+	@echo "Installing the pinned dependencies into $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@set -o pipefail; $(PY) -m pip install --disable-pip-version-check --require-hashes --progress-bar off \
+		--requirement requirements-dev.txt | awk '/^(Collecting|Installing)/ {printf "."; fflush()} END {print " done"}'
 	@touch $@

@@ -44,8 +44,8 @@ class Demo:
         result: Json = answer.json()
         return result
 
-    async def run(self) -> Json:
-        """The main job; returns the delivery that was retried."""
+    async def run(self) -> tuple[Json, Json]:
+        """The main job; returns the delivery that was retried and the one that was re-sent."""
         step("An event for the catalogue")
         await self.call("POST", "/v1/events", {"key": EVENT, "schema": {"type": "object", "required": ["order"]}})
         say(f"POST /v1/events  {EVENT}")
@@ -71,8 +71,7 @@ class Demo:
         self._receiver.tell("/orders", [200])
         await self.call("POST", f"/v1/deliveries/{refused['id']}/resend")
         say(f"POST /v1/deliveries/{refused['id']}/resend")
-        await self.watch(refused, "delivered", shown=1)
-        return retried
+        return retried, await self.watch(refused, "delivered", shown=1)
 
     async def subscribe(self, url: str) -> str:
         policy = {"initial_interval": 1, "backoff_coefficient": 2, "maximum_attempts": 5}
@@ -129,7 +128,7 @@ async def platform(key: str, ports: dict[str, int]) -> AsyncIterator[httpx.Async
     with tempfile.TemporaryDirectory(prefix="durable-webhooks-demo-") as folder:
         data = Path(folder)
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith("WEBHOOKS_")},
             **{name: str(port) for name, port in ports.items()},
             "WEBHOOKS_DATA_DIR": str(data),
             "WEBHOOKS_BOOTSTRAP_KEY": key,
@@ -164,7 +163,11 @@ async def is_ready(http: httpx.AsyncClient, process: asyncio.subprocess.Process)
 def choose_ports() -> dict[str, int]:
     """The usual ports, or free ones where somebody else has them."""
     usual = {"WEBHOOKS_PORT": 8000, "WEBHOOKS_TEMPORAL_PORT": 7233, "WEBHOOKS_TEMPORAL_UI_PORT": 8233}
-    return {name: int(os.environ.get(name) or 0) or free_port(port) for name, port in usual.items()}
+    chosen = {name: int(os.environ.get(name) or 0) or free_port(port) for name, port in usual.items()}
+    for name, port in usual.items():
+        if not os.environ.get(name) and chosen[name] != port:
+            say(f"port {port} is taken: using {chosen[name]} ({name} chooses another)")
+    return chosen
 
 
 def free_port(wanted: int) -> int:
@@ -189,9 +192,9 @@ async def main() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    ports, key = choose_ports(), f"demo-{secrets.token_urlsafe(12)}"
     started = time.monotonic()
     step("Starting the platform: API, worker and Temporal server")
+    ports, key = choose_ports(), f"demo-{secrets.token_urlsafe(12)}"
     async with Receiver().serving() as receiver, platform(key, ports) as http:
         say(f"ready in {time.monotonic() - started:.1f} s")
         work = asyncio.ensure_future(Demo(http, receiver).run())
@@ -199,12 +202,13 @@ async def main() -> None:
         if not work.done():
             work.cancel()
             return
-        retried = await work
+        retried, resent = await work
         step("Look at it")
-        say(f"API docs          {http.base_url}/docs   (Authorize with {key})")
-        say(f"Temporal Web UI   {retried['temporal_url']}")
-        say(f"Monitor           {http.base_url}/v1/deliveries/{retried['id']}")
-        say(f"                  curl -H 'Authorization: Bearer {key}' {http.base_url}/v1/deliveries")
+        say(f"API docs         {http.base_url}/docs   (Authorize with {key})")
+        say(f"Temporal Web UI  {retried['temporal_url']}   (retried)")
+        say(f"                 {resent['temporal_url']}   (re-sent)")
+        say(f"Monitor          curl -H 'Authorization: Bearer {key}' {http.base_url}/v1/deliveries/{resent['id']}")
+        say(f"                 curl -H 'Authorization: Bearer {key}' {http.base_url}/v1/deliveries")
         print("\n  Everything stays up until Ctrl-C.", flush=True)
         await stop.wait()
         print("\n  Stopping.", flush=True)

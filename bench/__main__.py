@@ -18,8 +18,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from bench.empty_workflow import EmptyWorkflow
+from demo.platform_process import PlatformProcess, running
 from demo.receiver import Receiver
-from tests.platform_process import PlatformProcess, running
 from webhooks.addresses import parse_networks
 from webhooks.contracts import Occurrence
 from webhooks.egress import Egress

@@ -2,30 +2,22 @@
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import hmac
 import os
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-import httpx
-
+from demo.platform_process import Json, PlatformProcess, free_port, running
 from demo.receiver import Answer, Receiver
 
-ROOT = Path(__file__).parent.parent
 EVENT = "ShipmentOrderCreated"
-READY_SECONDS = 60
-
-Json = dict[str, Any]
+WATCH_SECONDS = 60
 
 
 class DemoFailedError(Exception):
@@ -33,21 +25,14 @@ class DemoFailedError(Exception):
 
 
 class Demo:
-    def __init__(self, http: httpx.AsyncClient, receiver: Receiver) -> None:
-        self._http = http
+    def __init__(self, platform: PlatformProcess, receiver: Receiver) -> None:
+        self._platform = platform
         self._receiver = receiver
-
-    async def call(self, method: str, path: str, body: object = None) -> Json:
-        answer = await self._http.request(method, path, json=body)
-        if answer.is_error:
-            raise DemoFailedError(f"{method} {path}: {answer.status_code} {answer.text}")
-        result: Json = answer.json()
-        return result
 
     async def run(self) -> tuple[Json, Json]:
         """The main job; returns the delivery that was retried and the one that was re-sent."""
         step("An event for the catalogue")
-        await self.call("POST", "/v1/events", {"key": EVENT, "schema": {"type": "object", "required": ["order"]}})
+        await self._platform.post("/v1/events", {"key": EVENT, "schema": {"type": "object", "required": ["order"]}})
         say(f"POST /v1/events  {EVENT}")
 
         step("A webhook, whose receiver is down: it will answer 503 twice, and then 200")
@@ -69,14 +54,13 @@ class Demo:
         await self.watch(refused, "failed")
         step("The receiver is repaired, and the delivery re-sent by hand")
         self._receiver.tell("/orders", [200])
-        await self.call("POST", f"/v1/deliveries/{refused['id']}/resend")
+        await self._platform.post(f"/v1/deliveries/{refused['id']}/resend")
         say(f"POST /v1/deliveries/{refused['id']}/resend")
         return retried, await self.watch(refused, "delivered", shown=1)
 
     async def subscribe(self, url: str) -> str:
         policy = {"initial_interval": 1, "backoff_coefficient": 2, "maximum_attempts": 5}
-        webhook = await self.call(
-            "POST",
+        webhook = await self._platform.post(
             "/v1/webhooks",
             {
                 "url": url,
@@ -91,16 +75,16 @@ class Demo:
         return str(webhook["signing_secret"])
 
     async def publish(self, id: str, data: Json) -> Json:
-        accepted = await self.call("POST", "/v1/occurrences", {"id": id, "event": EVENT, "data": data})
+        accepted = await self._platform.post("/v1/occurrences", {"id": id, "event": EVENT, "data": data})
         say(f"POST /v1/occurrences  {id}: 202, the delivery is stored")
         [delivery] = accepted["deliveries"]
         return dict(delivery)
 
     async def watch(self, delivery: Json, status: str, shown: int = 0) -> Json:
         """Prints each attempt as it comes, until the delivery has this status."""
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + WATCH_SECONDS
         while time.monotonic() < deadline:
-            found = await self.call("GET", f"/v1/deliveries/{delivery['id']}")
+            found = await self._platform.get(f"/v1/deliveries/{delivery['id']}")
             for attempt in found["attempts"][shown:]:
                 answer = attempt["error"] or f"{attempt['status_code']} {HTTPStatus(attempt['status_code']).phrase}"
                 after = f"next in {attempt['backoff']:.1f} s" if attempt["backoff"] else found["status"]
@@ -122,62 +106,16 @@ def signature(secret: str, headers: dict[str, str], body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
-@contextlib.asynccontextmanager
-async def platform(key: str, ports: dict[str, int]) -> AsyncIterator[httpx.AsyncClient]:
-    """`python -m api` on fresh data, once it is ready."""
-    with tempfile.TemporaryDirectory(prefix="durable-webhooks-demo-") as folder:
-        data = Path(folder)
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("WEBHOOKS_")},
-            **{name: str(port) for name, port in ports.items()},
-            "WEBHOOKS_DATA_DIR": str(data),
-            "WEBHOOKS_BOOTSTRAP_KEY": key,
-            "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
-        }
-        with (data / "platform.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "api", cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
-            )
-        try:
-            url = f"http://127.0.0.1:{ports['WEBHOOKS_PORT']}"
-            async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}) as http:
-                if not await is_ready(http, process):
-                    raise DemoFailedError(f"the platform did not start:\n{(data / 'platform.log').read_text()[-2000:]}")
-                yield http
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
-
-
-async def is_ready(http: httpx.AsyncClient, process: asyncio.subprocess.Process) -> bool:
-    deadline = time.monotonic() + READY_SECONDS
-    while process.returncode is None and time.monotonic() < deadline:
-        with contextlib.suppress(httpx.TransportError):
-            if (await http.get("/health/ready")).is_success:
-                return True
-        await asyncio.sleep(0.1)
-    return False
-
-
-def choose_ports() -> dict[str, int]:
+def choose_ports() -> tuple[int, int, int]:
     """The usual ports, or free ones where somebody else has them."""
-    usual = {"WEBHOOKS_PORT": 8000, "WEBHOOKS_TEMPORAL_PORT": 7233, "WEBHOOKS_TEMPORAL_UI_PORT": 8233}
-    chosen = {name: int(os.environ.get(name) or 0) or free_port(port) for name, port in usual.items()}
-    for name, port in usual.items():
-        if not os.environ.get(name) and chosen[name] != port:
-            say(f"port {port} is taken: using {chosen[name]} ({name} chooses another)")
-    return chosen
-
-
-def free_port(wanted: int) -> int:
-    for port in (wanted, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            found: int = probe.getsockname()[1]
-            return found
-    raise DemoFailedError("no free port")
+    chosen = []
+    for name, usual in (("WEBHOOKS_PORT", 8000), ("WEBHOOKS_TEMPORAL_PORT", 7233), ("WEBHOOKS_TEMPORAL_UI_PORT", 8233)):
+        port = int(os.environ.get(name) or 0) or free_port(usual)
+        if not os.environ.get(name) and port != usual:
+            say(f"port {usual} is taken: using {port} ({name} chooses another)")
+        chosen.append(port)
+    api, temporal, ui = chosen
+    return api, temporal, ui
 
 
 def step(title: str) -> None:
@@ -194,28 +132,38 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
     step("Starting the platform: API, worker and Temporal server")
-    ports, key = choose_ports(), f"demo-{secrets.token_urlsafe(12)}"
-    async with Receiver().serving() as receiver, platform(key, ports) as http:
-        say(f"ready in {time.monotonic() - started:.1f} s")
-        work = asyncio.ensure_future(Demo(http, receiver).run())
-        await asyncio.wait([work, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            work.cancel()
-            return
-        retried, resent = await work
-        step("Look at it")
-        say(f"API docs         {http.base_url}/docs   (Authorize with {key})")
-        say(f"Temporal Web UI  {retried['temporal_url']}   (retried)")
-        say(f"                 {resent['temporal_url']}   (re-sent)")
-        say(f"Monitor          curl -H 'Authorization: Bearer {key}' {http.base_url}/v1/deliveries/{resent['id']}")
-        say(f"                 curl -H 'Authorization: Bearer {key}' {http.base_url}/v1/deliveries")
-        print("\n  Everything stays up until Ctrl-C.", flush=True)
-        await stop.wait()
-        print("\n  Stopping.", flush=True)
+    key = f"demo-{secrets.token_urlsafe(12)}"
+    temporal = {name: value for name, value in os.environ.items() if name.startswith("TEMPORAL_")}
+    with tempfile.TemporaryDirectory(prefix="durable-webhooks-demo-") as folder:
+        async with (
+            Receiver().serving() as receiver,
+            running(Path(folder), key=key, ports=choose_ports(), **temporal) as platform,
+        ):
+            say(f"ready in {time.monotonic() - started:.1f} s")
+            working = asyncio.create_task(Demo(platform, receiver).run())
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                show(platform, key, *await working)
+                await stopping
+            else:
+                working.cancel()
+            print("\n  Stopping.", flush=True)
+
+
+def show(platform: PlatformProcess, key: str, retried: Json, resent: Json) -> None:
+    api = f"http://127.0.0.1:{platform.port}"
+    step("Look at it")
+    say(f"API docs         {api}/docs   (Authorize with {key})")
+    say(f"Temporal Web UI  {retried['temporal_url']}   (retried)")
+    say(f"                 {resent['temporal_url']}   (re-sent)")
+    say(f"Monitor          curl -H 'Authorization: Bearer {key}' {api}/v1/deliveries/{resent['id']}")
+    say(f"                 curl -H 'Authorization: Bearer {key}' {api}/v1/deliveries")
+    print("\n  Everything stays up until Ctrl-C.", flush=True)
 
 
 if __name__ == "__main__":
     try:
         asyncio.run(main())
-    except DemoFailedError as error:
+    except (AssertionError, DemoFailedError) as error:
         sys.exit(f"\n  The demo failed: {error}")

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
+from demo.platform_process import PlatformProcess, running
 from demo.receiver import Receiver
-from tests.platform_process import PlatformProcess, running
 
 
 @pytest.fixture(scope="session")

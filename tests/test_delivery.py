@@ -12,8 +12,8 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
+from demo.platform_process import Json, PlatformProcess, until
 from demo.receiver import Answer, Received, Receiver, Told
-from tests.platform_process import Json, PlatformProcess, until
 
 
 def outcomes(delivery: Json) -> list[tuple[int, str, str]]:

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 
-from tests.platform_process import ROOT, free_port
+from demo.platform_process import ROOT, free_port
 
 
 async def test_the_demo_does_its_job_and_ends_with_ctrl_c() -> None:

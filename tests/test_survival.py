@@ -19,8 +19,8 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
 
+from demo.platform_process import ROOT, PlatformProcess, free_port, running, until
 from demo.receiver import Answer, Receiver
-from tests.platform_process import ROOT, PlatformProcess, free_port, running, until
 from tests.workflows.save_histories import break_database
 
 
@@ -254,8 +254,7 @@ async def test_the_first_start_makes_a_key_and_a_private_durable_server(tmp_path
     """Without a key from the environment, in a folder that others may read."""
     folder = tmp_path / "platform"
     folder.mkdir(mode=0o755)
-    own = PlatformProcess(folder)
-    own.environment_without("WEBHOOKS_BOOTSTRAP_KEY")
+    own = PlatformProcess(folder, WEBHOOKS_BOOTSTRAP_KEY="")
     await own.start()
     key = (folder / "bootstrap.key").read_text().strip()
     own.http.headers["authorization"] = f"Bearer {key}"

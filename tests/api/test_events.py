@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
+from demo.platform_process import PlatformProcess
 from demo.receiver import Receiver
-from tests.platform_process import PlatformProcess
 
 
 def key() -> str:

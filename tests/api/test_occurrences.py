@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from demo.platform_process import PlatformProcess
 from demo.receiver import Receiver
-from tests.platform_process import PlatformProcess
 
 
 async def test_data_must_fit_the_schema(platform: PlatformProcess) -> None:

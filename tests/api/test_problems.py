@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.platform_process import PlatformProcess
+from demo.platform_process import PlatformProcess
 
 ROUTES = [
     ("POST", "/v1/events"),

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from demo.platform_process import PlatformProcess
 from demo.receiver import Receiver
-from tests.platform_process import PlatformProcess
 
 URL = "https://api.example.com/webhooks/shipments"
 

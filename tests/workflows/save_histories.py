@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from temporalio.client import WorkflowHistory
 
+from demo.platform_process import PlatformProcess, running
 from demo.receiver import Answer, Receiver, Told
-from tests.platform_process import PlatformProcess, running
 
 HISTORIES = Path(__file__).parent / "histories"
 _NEVER: dict[str, object] = {"initial_interval": 3600}

@@ -7,7 +7,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from tests.platform_process import PlatformProcess
+from demo.platform_process import PlatformProcess
 from tests.workflows.save_histories import HISTORIES, SHAPES
 from webhooks.history import Status, read
 from webhooks.temporal import DATA_CONVERTER

@@ -1,4 +1,5 @@
-"""The platform as a stranger runs it: `python -m api` in a process of its own, spoken to over HTTP."""
+"""The platform as a stranger runs it: `python -m api` in a process of its own, spoken to over HTTP. The demo's, the
+tests' and the benchmark's."""
 
 import asyncio
 import contextlib
@@ -13,8 +14,7 @@ from uuid import uuid4
 
 import httpx
 from temporalio.client import Client
-
-from webhooks.temporal import DATA_CONVERTER
+from temporalio.contrib.pydantic import pydantic_data_converter
 
 KEY = "test-administrator-key"
 ROOT = Path(__file__).parent.parent
@@ -22,15 +22,18 @@ Json = dict[str, Any]
 
 
 class PlatformProcess:
-    """Starts, stops and kills one platform on free ports; its data outlive it in `data_dir`."""
+    """Starts, stops and kills one platform; its data outlive it in `data_dir`."""
 
-    def __init__(self, data_dir: Path, **environment: str) -> None:
+    def __init__(
+        self, data_dir: Path, *, key: str = KEY, ports: tuple[int, int, int] | None = None, **environment: str
+    ) -> None:
+        """`ports` of API, Temporal and its Web UI; free ones, if left out. An empty variable is left out as well."""
         self.data_dir = data_dir
-        self.port, self.temporal_port, self.ui_port = free_port(), free_port(), free_port()
-        self._environment = environment
+        self.port, self.temporal_port, self.ui_port = ports or (free_port(), free_port(), free_port())
+        self._environment = {"WEBHOOKS_BOOTSTRAP_KEY": key, **environment}
         self._process: asyncio.subprocess.Process | None = None
         self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{self.port}", headers={"authorization": f"Bearer {KEY}"}, timeout=30
+            base_url=f"http://127.0.0.1:{self.port}", headers={"authorization": f"Bearer {key}"}, timeout=30
         )
 
     @property
@@ -39,7 +42,6 @@ class PlatformProcess:
         ours = {
             **kept,
             "WEBHOOKS_DATA_DIR": str(self.data_dir),
-            "WEBHOOKS_BOOTSTRAP_KEY": KEY,
             "WEBHOOKS_PORT": str(self.port),
             "WEBHOOKS_TEMPORAL_PORT": str(self.temporal_port),
             "WEBHOOKS_TEMPORAL_UI_PORT": str(self.ui_port),
@@ -47,9 +49,6 @@ class PlatformProcess:
             **self._environment,
         }
         return {name: value for name, value in ours.items() if value}
-
-    def environment_without(self, name: str) -> None:
-        self._environment[name] = ""
 
     @property
     def log(self) -> str:
@@ -64,7 +63,12 @@ class PlatformProcess:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir / "platform.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "api", cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                *(sys.executable, "-m", "api"),
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for whoever started us
             )
         await until(self._answers if not ready else self.is_ready, timeout=60, what="the platform", alive=self._alive)
 
@@ -91,7 +95,7 @@ class PlatformProcess:
             await self.kill()
 
     async def temporal(self) -> Client:
-        return await Client.connect(f"127.0.0.1:{self.temporal_port}", data_converter=DATA_CONVERTER)
+        return await Client.connect(f"127.0.0.1:{self.temporal_port}", data_converter=pydantic_data_converter)
 
     async def post(self, path: str, body: object = None, *, expect: int | None = None) -> Json:
         return await self.call("POST", path, body, expect=expect)
@@ -153,8 +157,10 @@ class PlatformProcess:
 
 
 @contextlib.asynccontextmanager
-async def running(data_dir: Path, **environment: str) -> AsyncIterator[PlatformProcess]:
-    platform = PlatformProcess(data_dir, **environment)
+async def running(
+    data_dir: Path, *, key: str = KEY, ports: tuple[int, int, int] | None = None, **environment: str
+) -> AsyncIterator[PlatformProcess]:
+    platform = PlatformProcess(data_dir, key=key, ports=ports, **environment)
     try:
         await platform.start()
         yield platform
@@ -179,8 +185,13 @@ async def until(
         await asyncio.sleep(0.05)
 
 
-def free_port() -> int:
+def free_port(wanted: int = 0) -> int:
+    """`wanted` if it is free, else any that is."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port

@@ -82,6 +82,7 @@ def _listen(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
+        listening.listen()  # from now on nobody else can
     except OSError as error:
         listening.close()
         raise CannotRunError(

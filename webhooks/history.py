@@ -65,7 +65,7 @@ class Run:
     next_attempt_at: datetime | None = None
     """When the running backoff or deferral ends; None while an attempt is on its way, and when none will come."""
     resend_due: bool = False
-    """A resend was asked for, and its attempt has not ended yet."""
+    """A resend was asked for, and `send` has not ended since."""
     status: Status = Status.PENDING
     closed_at: datetime | None = None
 
@@ -89,9 +89,10 @@ def read(events: Sequence[HistoryEvent]) -> Run:
         match event.event_type:
             case EventType.EVENT_TYPE_MARKER_RECORDED:
                 known = len(run.attempts)
-                _read_marker(run, event, trigger)
+                if _read_marker(run, event, trigger) == "send" or len(run.attempts) > known:
+                    run.resend_due = False
                 if len(run.attempts) > known:
-                    trigger, run.resend_due = Trigger.RETRY, False
+                    trigger = Trigger.RETRY
             case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED if _is_resend(event):
                 trigger, run.resend_due = Trigger.RESEND, True
             case EventType.EVENT_TYPE_TIMER_STARTED:
@@ -117,12 +118,12 @@ def read(events: Sequence[HistoryEvent]) -> Run:
     return run
 
 
-def _read_marker(run: Run, event: HistoryEvent, trigger: Trigger) -> None:
-    """`trigger` is for an attempt that could not say its own."""
+def _read_marker(run: Run, event: HistoryEvent, trigger: Trigger) -> str | None:
+    """The activity's name. `trigger` is for an attempt that could not say its own."""
     marker = event.marker_recorded_event_attributes
     if marker.marker_name != _MARKER:
-        return
-    activity = json.loads(marker.details["data"].payloads[0].data)["activity_type"]
+        return None
+    activity: str = json.loads(marker.details["data"].payloads[0].data)["activity_type"]
     failure = marker.failure if marker.HasField("failure") else None
     if failure is None:
         if activity == "prepare":
@@ -131,7 +132,7 @@ def _read_marker(run: Run, event: HistoryEvent, trigger: Trigger) -> None:
             sent = _SENT.validate_json(marker.details["result"].payloads[0].data)
             if isinstance(sent, Attempt):
                 run.attempts.append(sent)
-        return
+        return activity
     raised = failure.application_failure_info
     if activity == "send" and raised.details.payloads:
         run.attempts.append(_parse(raised.details.payloads[0], Attempt))
@@ -146,6 +147,7 @@ def _read_marker(run: Run, event: HistoryEvent, trigger: Trigger) -> None:
                 error=failure.message or None,
             )
         )
+    return activity
 
 
 def _is_resend(event: HistoryEvent) -> bool:

@@ -84,27 +84,28 @@ class Position:
 
     created_at: datetime
     workflow_id: str
+    run_id: str
 
     @classmethod
     def of(cls, row: WorkflowExecution) -> "Position":
-        return cls(row.typed_search_attributes[CREATED_AT], row.id)
+        return cls(row.typed_search_attributes[CREATED_AT], row.id, row.run_id)
 
     def cursor(self) -> str:
-        return pages.encode(json.dumps([self.created_at.isoformat(), self.workflow_id]))
+        return pages.encode(json.dumps([self.created_at.isoformat(), self.workflow_id, self.run_id]))
 
     @classmethod
     def from_cursor(cls, cursor: str) -> "Position":
         """Raises pages.BadCursorError."""
         try:
-            created_at, workflow_id = json.loads(pages.decode(cursor))
-            return cls(datetime.fromisoformat(created_at).astimezone(UTC), str(workflow_id))
+            created_at, workflow_id, run_id = json.loads(pages.decode(cursor))
+            return cls(datetime.fromisoformat(created_at).astimezone(UTC), str(workflow_id), str(run_id))
         except (ValueError, TypeError, OverflowError):
             raise pages.BadCursorError("not a cursor of this list") from None
 
 
 async def newest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
     """Every run that the filter finds, from `after` on backwards. A row may be of a run that a later one replaced."""
-    oldest = filter.since or _LONG_AGO
+    oldest = max(filter.since or _LONG_AGO, _LONG_AGO)
     upper = after.created_at if after else filter.until or datetime.now(UTC) + _CLOCKS_DIFFER
     width = _FIRST_WIDTH
     while upper >= oldest:

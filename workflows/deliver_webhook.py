@@ -18,6 +18,7 @@ _PREPARE_TIMEOUT = timedelta(seconds=10)
 _SEND_MARGIN = 10.0
 """Seconds that `send` may take beyond the request's own deadline, for loading and signing."""
 _COMMIT = timedelta(milliseconds=1)
+_CANCEL_AGAIN = timedelta(seconds=5)
 _SUMMARY = 100
 """Characters; Temporal bounds a summary at 400 bytes."""
 _AT_ONCE = timedelta(milliseconds=1)
@@ -127,14 +128,21 @@ class DeliverWebhook:
         is on the wire is waited for, because its answer counts. Raises CancelledError unless it was delivered."""
         try:
             await workflow.wait_condition(lambda: self._resend or sending.done())
-            if not sending.done():
-                sending.cancel()
-                await workflow.wait_condition(sending.done)
+            await self._cancel(sending)
         except asyncio.CancelledError:
-            sending.cancel()
-            await workflow.wait_condition(sending.done)
+            await self._cancel(sending)
             if sending.cancelled() or sending.exception() or not isinstance(sending.result(), Attempt):
                 raise
+
+    async def _cancel(self, sending: Sending) -> None:
+        """A cancel that crosses its attempt's failure is spent on the attempt, and leaves a backoff that only another
+        one ends."""
+        while not sending.done():
+            sending.cancel()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await workflow.wait_condition(
+                    sending.done, timeout=_CANCEL_AGAIN, timeout_summary="an attempt is on the wire"
+                )
 
     async def _park(self) -> None:
         """Waits for `resend`. Raises when the window ends without one."""

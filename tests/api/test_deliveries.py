@@ -88,6 +88,10 @@ async def test_since_and_until(platform: PlatformProcess, receiver: Receiver, pa
     await listed(platform, [ids[0]], event=event, until=middle)
     await listed(platform, [ids[2]], event=event, since=later)
     await listed(platform, [ids[1]], event=event, since=middle, until=later)
+    await listed(platform, ids[::-1], event=event, since="1900-01-01T00:00:00Z")
+    await listed(platform, [], event=event, since=later, until=middle)
+    await listed(platform, [], event=event, since="2199-01-01T00:00:00Z")
+    await listed(platform, [], event=event, until="1900-01-01T00:00:00Z")
 
 
 async def test_more_deliveries_than_one_window_holds(platform: PlatformProcess, receiver: Receiver, path: str) -> None:

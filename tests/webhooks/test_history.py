@@ -127,6 +127,10 @@ def test_a_resend_is_due_until_its_attempt_ends() -> None:
     assert due.resend_due
     assert due.status is Status.RETRYING
     assert due.next_attempt_at is None
+    deferred = Deferred(after=5, reason="internal error", attempts_made=0)
+    put_off = read([started(), *waiting, resend(), timer_canceled("1"), marker("send", deferred), timer("2", 5)])
+    assert not put_off.resend_due
+    assert put_off.next_attempt_at == NOW + timedelta(seconds=5)
     over = read([started(), *waiting, resend(), timer_canceled("1"), marker("send", failure=failed), timer("2", 60)])
     assert not over.resend_due
     assert over.next_attempt_at == NOW + timedelta(seconds=60)

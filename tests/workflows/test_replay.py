@@ -7,7 +7,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from demo.platform_process import PlatformProcess
+from demo.platform_process import PlatformProcess, until
 from tests.workflows.save_histories import HISTORIES, SHAPES
 from webhooks.history import Status, read
 from webhooks.temporal import DATA_CONVERTER
@@ -69,10 +69,12 @@ async def test_every_history_of_this_test_run_replays(platform: PlatformProcess)
     """Whatever the other tests made the platform do."""
     await platform.publish(await platform.event())
     client = await platform.temporal()
-    replayed = 0
-    async for execution in client.list_workflows("WorkflowType IN ('DeliverWebhook', 'RecordOccurrence')"):
+    query = "WorkflowType IN ('DeliverWebhook', 'RecordOccurrence')"
+
+    async def visible() -> bool:
+        return (await client.count_workflows(query)).count > 0
+
+    await until(visible, timeout=15, what="a workflow")
+    async for execution in client.list_workflows(query):
         history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
         await replayer().replay_workflow(history)
-        replayed += 1
-
-    assert replayed

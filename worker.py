@@ -6,7 +6,6 @@ Any number may run beside each other and beside API processes; they share nothin
 import asyncio
 import logging
 import signal
-import sys
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -16,7 +15,6 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.delivery import DeliveryActivities
 from webhooks import process
 from webhooks.egress import Egress
-from webhooks.errors import CannotRunError
 from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
@@ -61,7 +59,4 @@ async def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        process.run(main(Settings()))
-    except CannotRunError as error:
-        sys.exit(str(error))
+    process.run(main)

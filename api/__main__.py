@@ -9,12 +9,10 @@ import logging
 import secrets
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 import uvicorn
-from pydantic import ValidationError
 
 from api.app import create_app
 from api.platform import Platform
@@ -155,14 +153,5 @@ async def _ensure_key(settings: Settings, database: Database) -> None:
         api_keys.add(session, tenant="default", name="bootstrap", key=key)
 
 
-def main() -> None:
-    try:
-        process.run(serve(Settings()))
-    except ValidationError as error:
-        sys.exit(f"Bad setting: {'; '.join(process.bad_settings(error))}")
-    except CannotRunError as error:
-        sys.exit(str(error))
-
-
 if __name__ == "__main__":
-    main()
+    process.run(serve)

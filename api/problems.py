@@ -11,9 +11,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
+from webhooks.schema import json_pointer
 from webhooks.store.pages import BadCursorError
+from webhooks.temporal import is_passing
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +70,6 @@ def temporal_unreachable(detail: str = "Temporal is not reachable; try again") -
     return ProblemError(503, detail, headers=_RETRY_AFTER)
 
 
-def is_passing(error: RPCError) -> bool:
-    """Whether Temporal may serve the same call in a moment."""
-    return error.status in _PASSING
-
-
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries for the problems that a route can answer."""
     return {
@@ -99,12 +96,6 @@ _EXAMPLES = {
     422: "the request is not valid",
     503: "Temporal is not reachable; try again",
 }
-_PASSING = (
-    RPCStatusCode.UNAVAILABLE,
-    RPCStatusCode.DEADLINE_EXCEEDED,
-    RPCStatusCode.RESOURCE_EXHAUSTED,
-    RPCStatusCode.CANCELLED,
-)
 
 
 def install(app: FastAPI) -> None:
@@ -171,7 +162,7 @@ def _pointer(location: Sequence[str | int]) -> str:
         return ".".join(str(part) for part in path)
     if path and isinstance(path[0], int):  # "JSON decode error" carries a position, not a path
         return ""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return json_pointer(path)
 
 
 def _body(status: int, detail: str, errors: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 from standardwebhooks import Webhook as StandardVerifier
 from svix.webhooks import Webhook as SvixVerifier
 from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
@@ -532,6 +533,13 @@ async def test_cancelled_in_the_web_ui(platform: PlatformProcess, receiver: Rece
     if moment == "backoff":
         await platform.wait(id, "retrying")
     await handle.cancel()
+
+    async def arrived() -> bool:
+        kinds = [event.event_type for event in (await handle.fetch_history()).events]
+        requested = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+        return requested in kinds and EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED in kinds[kinds.index(requested) :]
+
+    await until(arrived, timeout=30, what="the cancellation at the workflow")
     released.set()
     cancelled = await platform.wait(id, lambda delivery: bool(delivery["closed_at"]))
     await platform.post(f"/v1/deliveries/{id}/resend", expect=202)

@@ -116,18 +116,15 @@ class Deliveries:
             return False
         if detail.summary.status is Status.DELIVERED and not force:
             raise AlreadyDeliveredError
-        delivery, url = detail.delivery, detail.summary.url
         await self._client.start_workflow(
             temporal.DELIVER_WEBHOOK,
-            delivery,
+            detail.delivery,
             id=id,
             task_queue=self._task_queue,
             start_signal=RESEND_SIGNAL,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            search_attributes=publishing.search_attributes(delivery, created_at=detail.summary.created_at),
-            memo=publishing.memo(delivery.occurrence, url),
-            static_summary=f"{delivery.occurrence.event} to {url}"[: publishing.SUMMARY],
             rpc_timeout=RPC_TIMEOUT,
+            **publishing.labels(detail.delivery, url=detail.summary.url, created_at=detail.summary.created_at),
         )
         return True
 

@@ -102,9 +102,8 @@ async def check_url(text: str, allowed: Sequence[Network]) -> str | None:
         return "port not allowed"
     try:
         url = httpx.URL(text)
-        host = (
-            url.raw_host.decode().rstrip(".") if url.host else ""
-        )  # reading `host` decodes A-labels, which may be no labels
+        _ = url.host  # decodes A-labels, and raises for what is none
+        host = url.raw_host.decode().rstrip(".")
     except (httpx.InvalidURL, UnicodeError):
         return "not a URL"
     try:

@@ -3,17 +3,20 @@
 import logging
 import os
 import resource
-from collections.abc import Coroutine, Iterator
+import sys
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import uvloop
 from pydantic import ValidationError
 
+from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs a process: on uvloop, with its log on stderr, files that only their owner reads, and room for sockets."""
+def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+    """Runs a process with its settings: on uvloop, with its log on stderr, files that only their owner reads, and room
+    for sockets. What keeps it from running ends it with a line for the operator."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # A slow receiver makes a long workflow task, which is no fault worth a warning for each.
@@ -21,10 +24,15 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     os.umask(0o077)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    uvloop.run(main)
+    try:
+        uvloop.run(main(Settings()))
+    except ValidationError as error:
+        sys.exit(f"Bad setting: {'; '.join(_bad_settings(error))}")
+    except CannotRunError as error:
+        sys.exit(str(error))
 
 
-def bad_settings(error: ValidationError) -> Iterator[str]:
+def _bad_settings(error: ValidationError) -> Iterator[str]:
     """A line for each, naming the variable and never its value."""
     for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0])

@@ -22,8 +22,6 @@ from webhooks.store.webhooks import Match
 
 MEMO_DIGEST = "digest"
 MEMO_URL = "url"
-SUMMARY = 100
-"""Characters; Temporal bounds a summary at 400 bytes."""
 _STARTS_AT_ONCE = 20
 
 
@@ -66,10 +64,9 @@ async def publish(
 async def _start(client: Client, task_queue: str, argument: Delivery | Recorded, *, url: str = "") -> None:
     occurrence = argument.occurrence
     if isinstance(argument, Delivery):
-        workflow, id, summary = temporal.DELIVER_WEBHOOK, argument.id, f"{occurrence.event} to {url}"
+        workflow, id = temporal.DELIVER_WEBHOOK, workflow_id(argument.tenant, argument.id)
     else:
-        workflow, id, summary = temporal.RECORD_OCCURRENCE, occurrence.id, f"{occurrence.event}: no webhook"
-    id = workflow_id(argument.tenant, id)
+        workflow, id = temporal.RECORD_OCCURRENCE, workflow_id(argument.tenant, occurrence.id)
     try:
         await client.start_workflow(
             workflow,
@@ -77,11 +74,9 @@ async def _start(client: Client, task_queue: str, argument: Delivery | Recorded,
             id=id,
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            search_attributes=search_attributes(argument, created_at=datetime.now(UTC)),
-            memo=memo(occurrence, url),
-            static_summary=summary[:SUMMARY],
             request_eager_start=True,
             rpc_timeout=temporal.RPC_TIMEOUT,
+            **labels(argument, url=url, created_at=datetime.now(UTC)),
         )
     except WorkflowAlreadyStartedError:
         described = await client.get_workflow_handle(id).describe(rpc_timeout=temporal.RPC_TIMEOUT)
@@ -91,12 +86,9 @@ async def _start(client: Client, task_queue: str, argument: Delivery | Recorded,
             ) from None
 
 
-def memo(occurrence: Occurrence, url: str) -> dict[str, str]:
-    """What tells a repeated publication from a conflicting one, and where it was to go."""
-    return {MEMO_DIGEST: _digest(occurrence), MEMO_URL: url}
-
-
-def search_attributes(argument: Delivery | Recorded, *, created_at: datetime) -> TypedSearchAttributes:
+def labels(argument: Delivery | Recorded, *, url: str, created_at: datetime) -> dict[str, Any]:
+    """What a workflow is started with beside its input: what it is found by, what tells a repeated publication from a
+    conflicting one, where it was to go, and its line in the Temporal Web UI."""
     occurrence = argument.occurrence
     pairs: list[SearchAttributePair[Any]] = [
         SearchAttributePair(temporal.TENANT_ID, argument.tenant),
@@ -104,11 +96,17 @@ def search_attributes(argument: Delivery | Recorded, *, created_at: datetime) ->
         SearchAttributePair(temporal.OCCURRENCE_ID, occurrence.id),
         SearchAttributePair(temporal.CREATED_AT, created_at),
     ]
+    summary = f"{occurrence.event}: no webhook"
     if isinstance(argument, Delivery):
         pairs.append(SearchAttributePair(temporal.WEBHOOK_ID, argument.webhook_id))
+        summary = f"{occurrence.event} to {url}"
     if occurrence.client_identifier:
         pairs.append(SearchAttributePair(temporal.CLIENT_ID, occurrence.client_identifier))
-    return TypedSearchAttributes(pairs)
+    return {
+        "search_attributes": TypedSearchAttributes(pairs),
+        "memo": {MEMO_DIGEST: _digest(occurrence), MEMO_URL: url},
+        "static_summary": summary[: temporal.MAX_SUMMARY],
+    }
 
 
 def _digest(occurrence: Occurrence) -> str:

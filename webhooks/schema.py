@@ -4,6 +4,7 @@ is trusted with that."""
 
 import functools
 import json
+from collections.abc import Sequence
 
 import jsonschema_rs
 from pydantic import JsonValue
@@ -28,7 +29,7 @@ def violations(schema: JsonValue, data: JsonValue) -> list[tuple[str, str]]:
     """JSON pointer into `data` and message of each violation, at most 20. Messages repeat no value."""
     found = []
     for error in _validator(json.dumps(schema)).iter_errors(data):
-        found.append((_pointer(error.instance_path), error.message))
+        found.append((json_pointer(error.instance_path), error.message))
         if len(found) == _MOST_VIOLATIONS:
             break
     return found
@@ -47,10 +48,11 @@ def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
             pattern_options=jsonschema_rs.RegexOptions(size_limit=1_000_000),
         )
     except jsonschema_rs.ValidationError as error:
-        raise NotASchemaError(f"at {_pointer(error.instance_path) or 'the root'}: {error.message}") from None
+        raise NotASchemaError(f"at {json_pointer(error.instance_path) or 'the root'}: {error.message}") from None
     except ValueError as error:
         raise NotASchemaError(str(error)) from None
 
 
-def _pointer(path: list[str | int]) -> str:
+def json_pointer(path: Sequence[str | int]) -> str:
+    """RFC 6901."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

@@ -43,6 +43,9 @@ SEARCH_ATTRIBUTES: dict[str, IndexedValueType.ValueType] = {
 MAX_KEYWORD = 255
 """Characters in a Keyword: SQL visibility would retry a longer value for ever, so we refuse it first."""
 
+MAX_SUMMARY = 100
+"""Characters of a summary; Temporal bounds it at 400 bytes."""
+
 RETENTION = timedelta(days=30)
 RPC_TIMEOUT = timedelta(seconds=5)
 """For one call that a person or a producer waits for."""
@@ -52,9 +55,8 @@ _PASSING = (
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.CANCELLED,
-    RPCStatusCode.INTERNAL,
-    RPCStatusCode.UNKNOWN,
 )
+_STARTING = (*_PASSING, RPCStatusCode.INTERNAL, RPCStatusCode.UNKNOWN)
 _ENCODERS = tuple(PydanticPayloadConverter().converters.values())
 
 
@@ -70,6 +72,11 @@ DATA_CONVERTER = DataConverter(payload_converter_class=_PayloadConverter)
 
 class NotReadyError(CannotRunError):
     """Temporal is reachable but not as we need it."""
+
+
+def is_passing(error: RPCError) -> bool:
+    """Whether Temporal may serve the same call in a moment."""
+    return error.status in _PASSING
 
 
 async def connect(settings: Settings) -> Client:
@@ -94,7 +101,7 @@ async def connect(settings: Settings) -> Client:
         except RuntimeError as error:  # no connection
             reason: Exception = error
         except RPCError as error:
-            if error.status not in _PASSING and not (ours and error.status is RPCStatusCode.NOT_FOUND):
+            if error.status not in _STARTING and not (ours and error.status is RPCStatusCode.NOT_FOUND):
                 raise NotReadyError(f"Temporal at {settings.temporal_target}: {error}") from error
             reason = error
         if pause > 1:

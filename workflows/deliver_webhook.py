@@ -12,15 +12,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
     from webhooks import outcomes
     from webhooks.contracts import RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, SendOrder, Trigger
-    from webhooks.temporal import DELIVER_WEBHOOK, DELIVERY_STATUS, PARKED, RESENT
+    from webhooks.temporal import DELIVER_WEBHOOK, DELIVERY_STATUS, MAX_SUMMARY, PARKED, RESENT
 
 _PREPARE_TIMEOUT = timedelta(seconds=10)
 _SEND_MARGIN = 10.0
 """Seconds that `send` may take beyond the request's own deadline, for loading and signing."""
 _COMMIT = timedelta(milliseconds=1)
 _CANCEL_AGAIN = timedelta(seconds=5)
-_SUMMARY = 100
-"""Characters; Temporal bounds a summary at 400 bytes."""
 _AT_ONCE = timedelta(milliseconds=1)
 """Every backoff is longer, so each is a timer in history with its attempt's failure before it."""
 
@@ -106,7 +104,7 @@ class DeliverWebhook:
                 ),
                 local_retry_threshold=_AT_ONCE,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=f"{prepared.method} {prepared.url}"[:_SUMMARY],
+                summary=f"{prepared.method} {prepared.url}"[:MAX_SUMMARY],
             )
             await self._end(sending)
             if sending.cancelled():  # in a backoff

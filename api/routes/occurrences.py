@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from temporalio.service import RPCError
 
 from api.deps import CurrentCaller, CurrentPlatform
-from api.problems import RESPONSES, ProblemError, invalid, is_passing, responses, temporal_unreachable
+from api.problems import RESPONSES, ProblemError, invalid, responses, temporal_unreachable
 from api.schemas import OccurrenceIn, OccurrenceOut, PublishedOut
 from api.strict_json import StrictRoute
 from webhooks import schema
@@ -14,6 +14,7 @@ from webhooks.contracts import Occurrence
 from webhooks.ids import uuid7
 from webhooks.publishing import OccurrenceConflictError, publish
 from webhooks.store import webhooks as store
+from webhooks.temporal import is_passing
 
 router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RESPONSES, route_class=StrictRoute)
 

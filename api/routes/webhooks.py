@@ -4,15 +4,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Reading, Writing
 from api.platform import Platform
-from api.problems import RESPONSES, ProblemError, invalid, not_found, responses
+from api.problems import RESPONSES, invalid, not_found, responses
 from api.schemas import EventKey, Page, RetryPolicyIn, WebhookCreated, WebhookIn, WebhookOut, WebhookPatch
 from api.strict_json import StrictRoute
 from webhooks import credentials, egress, signing
 from webhooks.contracts import RetryRules
+from webhooks.schema import json_pointer
 from webhooks.store import events, pages
 from webhooks.store import webhooks as store
 from webhooks.store.models import Event, Subscription, Webhook
@@ -117,7 +119,7 @@ def _unmasked(headers: dict[str, str], stored: dict[str, str]) -> dict[str, str]
     unmasked = credentials.unmasked(headers, stored)
     for name, value in unmasked.items():
         if value == credentials.MASK:
-            raise invalid(f"/headers/{name}", "a masked value stands for a stored one, and there is none")
+            raise invalid(json_pointer(["headers", name]), "a masked value stands for a stored one, and there is none")
     return unmasked
 
 
@@ -143,13 +145,8 @@ def _merged(stored: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     try:
         return RetryPolicyIn.model_validate(merged).model_dump()
     except ValidationError as error:
-        raise ProblemError(
-            422,
-            "the request is not valid",
-            errors=[
-                ("/retry_policy" + "".join(f"/{part}" for part in item["loc"]), item["msg"])
-                for item in error.errors(include_input=False)
-            ],
+        raise RequestValidationError(
+            [{**item, "loc": ("body", "retry_policy", *item["loc"])} for item in error.errors(include_input=False)]
         ) from None
 
 

@@ -1,0 +1,51 @@
+"""What the workflow does at moments that cannot be held from outside: run by a worker in the test's own process."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import CancelledError
+
+from demo.platform_process import PlatformProcess, until
+from webhooks.contracts import Occurrence
+from webhooks.egress import Egress
+from webhooks.ids import uuid7
+from webhooks.publishing import publish
+from webhooks.settings import Settings
+from webhooks.store.database import Database
+from webhooks.store.webhooks import Match
+from worker import create_worker
+
+
+async def test_cancelled_while_the_database_is_away(platform: PlatformProcess, tmp_path: Path) -> None:
+    """`prepare` fails for want of a table, and is tried again later: a cancel then ends the delivery, and does not park
+    it as one that failed for good."""
+    client = await platform.temporal()
+    settings = Settings(data_dir=tmp_path, task_queue=uuid4().hex)
+    database, egress = Database.of(settings), Egress(())
+    async with create_worker(client, settings, database, egress):
+        [started] = await publish(
+            client,
+            tenant="default",
+            occurrence=Occurrence(id=uuid4().hex, event="E", occurred_at=datetime.now(UTC), data={}),
+            matches=[Match(uuid7(), "https://a.example/")],
+            resend_window=60,
+            task_queue=settings.task_queue,
+        )
+        handle = client.get_workflow_handle(f"default/{started.delivery_id}")
+
+        async def backing_off() -> bool:
+            events = (await handle.fetch_history()).events
+            return any(event.HasField("timer_started_event_attributes") for event in events)
+
+        await until(backing_off, timeout=30, what="a failed prepare")
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError) as failure:
+            await asyncio.wait_for(handle.result(), 30)
+    await egress.close()
+    await database.close()
+
+    assert isinstance(failure.value.cause, CancelledError)

@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test run check bench temporal histories lock clean
+.PHONY: demo test run check bench temporal rotate-master-key histories lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## does the main job in front of you, and stays up
@@ -28,6 +28,9 @@ bench: $(READY) temporal  ## what the README's figures come from
 
 temporal: $(READY)  ## finds, downloads or builds the Temporal server, once on a machine
 	@$(PY) -m webhooks.temporal_binary
+
+rotate-master-key: $(READY)  ## every secret sealed anew under a new master key, while the platform runs
+	@$(PY) -m webhooks.rotate_master_key
 
 histories: $(READY) temporal  ## saves a workflow history of each shape, for the replay tests
 	@$(PY) -m tests.workflows.save_histories

@@ -25,9 +25,11 @@ def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
-        uvloop.run(main(Settings()))
+        settings = Settings()
     except ValidationError as error:
         sys.exit(f"Bad setting: {'; '.join(_bad_settings(error))}")
+    try:
+        uvloop.run(main(settings))
     except CannotRunError as error:
         sys.exit(str(error))
 

@@ -13,7 +13,9 @@ from webhooks.errors import CannotRunError
 class Settings(BaseSettings):
     """`WEBHOOKS_<FIELD>` for each field below; Temporal's own by the names that Temporal's tools use."""
 
-    model_config = SettingsConfigDict(env_prefix="WEBHOOKS_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="WEBHOOKS_", frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+    )
 
     host: str = "127.0.0.1"
     """Address the API listens on."""
@@ -22,6 +24,10 @@ class Settings(BaseSettings):
     """Holds the configuration database, the embedded Temporal server's database and its log."""
     bootstrap_key: SecretStr | None = None
     """Bearer token of the first administrator, used only while no key is stored."""
+    master_key: SecretStr | None = None
+    """Seals the secrets of the configuration: 32 bytes in base64. Several, comma separated, open; the first seals."""
+    master_key_file: Path | None = None
+    """A file of master keys, one a line. Without either, the API makes `master.key` in the data directory."""
     embedded_worker: bool = True
     """Deliver from the API's own process. Without it, run `worker.py` processes."""
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
@@ -49,6 +55,10 @@ class Settings(BaseSettings):
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CannotRunError(f"Cannot use WEBHOOKS_DATA_DIR {self.data_dir}: {error.strerror}") from None
+
+    @property
+    def master_key_path(self) -> Path:
+        return self.master_key_file or self.data_dir / "master.key"
 
     @property
     def temporal_target(self) -> str:

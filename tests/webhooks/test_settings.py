@@ -23,6 +23,7 @@ def test_without_an_environment_nothing_private_is_reachable_and_all_is_local() 
     assert settings.egress_allow == ()
     assert settings.host == "127.0.0.1"
     assert settings.bootstrap_key is None
+    assert settings.master_key is None
     assert settings.temporal_target == "127.0.0.1:7233"
     assert settings.temporal_ui == "http://localhost:8233"
 
@@ -57,13 +58,28 @@ def test_what_is_no_cidr_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch,
     assert "192.168.0.0" not in error["msg"]
 
 
-def test_the_bootstrap_key_shows_nowhere_but_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEBHOOKS_BOOTSTRAP_KEY", SECRET)
+@pytest.mark.parametrize("name", ["bootstrap_key", "master_key"])
+def test_a_key_shows_nowhere_but_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"WEBHOOKS_{name.upper()}", SECRET)
     settings = Settings()
 
-    assert settings.bootstrap_key is not None
-    assert settings.bootstrap_key.get_secret_value() == SECRET
+    assert getattr(settings, name).get_secret_value() == SECRET
     assert SECRET not in repr(settings) + str(settings) + settings.model_dump_json() + repr(settings.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, ".data/master.key"),
+        ({"WEBHOOKS_DATA_DIR": "/var/lib/webhooks"}, "/var/lib/webhooks/master.key"),
+        ({"WEBHOOKS_DATA_DIR": "/x", "WEBHOOKS_MASTER_KEY_FILE": "/run/secrets/key"}, "/run/secrets/key"),
+    ],
+)
+def test_where_the_master_key_is(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert Path(expected) == Settings().master_key_path
 
 
 @pytest.mark.parametrize(

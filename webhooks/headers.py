@@ -1,0 +1,23 @@
+"""What a configured header may be called and say. Pure."""
+
+import re
+
+_RESERVED = frozenset(
+    (
+        "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
+        "keep-alive", "logto-signature-sha-256", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te",
+        "trailer", "transfer-encoding", "upgrade", "user-agent", "x-hub-signature-256",
+    )
+)  # fmt: skip
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]{0,4094}[\x21-\x7e])?")
+
+
+def check(name: str, value: str) -> None:
+    """Raises ValueError, whose message repeats no value."""
+    if not _NAME.fullmatch(name):
+        raise ValueError("a header name is a token of at most 128 characters")
+    if name.lower() in _RESERVED or name.lower().startswith("webhook-"):
+        raise ValueError(f"the header {name} is set by the platform")
+    if not _VALUE.fullmatch(value):
+        raise ValueError(f"the value of header {name} must be 1 to 4096 printable ASCII characters")

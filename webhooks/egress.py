@@ -25,7 +25,7 @@ import anyio
 import httpcore
 import httpx
 
-from webhooks import outcomes
+from webhooks import USER_AGENT, outcomes
 from webhooks.addresses import Address, Network, Verdict, judge
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,14 @@ class AddressNotAllowedError(httpcore.ConnectError):
     """The name resolves to an address that deliveries may not go to."""
 
 
+class NoAnswerError(Exception):
+    """No answer came, and why: for those who ask through `Egress.transport`. `outcome` is one of webhooks.outcomes."""
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back, or why nothing did. `outcome` is one of webhooks.outcomes; `error` is fit for a tenant's eyes."""
@@ -94,7 +102,7 @@ async def check_url(text: str, allowed: Sequence[Network]) -> str | None:
     if parts is None:
         return "not an absolute https URL"
     if "@" in parts["authority"]:
-        return "credentials do not belong in the URL; use headers"
+        return "credentials do not belong in a URL"
     if "#" in text:
         return "a fragment is never sent"
     port = int(parts["port"] or 443)
@@ -227,7 +235,7 @@ class Egress:
                     response = await transport.handle_async_request(request)
             except TimeoutError:
                 await self._retire(origin, pool)
-                return Answer(outcomes.TIMEOUT, error=f"no answer within {timeout:g} s")
+                return Answer(outcomes.TIMEOUT, error=f"no answer within {timeout:.3g} s")
             except asyncio.CancelledError:
                 await self._retire(origin, pool)
                 raise
@@ -259,6 +267,11 @@ class Egress:
             outcomes.retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC)),
         )
 
+    def transport(self, tenant: str, timeout: float) -> httpx.AsyncBaseTransport:
+        """The way out for a library that brings an httpx client of its own: guarded, bounded and timed like every other
+        request, `timeout` seconds for each. Raises NoAnswerError through that client."""
+        return _Lent(self, tenant, timeout)
+
     async def close(self) -> None:
         pools, self._pools = list(self._pools.values()), OrderedDict()
         for pool in pools:
@@ -281,6 +294,24 @@ class Egress:
         if self._pools.get(origin) is pool:
             del self._pools[origin]
         await pool.retire()
+
+
+class _Lent(httpx.AsyncBaseTransport):
+    """Egress.send as an httpx transport."""
+
+    def __init__(self, egress: Egress, tenant: str, timeout: float) -> None:
+        self._egress = egress
+        self._tenant = tenant
+        self._timeout = timeout
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        headers = dict(request.headers) | {"user-agent": USER_AGENT}
+        answer = await self._egress.send(
+            self._tenant, request.method, str(request.url), headers, await request.aread(), self._timeout
+        )
+        if answer.status_code is None:
+            raise NoAnswerError(answer.outcome, answer.error or answer.outcome)
+        return httpx.Response(answer.status_code, content=answer.body, request=request)
 
 
 def _classify(error: Exception) -> tuple[str, str]:

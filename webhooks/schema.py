@@ -11,6 +11,8 @@ from pydantic import JsonValue
 
 MAX_SCHEMA_BYTES = 64 * 1024
 _MOST_VIOLATIONS = 20
+_MOST_PATTERNS, _PATTERN_BYTES = 50, 50_000
+"""Regular expressions in a schema, and what each may compile to: compiling them is what can take long."""
 
 
 class NotASchemaError(ValueError):
@@ -22,6 +24,8 @@ def check(schema: JsonValue) -> None:
     text = json.dumps(schema)
     if len(text) > MAX_SCHEMA_BYTES:
         raise NotASchemaError(f"the schema is over {MAX_SCHEMA_BYTES} bytes")
+    if _patterns(schema) > _MOST_PATTERNS:
+        raise NotASchemaError(f"the schema has over {_MOST_PATTERNS} regular expressions")
     _validator(text)
 
 
@@ -35,7 +39,7 @@ def violations(schema: JsonValue, data: JsonValue) -> list[tuple[str, str]]:
     return found
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=256)
 def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
     parsed = json.loads(schema)
     if not isinstance(parsed, dict | bool):
@@ -45,12 +49,23 @@ def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
             parsed,
             mask="the value",
             offline=True,
-            pattern_options=jsonschema_rs.RegexOptions(size_limit=1_000_000),
+            pattern_options=jsonschema_rs.RegexOptions(size_limit=_PATTERN_BYTES),
         )
     except jsonschema_rs.ValidationError as error:
         raise NotASchemaError(f"at {json_pointer(error.instance_path) or 'the root'}: {error.message}") from None
     except ValueError as error:
         raise NotASchemaError(str(error)) from None
+
+
+def _patterns(schema: JsonValue) -> int:
+    match schema:
+        case list():
+            return sum(map(_patterns, schema))
+        case dict():
+            named = schema.get("patternProperties")
+            here = ("pattern" in schema) + (len(named) if isinstance(named, dict) else 0)
+            return here + sum(map(_patterns, schema.values()))
+    return 0
 
 
 def json_pointer(path: Sequence[str | int]) -> str:

@@ -162,3 +162,18 @@ def test_a_pattern_that_backtracks_elsewhere_is_linear_here(pattern: str) -> Non
 
     assert len(found) == 1
     assert seconds < 2
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"pattern": f"a{n}"} for n in range(51)]},
+        {"patternProperties": {f"a{n}": {} for n in range(51)}},
+        {"pattern": "[^x]{900}"},
+        {"pattern": "(a{90}){90}"},
+    ],
+    ids=["many", "many of properties", "large", "nested"],
+)
+def test_regular_expressions_that_take_long_to_compile_are_refused(schema: JsonValue) -> None:
+    with pytest.raises(NotASchemaError):
+        check(schema)

@@ -1,0 +1,159 @@
+"""A JSON or YAML file, read as strictly as JSON has it.
+
+YAML is read as JSON in other clothes: only what YAML 1.2's core schema calls null, boolean or number is one (`on`, `no`
+and dates stay text), keys are text, and there are no tags and no aliases, with which a small file can grow without
+bound. Values are built from the parser's events because PyYAML's own composer recurses in C as deep as the file says.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import takewhile
+from typing import Any
+
+import yaml
+
+from webhooks.schema import json_pointer
+
+_MAX_LEVELS = 100
+_MAX_DIGITS = 1000
+_MAX_POINTER = 500
+
+_WORDS = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_TAG_DIRECTIVE = re.compile(r"(?:\A|[\r\n\x85\u2028\u2029])%TAG\b")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_TWICE = object()
+"""Stands for the value of a repeated key until the check, which knows where it is."""
+
+Path = tuple[str | int, ...]
+
+
+class DocumentError(ValueError):
+    """The message says what is wrong; `pointer` (JSON pointer into the document, '' for the root) where."""
+
+    def __init__(self, message: str, path: Path = ()) -> None:
+        super().__init__(message)
+        while len(json_pointer(path)) > _MAX_POINTER:
+            path = path[:-1]
+        self.pointer = json_pointer(path)
+
+
+def read(content: bytes) -> Any:
+    """The JSON value that the file holds. Raises DocumentError."""
+    try:
+        document = _parsed(content.decode("utf-8-sig"))
+        _check(document, ())
+    except UnicodeDecodeError:
+        raise DocumentError("the file is not UTF-8") from None
+    except RecursionError:
+        raise DocumentError("nested too deep") from None
+    return document
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
+    except json.JSONDecodeError as error:
+        not_json = f"{error.msg}, line {error.lineno}"
+    try:
+        return _yaml(text)
+    except yaml.MarkedYAMLError as error:
+        not_yaml = _with_line(error.problem or "malformed", error.problem_mark)
+    except (yaml.YAMLError, UnicodeDecodeError):  # a tag may spell out bytes
+        not_yaml = "a character that is not allowed"
+    raise DocumentError(f"neither JSON ({not_json}) nor YAML ({not_yaml})")
+
+
+def _yaml(text: str) -> object:
+    if _TAG_DIRECTIVE.search(text):  # many take the parser quadratic time
+        raise DocumentError("YAML tags are not supported")
+    events = yaml.parse(text, Loader=yaml.CSafeLoader)
+    next(events)
+    if isinstance(next(events), yaml.StreamEndEvent):
+        raise DocumentError("the file is empty")
+    value = _yaml_value(next(events), events, 0)
+    next(events)
+    if not isinstance(next(events), yaml.StreamEndEvent):
+        raise DocumentError("several YAML documents in one file are not supported")
+    return value
+
+
+def _yaml_value(event: yaml.Event, events: Iterator[yaml.Event], level: int) -> object:
+    _check_plain(event)
+    if level > _MAX_LEVELS:
+        raise DocumentError(_with_line("nested too deep", event.start_mark))
+    if isinstance(event, yaml.ScalarEvent):
+        return _scalar(event.value) if event.implicit[0] else event.value
+    inner = takewhile(lambda event: not isinstance(event, yaml.CollectionEndEvent), events)
+    if isinstance(event, yaml.SequenceStartEvent):
+        return [_yaml_value(item, events, level + 1) for item in inner]
+    return _object([(_yaml_key(key), _yaml_value(next(events), events, level + 1)) for key in inner])
+
+
+def _yaml_key(event: yaml.Event) -> str:
+    _check_plain(event)
+    if not isinstance(event, yaml.ScalarEvent):
+        raise DocumentError(_with_line("a key must be text", event.start_mark))
+    return event.value  # as it is written: `on:`, or `200:` among responses
+
+
+def _check_plain(event: yaml.Event) -> None:
+    if isinstance(event, yaml.AliasEvent):
+        raise DocumentError(_with_line("YAML aliases are not supported", event.start_mark))
+    if getattr(event, "tag", None) is not None:
+        raise DocumentError(_with_line("YAML tags are not supported", event.start_mark))
+
+
+def _with_line(message: str, mark: Any) -> str:
+    return f"{message}, line {mark.line + 1}" if mark else message
+
+
+def _scalar(text: str) -> object:
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return _integer(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return math.nan if _NOT_FINITE.fullmatch(text) else text
+
+
+def _integer(text: str) -> int | float:
+    if len(text) > _MAX_DIGITS:
+        return math.inf
+    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        found |= {key: _TWICE for key, times in Counter(key for key, _ in pairs).items() if times > 1}
+    return found
+
+
+def _check(value: object, path: Path) -> None:
+    if len(path) > _MAX_LEVELS:
+        raise DocumentError("nested too deep", path)
+    match value:
+        case dict():
+            for key, inner in value.items():
+                _check(key, path)
+                _check(inner, (*path, key))
+        case list():
+            for index, inner in enumerate(value):
+                _check(inner, (*path, index))
+        case float() if not math.isfinite(value):
+            raise DocumentError("not a number that JSON has, or too large", path)
+        case str() if _SURROGATE.search(value):
+            raise DocumentError("text with half a surrogate pair", path)
+        case _ if value is _TWICE:
+            raise DocumentError("the key occurs twice", path)

@@ -1,0 +1,242 @@
+"""Which occurrences a webhook wants: a JSON pattern over an occurrence's own fields. Pure.
+
+A pattern is an object whose members must all hold. A member's name is a field, its value another pattern for what is
+there, or a literal to equal: `{"data": {"total": {"$gte": 100}, "country": "TR"}}`. A name that begins with `$` is an
+operator on the place itself: `$eq`, `$in`, `$exists`, `$prefix`, `$gt`, `$gte`, `$lt`, `$lte`, `$not`, `$and`, `$or`.
+So `{}` always holds, and a field whose name begins with `$` can only be compared within the operand of `$eq` or `$in`.
+
+Equality is JSON's: 1 is 1.0 but not true, and objects and lists are compared deeply. Numbers have an order, and so have
+strings, by code point; between other values no range holds. A missing field equals nothing, not even null, which is
+there; no condition holds for it but `$not` and `{"$exists": false}`. What is no object has no fields.
+
+In a list, a literal, `$eq`, `$in`, `$prefix` or a range holds if it holds for the list itself or for any one of its
+elements, each condition by itself. The fields that one pattern names must all hold for the same element, and for an
+empty list they never do. A list within the list is an element like any other: it is not looked into.
+"""
+
+import json
+import operator
+from collections.abc import Callable
+from datetime import UTC
+from typing import Any
+
+from pydantic import JsonValue
+
+from webhooks.contracts import Occurrence
+
+MAX_FILTER_BYTES = 16 * 1024
+MAX_NESTING = 20
+"""Objects and lists within one another, those of operands and literals too."""
+MAX_STEPS = 50_000
+MAX_CONDITIONS = 200
+"""Operators, literals and the alternatives of `$in`: each may have to be tried on every value of an occurrence."""
+
+_TOP = (*Occurrence.model_fields, "$and", "$or", "$not")
+
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
+_Operand = tuple[str, Callable[[JsonValue], bool]]
+_ANYTHING: _Operand = "anything", lambda _: True
+_BOOLEAN: _Operand = "true or false", lambda operand: isinstance(operand, bool)
+_STRING: _Operand = "a string", lambda operand: isinstance(operand, str)
+_ORDERED: _Operand = "a number or a string", lambda operand: isinstance(operand, str) or _is_number(operand)
+_LIST: _Operand = "a list that is not empty", lambda operand: isinstance(operand, list) and operand != []
+_OPERATORS = {
+    "$eq": _ANYTHING,
+    "$in": _LIST,
+    "$exists": _BOOLEAN,
+    "$prefix": _STRING,
+    "$gt": _ORDERED,
+    "$gte": _ORDERED,
+    "$lt": _ORDERED,
+    "$lte": _ORDERED,
+    "$not": _ANYTHING,
+    "$and": _LIST,
+    "$or": _LIST,
+}
+
+
+class NotAFilterError(ValueError):
+    """The message says why, and `pointer`, a JSON pointer into the filter, where."""
+
+    def __init__(self, pointer: str, message: str) -> None:
+        super().__init__(message)
+        self.pointer = pointer
+
+
+def fields_of(occurrence: Occurrence) -> dict[str, JsonValue]:
+    """What a filter sees. Times are in UTC and all as long, so that they compare as texts do."""
+    moment = occurrence.occurred_at.astimezone(UTC).isoformat(timespec="microseconds")
+    return {**occurrence.model_dump(mode="json"), "occurred_at": moment.replace("+00:00", "Z")}
+
+
+def check(filter: JsonValue) -> None:
+    """Raises NotAFilterError."""
+    if _nested_deeper(filter, MAX_NESTING):
+        raise NotAFilterError("", f"nested more than {MAX_NESTING} deep")
+    try:
+        text = json.dumps(filter, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:  # NaN, half a surrogate pair
+        raise NotAFilterError("", "not JSON") from None
+    if len(text) > MAX_FILTER_BYTES:
+        raise NotAFilterError("", f"over {MAX_FILTER_BYTES} bytes")
+    if _conditions(filter, "", object_only=True, top=True) > MAX_CONDITIONS:
+        raise NotAFilterError("", f"more than {MAX_CONDITIONS} conditions")
+
+
+def mismatch(filter: dict[str, JsonValue], occurrence: dict[str, JsonValue]) -> str | None:
+    """None if a checked filter holds, else the JSON pointer into it of the first condition that does not. What any of
+    several may fulfil is one condition: `$or`, `$not`, and the pattern whose fields no element of a list has. An
+    occurrence with so many values that they would take over MAX_STEPS comparisons does not match."""
+    return _Evaluation().mismatch(filter, occurrence)
+
+
+def _conditions(pattern: JsonValue, at: str, *, object_only: bool = False, top: bool = False) -> int:
+    """How many there are. `top`: the pattern is for the occurrence itself."""
+    if not isinstance(pattern, dict):
+        if object_only:
+            raise NotAFilterError(at, "a pattern is an object")
+        return 1
+    count = 0
+    for key, operand in pattern.items():
+        here = at + _pointer(key)
+        if top and key not in _TOP:
+            raise NotAFilterError(here, f"an occurrence is filtered by {', '.join(_TOP)}")
+        if not _is_operator(key):
+            count += _conditions(operand, here)
+            continue
+        if key not in _OPERATORS:
+            raise NotAFilterError(here, f"the operators are {', '.join(_OPERATORS)}")
+        takes, fits = _OPERATORS[key]
+        if not fits(operand):
+            raise NotAFilterError(here, f"{key} takes {takes}")
+        count += 1
+        match key, operand:
+            case "$in", list():
+                count += len(operand)
+            case "$not", _:
+                count += _conditions(operand, here, object_only=top, top=top)
+            case "$and" | "$or", list():
+                for index, inner in enumerate(operand):
+                    count += _conditions(inner, f"{here}/{index}", object_only=True, top=top)
+    return count
+
+
+class _Missing:
+    """What is found where there is no such field."""
+
+
+_MISSING = _Missing()
+
+
+class _TooLongError(Exception):
+    """The evaluation is given up."""
+
+
+class _Evaluation:
+    """One filter against one occurrence. Conditions times values may be millions, and others wait meanwhile."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def mismatch(self, pattern: JsonValue, found: JsonValue) -> str | None:
+        try:
+            return self._mismatch(pattern, found)
+        except _TooLongError:
+            return ""
+
+    def _mismatch(self, pattern: JsonValue, found: JsonValue | _Missing) -> str | None:
+        if not isinstance(pattern, dict):
+            return None if self._any_holds("$eq", pattern, found) else ""
+        if not isinstance(found, list):
+            return self._first_mismatch(pattern, found)
+        operators = {key: operand for key, operand in pattern.items() if _is_operator(key)}
+        fields = {key: inner for key, inner in pattern.items() if not _is_operator(key)}
+        if fields and not any(self._first_mismatch(fields, element) is None for element in found):
+            return ""
+        return self._first_mismatch(operators, found)
+
+    def _first_mismatch(self, members: dict[str, JsonValue], found: JsonValue | _Missing) -> str | None:
+        for key, operand in members.items():
+            if _is_operator(key):
+                where = self._operator_mismatch(key, operand, found)
+            else:
+                where = self._mismatch(operand, found.get(key, _MISSING) if isinstance(found, dict) else _MISSING)
+            if where is not None:
+                return _pointer(key) + where
+        return None
+
+    def _operator_mismatch(self, name: str, operand: JsonValue, found: JsonValue | _Missing) -> str | None:
+        match name, operand:
+            case "$and", list():
+                for index, pattern in enumerate(operand):
+                    if (where := self._mismatch(pattern, found)) is not None:
+                        return f"/{index}{where}"
+                return None
+            case "$or", list():
+                holds = any(self._mismatch(pattern, found) is None for pattern in operand)
+            case "$not", _:
+                holds = self._mismatch(operand, found) is not None
+            case "$exists", _:
+                holds = operand is not isinstance(found, _Missing)
+            case _:
+                holds = self._any_holds(name, operand, found)
+        return None if holds else ""
+
+    def _any_holds(self, name: str, operand: JsonValue, found: JsonValue | _Missing) -> bool:
+        if isinstance(found, _Missing):
+            return False
+        self._steps += 1 + (len(found) if isinstance(found, list) else 0)
+        if self._steps > MAX_STEPS:
+            raise _TooLongError
+        if _holds(name, operand, found):
+            return True
+        return isinstance(found, list) and any(_holds(name, operand, element) for element in found)
+
+
+def _holds(name: str, operand: JsonValue, value: JsonValue) -> bool:
+    match name, operand:
+        case "$eq", _:
+            return _equal(operand, value)
+        case "$in", list():
+            # Python's own equality, which differs in true and 1 only, rules most values out several times as fast.
+            return value in operand and any(_equal(alternative, value) for alternative in operand)
+        case "$prefix", str():
+            return isinstance(value, str) and value.startswith(operand)
+        case _, str():
+            return isinstance(value, str) and _ORDER[name](value, operand)
+        case _:
+            return _is_number(value) and _ORDER[name](value, operand)
+
+
+def _equal(one: JsonValue, other: JsonValue) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return isinstance(one, bool) is isinstance(other, bool) and one == other
+
+
+def _is_number(value: JsonValue) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_operator(key: str) -> bool:
+    return key.startswith("$")
+
+
+def _nested_deeper(value: JsonValue, limit: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return limit == 0 or any(_nested_deeper(each, limit - 1) for each in inner)
+
+
+def _pointer(key: str) -> str:
+    """RFC 6901, one step."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")

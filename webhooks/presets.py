@@ -1,0 +1,95 @@
+"""The payloads of products whose receivers people have already: templates, with a sample of the data each needs. Pure.
+
+What a product's document leaves open is said in docs/, with the choice made here.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+from webhooks.contracts import RetryRules
+
+
+class Preset(StrEnum):
+    LOGISENSE = "LogiSense"
+    SOFTLEDGER = "SoftLedger"
+    LOGTO = "Logto"
+    ENGAGEIP = "EngageIP"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A template for an event, and data that it can be shown with."""
+
+    template: JsonValue
+    sample: JsonValue
+
+
+PRESETS = {
+    Preset.LOGISENSE: Payload(
+        template={
+            "eventName": "{eventName}",
+            "eventTime": "{currentDateTime}",
+            "account": {"id": "{account.id}", "name": "{account.name}"},
+            "invoice": {
+                "id": "{invoice.id}",
+                "name": "{invoice.name}",
+                "total": "{invoice.invoiceTotal}",
+                "dueDate": "{invoice.dueDate}",
+            },
+        },
+        sample={
+            "account": {"id": 10045, "name": "Acme Networks"},
+            "invoice": {"id": 88213, "name": "INV-88213", "invoiceTotal": 1250.5, "dueDate": "2026-02-01"},
+        },
+    ),
+    Preset.SOFTLEDGER: Payload(
+        template={
+            "uuid": "{delivery_id}",
+            "date": "{occurred_at}",
+            "objectType": "{entity}",
+            "action": "{entity} {action}",
+            "objectId": "{data._id}",
+            "tenantId": "{tenant}",
+        },
+        sample={"_id": 4711},
+    ),
+    Preset.LOGTO: Payload(
+        template={
+            "hookId": "{webhook_id}",
+            "event": "{event}",
+            "createdAt": "{occurred_at}",
+            "userAgent": "{userAgent}",
+            "ip": "{ip}",
+            "sessionId": "{sessionId}",
+            "userId": "{data.userId}",
+            "user": "{user}",
+            "application": "{application}",
+        },
+        sample={
+            "userAgent": "Mozilla/5.0",
+            "ip": "198.51.100.7",
+            "sessionId": "example-session",
+            "userId": "example-user",
+            "user": {"id": "example-user", "username": "jane", "primaryEmail": "jane@example.com"},
+            "application": {"id": "example-app", "type": "SPA", "name": "Example", "description": ""},
+        },
+    ),
+    Preset.ENGAGEIP: Payload(
+        template={"entity": "{entity}", "action": "{action}", "object": "{data}"},
+        sample={"Id": 4711, "OwnerId": 1, "Name": "Example"},
+    ),
+}
+
+RETRY_PRESETS = {
+    # The schedule of the Standard Webhooks specification 1.0.0: over 75 hours.
+    "standard": RetryRules(
+        initial_interval=5,
+        maximum_interval=86_400,
+        maximum_attempts=10,
+        schedule=(5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
+    ),
+    # Three retries after 5xx answers; Logto's document names no intervals.
+    "logto": RetryRules(maximum_attempts=4, only_5xx=True),
+}

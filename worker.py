@@ -19,6 +19,7 @@ from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
 from webhooks.temporal import connect
+from webhooks.vault import Vault
 from workflows.deliver_webhook import DeliverWebhook
 from workflows.record_occurrence import RecordOccurrence
 
@@ -28,9 +29,9 @@ log = logging.getLogger("worker")
 WORKFLOW_RUNNER = SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules())
 
 
-def create_worker(client: Client, settings: Settings, database: Database, egress: Egress) -> Worker:
+def create_worker(client: Client, settings: Settings, sender: Sender) -> Worker:
     """A worker on the settings' task queue, for a process of its own or for the API's."""
-    activities = DeliveryActivities(Sender(database, egress))
+    activities = DeliveryActivities(sender)
     return Worker(
         client,
         task_queue=settings.task_queue,
@@ -51,9 +52,13 @@ async def main(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     database, egress = Database.of(settings), Egress(settings.egress_allow)
-    async with create_worker(await connect(settings), settings, database, egress):
+    vault = Vault.of(settings)
+    await database.check_keys(vault)
+    sender = Sender(database, vault, egress)
+    async with create_worker(await connect(settings), settings, sender):
         log.info("delivering from task queue %s of Temporal at %s", settings.task_queue, settings.temporal_target)
         await stop.wait()
+    await sender.close()
     await egress.close()
     await database.close()
 

@@ -66,7 +66,8 @@ class DeliveryActivities:
             log.info("delivery %s: attempt %d delivered in %.0f ms", order.delivery_id, number, attempt.duration_ms)
             return attempt
         backoff = None
-        if not superseded and attempt.outcome not in outcomes.final_outcomes():
+        final = superseded or outcomes.is_final(attempt.outcome, order.prepared.retry)
+        if not final:
             backoff = outcomes.backoff_seconds(
                 order.prepared.retry,
                 number,
@@ -84,6 +85,7 @@ class DeliveryActivities:
             attempt.error or attempt.outcome,
             attempt.model_copy(update={"backoff": backoff and round(backoff, 3)}),
             type=outcomes.SUPERSEDED if superseded else attempt.outcome,
+            non_retryable=final,
             next_retry_delay=timedelta(seconds=backoff) if backoff else None,
             category=ApplicationErrorCategory.BENIGN,
         ) from None

@@ -24,9 +24,11 @@ from webhooks.addresses import parse_networks
 from webhooks.contracts import Occurrence
 from webhooks.egress import Egress
 from webhooks.publishing import publish
+from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
 from webhooks.store.webhooks import Match
+from webhooks.vault import Vault
 from worker import WORKFLOW_RUNNER, create_worker
 
 RATE = 20
@@ -117,10 +119,10 @@ class Engine:
 
     def __init__(self, client: Client, platform: PlatformProcess, event: str, webhook_id: str) -> None:
         self._client, self._event, self._webhook_id = client, event, webhook_id
-        self._database = Database.of(Settings(data_dir=platform.data_dir))
-        self._egress = Egress(parse_networks("127.0.0.0/8"))
         ours = Settings(data_dir=platform.data_dir, task_queue="bench")
-        self._ours = create_worker(client, ours, self._database, self._egress)
+        self._database, self._egress = Database.of(ours), Egress(parse_networks("127.0.0.0/8"))
+        self._sender = Sender(self._database, Vault.of(ours), self._egress)
+        self._ours = create_worker(client, ours, self._sender)
         self._empty = Worker(
             client,
             task_queue="bench-empty",
@@ -137,6 +139,7 @@ class Engine:
     async def __aexit__(self, *error: object) -> None:
         await self._empty.__aexit__(None, None, None)
         await self._ours.__aexit__(None, None, None)
+        await self._sender.close()
         await self._egress.close()
         await self._database.close()
 
@@ -152,6 +155,7 @@ class Engine:
             tenant="default",
             occurrence=occurrence,
             matches=[Match(self._webhook_id, "")],
+            unmatched="",
             resend_window=60,
             task_queue="bench",
         )

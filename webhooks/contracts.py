@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
 
+from webhooks.ids import delivery_id
+
 RESEND_SIGNAL = "resend"
 """Signal of `DeliverWebhook`, without arguments: try now, with a fresh retry policy."""
 
@@ -18,13 +20,25 @@ class Contract(BaseModel):
 
 class RetryRules(Contract):
     """A webhook's retry policy. Intervals in seconds; the first wait is `initial_interval`, each further one
-    `backoff_coefficient` times the last, never above `maximum_interval`; each is then jittered by a tenth.
-    `maximum_attempts` counts the first one."""
+    `backoff_coefficient` times the last, never above `maximum_interval`; or the waits are those of `schedule`, one by
+    one. Each is then jittered by a tenth. `maximum_attempts` counts the first one.
+
+    An answer with one of `non_retryable_statuses` is final; with `only_5xx`, so is everything but a 5xx answer."""
 
     initial_interval: float = 10
     backoff_coefficient: float = 4
     maximum_interval: float = 43_200
     maximum_attempts: int = 10
+    schedule: tuple[float, ...] = ()
+    non_retryable_statuses: tuple[int, ...] = (400,)
+    only_5xx: bool = False
+
+
+class Format(StrEnum):
+    """How a body is written, by LogiSense's names."""
+
+    JSON = "JSON"
+    FORM = "Form URL Encoded"
 
 
 class Occurrence(Contract):
@@ -33,6 +47,10 @@ class Occurrence(Contract):
     id: str
     event: str
     client_identifier: str | None = None
+    owner_id: str | None = None
+    user_id: str | None = None
+    bulk: bool = False
+    """Whether it is one of many, from an import say; webhooks choose whether they want those."""
     occurred_at: AwareDatetime
     data: JsonValue
 
@@ -48,18 +66,19 @@ class Delivery(Contract):
 
     @property
     def id(self) -> str:
-        return f"{self.occurrence.id}~{self.webhook_id}"
+        return delivery_id(self.occurrence.id, self.webhook_id)
 
 
 class Recorded(Contract):
-    """An occurrence that matched no webhook: the input of `RecordOccurrence`."""
+    """An occurrence that no webhook wanted, and why: the input of `RecordOccurrence`."""
 
     tenant: str
     occurrence: Occurrence
+    reason: str = ""
 
 
 class Prepared(Contract):
-    """What `prepare` fixed for every attempt of a run: `send` reads only URL, headers, secret and `active` anew.
+    """What `prepare` fixed for every attempt of a run: `send` reads the rest of the webhook anew.
     `body` is sent byte for byte, as UTF-8; `url` is where it would have gone then."""
 
     url: str
@@ -68,6 +87,8 @@ class Prepared(Contract):
     body: str
     timeout: float
     retry: RetryRules
+    event_version: int | None = None
+    """Which version of the event's template made the body."""
 
 
 class Trigger(StrEnum):
@@ -80,10 +101,11 @@ class Trigger(StrEnum):
 
 class SendOrder(Contract):
     """The input of `send`. `trigger` is the reason of the chain's first attempt; every later one is a retry.
-    `attempts_made` counts the chain's attempts before `deferrals`, how many times in a row we could not try."""
+    `attempts_made` counts the chain's attempts so far, `deferrals` how many times in a row we could not try."""
 
     tenant: str
     webhook_id: str
+    event: str
     delivery_id: str
     prepared: Prepared
     trigger: Trigger

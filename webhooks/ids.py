@@ -18,6 +18,10 @@ def uuid7() -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def delivery_id(occurrence_id: str, webhook_id: str) -> str:
+    return f"{occurrence_id}~{webhook_id}"
+
+
 def is_delivery_id(text: str) -> bool:
     return _DELIVERY_ID.fullmatch(text) is not None
 

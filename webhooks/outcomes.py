@@ -3,11 +3,14 @@
 | answer                                              | outcome                    | retried |
 |-----------------------------------------------------|----------------------------|---------|
 | 2xx                                                 | delivered                  |         |
-| 400                                                 | http_400                   | no      |
+| 400, and the policy's other non-retryable statuses  | http_<status>              | no      |
 | 410 (the webhook is deactivated as well)            | http_410                   | no      |
 | any other status (3xx is never followed)            | http_<status>              | yes     |
 | no answer in time, refused, reset, DNS, TLS, no HTTP | the `RETRIED` names below  | yes     |
+| no token from the OAuth server                      | oauth_failed               | yes     |
 | never sent: address, webhook gone, no rendering     | the `NEVER_SENT` names     | no      |
+
+A policy with `only_5xx` retries http_5xx and nothing else.
 """
 
 from datetime import UTC, datetime
@@ -16,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from webhooks.contracts import RetryRules
 
 DELIVERED = "delivered"
+UNAUTHORIZED = 401
 GONE = 410
 
 TIMEOUT = "timeout"
@@ -25,13 +29,32 @@ CONNECTION_RESET = "connection_reset"
 DNS_ERROR = "dns_error"
 TLS_ERROR = "tls_error"
 PROTOCOL_ERROR = "protocol_error"
-RETRIED = (TIMEOUT, CONNECTION_REFUSED, CONNECTION_FAILED, CONNECTION_RESET, DNS_ERROR, TLS_ERROR, PROTOCOL_ERROR)
+OAUTH_FAILED = "oauth_failed"
+RETRIED = (
+    TIMEOUT,
+    CONNECTION_REFUSED,
+    CONNECTION_FAILED,
+    CONNECTION_RESET,
+    DNS_ERROR,
+    TLS_ERROR,
+    PROTOCOL_ERROR,
+    OAUTH_FAILED,
+)
 
 ADDRESS_NOT_ALLOWED = "address_not_allowed"
 WEBHOOK_DELETED = "webhook_deleted"
 WEBHOOK_INACTIVE = "webhook_inactive"
+SUBSCRIPTION_DELETED = "subscription_deleted"
+SUBSCRIPTION_INACTIVE = "subscription_inactive"
 NOT_RENDERED = "not_rendered"
-NEVER_SENT = (ADDRESS_NOT_ALLOWED, WEBHOOK_DELETED, WEBHOOK_INACTIVE, NOT_RENDERED)
+NEVER_SENT = (
+    ADDRESS_NOT_ALLOWED,
+    WEBHOOK_DELETED,
+    WEBHOOK_INACTIVE,
+    SUBSCRIPTION_DELETED,
+    SUBSCRIPTION_INACTIVE,
+    NOT_RENDERED,
+)
 
 UNKNOWN = "unknown"
 """Our process gave no answer in time: the receiver may or may not have the request."""
@@ -48,9 +71,15 @@ def of_status(status: int) -> str:
     return DELIVERED if 200 <= status < 300 else f"http_{status}"
 
 
-def final_outcomes() -> list[str]:
-    """Outcomes that no retry can mend, as the retry policy's `non_retryable_error_types`."""
-    return [of_status(400), of_status(GONE), *NEVER_SENT, SUPERSEDED]
+def final_outcomes(rules: RetryRules) -> list[str]:
+    """Outcomes that are not retried, as the retry policy's `non_retryable_error_types`."""
+    statuses = dict.fromkeys((400, *rules.non_retryable_statuses, GONE))
+    return [*map(of_status, statuses), *NEVER_SENT, SUPERSEDED]
+
+
+def is_final(outcome: str, rules: RetryRules) -> bool:
+    """Whether a failed attempt is the last of its chain, however many the policy has left."""
+    return outcome in final_outcomes(rules) or (rules.only_5xx and not outcome.startswith("http_5"))
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float | None:
@@ -76,8 +105,11 @@ def backoff_seconds(rules: RetryRules, attempt: int, *, retry_after: float | Non
     bounded by the policy's maximum interval: nobody may park our deliveries for longer than their owner chose."""
     if attempt >= rules.maximum_attempts:
         return None
-    interval = rules.initial_interval * rules.backoff_coefficient ** (attempt - 1)
-    wait = min(interval, rules.maximum_interval) * (1 + JITTER * spread)
+    if rules.schedule:
+        interval = rules.schedule[min(attempt, len(rules.schedule)) - 1]
+    else:
+        interval = min(rules.initial_interval * rules.backoff_coefficient ** (attempt - 1), rules.maximum_interval)
+    wait = interval * (1 + JITTER * spread)
     if retry_after is not None:
         wait = max(wait, min(retry_after, rules.maximum_interval))
     return wait
@@ -85,14 +117,14 @@ def backoff_seconds(rules: RetryRules, attempt: int, *, retry_after: float | Non
 
 def remaining(rules: RetryRules, attempts_made: int) -> RetryRules:
     """What is left of a policy after `attempts_made` attempts; always allows one more."""
-    if not attempts_made:
-        return rules
     interval = backoff_seconds(
         rules.model_copy(update={"maximum_attempts": attempts_made + 2}), attempts_made + 1, retry_after=None, spread=0
     )
     return rules.model_copy(
         update={
             "initial_interval": interval,
+            "maximum_interval": max(rules.maximum_interval, interval or 0),
+            "schedule": rules.schedule[attempts_made:] or rules.schedule[-1:],
             "maximum_attempts": max(1, rules.maximum_attempts - attempts_made),
         }
     )

@@ -6,7 +6,6 @@ Workflows are started by name, because the library lies below the workflows; the
 import asyncio
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,15 +35,23 @@ class Published:
 
 
 async def publish(
-    client: Client, *, tenant: str, occurrence: Occurrence, matches: list[Match], resend_window: float, task_queue: str
+    client: Client,
+    *,
+    tenant: str,
+    occurrence: Occurrence,
+    matches: list[Match],
+    unmatched: str,
+    resend_window: float,
+    task_queue: str,
 ) -> list[Published]:
     """Starts a delivery for each match, and returns when Temporal has stored them all. Publishing the same occurrence
-    again starts nothing twice and completes what an earlier call could not start.
+    again starts nothing twice and completes what an earlier call could not start. `unmatched` says why nobody wants it,
+    if nobody does.
 
     Raises OccurrenceConflictError if one of these deliveries exists with other content, or RPCError while Temporal is
     not reachable."""
     if not matches:
-        await _start(client, task_queue, Recorded(tenant=tenant, occurrence=occurrence))
+        await _start(client, task_queue, Recorded(tenant=tenant, occurrence=occurrence, reason=unmatched))
         return []
     gate = asyncio.Semaphore(_STARTS_AT_ONCE)
 
@@ -96,10 +103,11 @@ def labels(argument: Delivery | Recorded, *, url: str, created_at: datetime) -> 
         SearchAttributePair(temporal.OCCURRENCE_ID, occurrence.id),
         SearchAttributePair(temporal.CREATED_AT, created_at),
     ]
-    summary = f"{occurrence.event}: no webhook"
     if isinstance(argument, Delivery):
         pairs.append(SearchAttributePair(temporal.WEBHOOK_ID, argument.webhook_id))
         summary = f"{occurrence.event} to {url}"
+    else:
+        summary = f"{occurrence.event}: {argument.reason}"
     if occurrence.client_identifier:
         pairs.append(SearchAttributePair(temporal.CLIENT_ID, occurrence.client_identifier))
     return {
@@ -112,5 +120,7 @@ def labels(argument: Delivery | Recorded, *, url: str, created_at: datetime) -> 
 def _digest(occurrence: Occurrence) -> str:
     """What makes two publications of one id the same. Not the time: a producer that stamps each try would conflict
     with itself."""
-    content: Mapping[str, Any] = occurrence.model_dump(include={"event", "client_identifier", "data"})
+    content: dict[str, Any] = occurrence.model_dump(include={"event", "client_identifier", "data"})
+    # Left out at their defaults, so that what was published before there were these fields still compares equal.
+    content |= occurrence.model_dump(include={"owner_id", "user_id", "bulk"}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

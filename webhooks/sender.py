@@ -1,20 +1,28 @@
-"""One delivery's two steps: prepare what is sent, and send it once."""
+"""One delivery's two steps: prepare what is sent, and send it once. And a test, which is both and leaves no trace."""
 
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from urllib.parse import quote
 
-from webhooks import VERSION, credentials, outcomes, rendering, signing
-from webhooks.contracts import Attempt, Delivery, Prepared, RetryRules, SendOrder, Trigger
+from webhooks import USER_AGENT, credentials, outcomes, rendering, signing
+from webhooks.authentication import KeyValuePair, OAuth
+from webhooks.contracts import Attempt, Delivery, Format, Occurrence, Prepared, RetryRules, SendOrder, Trigger
+from webhooks.credentials import Secrets
 from webhooks.egress import MAX_ANSWER_BYTES, Answer, Egress
+from webhooks.ids import delivery_id
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
-from webhooks.store.models import Webhook
+from webhooks.store.models import Event, Webhook
+from webhooks.tokens import NoTokenError, Tokens
+from webhooks.vault import Vault
 
 log = logging.getLogger(__name__)
 
-USER_AGENT = f"durable-webhooks/{VERSION}"
+_NOT_SUBSCRIBED = "the webhook is no longer subscribed to the event"
 _LOAD_SECONDS = 5.0
 """The database is ours: when it hangs, nobody else's time is charged."""
 
@@ -30,85 +38,160 @@ class NotSendableError(Exception):
 class Sender:
     """What the activities call. Exceptions other than NotSendableError are our own faults, never the receiver's."""
 
-    def __init__(self, database: Database, egress: Egress) -> None:
+    def __init__(self, database: Database, vault: Vault, egress: Egress) -> None:
         self._database = database
+        self._vault = vault
         self._egress = egress
+        self._tokens = Tokens(egress)
 
     async def prepare(self, delivery: Delivery) -> Prepared:
         """Renders the body, which stays the same for every attempt. Raises NotSendableError."""
         async with asyncio.timeout(_LOAD_SECONDS), self._database.read() as session:
-            found = await store.load_with_template(
+            found = await store.load_with_event(
                 session, delivery.tenant, delivery.webhook_id, delivery.occurrence.event
             )
         if found is None:
             raise NotSendableError(outcomes.WEBHOOK_DELETED, "the webhook was deleted")
-        webhook, template = found
-        try:
-            body = rendering.render(template, delivery.occurrence)
-        except rendering.NotRenderedError as error:
-            raise NotSendableError(outcomes.NOT_RENDERED, str(error)) from None
-        return Prepared(
-            url=webhook.url,
-            method=webhook.method,
-            content_type="application/json",
-            body=body,
-            timeout=webhook.timeout,
-            retry=RetryRules.model_validate(webhook.retry_policy),
-        )
+        webhook, event = found
+        if event is None:
+            raise NotSendableError(outcomes.SUBSCRIPTION_DELETED, _NOT_SUBSCRIBED)
+        return _prepared(webhook, event, delivery.occurrence)
 
     async def attempt(self, order: SendOrder, trigger: Trigger) -> Attempt:
         """Sends once, to the destination and with the secrets as they are now."""
         started_at, clock = datetime.now(UTC), time.monotonic()
         async with asyncio.timeout(_LOAD_SECONDS), self._database.read() as session:
-            webhook = await store.load(session, order.tenant, order.webhook_id)
+            webhook, subscribed = await store.load(session, order.tenant, order.webhook_id, order.event) or (None, None)
         if webhook is None:
             answer = Answer(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
         elif not webhook.active:
             answer = Answer(outcomes.WEBHOOK_INACTIVE, error="the webhook is inactive")
+        elif subscribed is None:
+            answer = Answer(outcomes.SUBSCRIPTION_DELETED, error=_NOT_SUBSCRIBED)
+        elif not subscribed:
+            answer = Answer(outcomes.SUBSCRIPTION_INACTIVE, error="the subscription is inactive")
         else:
-            answer = await self._send(webhook, order)
+            answer = await self._send(webhook, order.delivery_id, order.prepared)
             if answer.status_code == outcomes.GONE:
-                await self._deactivate(order, "the receiver answered 410 Gone")
-        body = answer.body.decode("utf-8", "replace").replace("\0", "")
-        if webhook:
-            body = credentials.blot_out(
-                body,
-                [webhook.signing_secret, *credentials.secrets_of(webhook.headers)],
-                cut=not answer.complete,
-            )
-        return Attempt(
-            trigger=trigger,
-            url=webhook.url if webhook else order.prepared.url,
-            started_at=started_at,
-            duration_ms=round((time.monotonic() - clock) * 1000, 1),
-            outcome=answer.outcome,
-            status_code=answer.status_code,
-            error=answer.error,
-            response_body=body[:MAX_ANSWER_BYTES] if answer.status_code else None,
-            retry_after=answer.retry_after,
-        )
+                await self._deactivate(webhook, "the receiver answered 410 Gone")
+        return _attempt(trigger, webhook.url if webhook else order.prepared.url, started_at, clock, answer)
 
-    async def _send(self, webhook: Webhook, order: SendOrder) -> Answer:
-        body = order.prepared.body.encode()
-        timestamp = int(time.time())
+    async def test(self, webhook: Webhook, event: Event, occurrence: Occurrence) -> tuple[Prepared, Attempt]:
+        """Sends an occurrence that did not happen. Nothing is recorded, and no answer has consequences.
+
+        Raises NotSendableError."""
+        prepared = _prepared(webhook, event, occurrence)
+        started_at, clock = datetime.now(UTC), time.monotonic()
+        answer = await self._send(webhook, delivery_id(occurrence.id, webhook.id), prepared)
+        return prepared, _attempt(Trigger.EVENT, webhook.url, started_at, clock, answer)
+
+    async def close(self) -> None:
+        await self._tokens.close()
+
+    async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> Answer:
+        """The answer holds none of our secrets."""
+        secrets = store.unseal(self._vault, webhook)
+        body, now = prepared.body.encode(), datetime.now(UTC)
         headers = {
-            **{name.lower(): value for name, value in webhook.headers.items()},
-            "content-type": order.prepared.content_type,
+            **{name.lower(): value for name, value in secrets.headers.items()},
+            "content-type": prepared.content_type,
             "user-agent": USER_AGENT,
-            "webhook-id": order.delivery_id,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": signing.sign(webhook.signing_secret, order.delivery_id, timestamp, body),
+            **signing.sign(
+                secrets.signing_keys(now),
+                [signing.Style(style) for style in webhook.signatures],
+                message_id,
+                int(now.timestamp()),
+                body,
+            ),
         }
-        return await self._egress.send(
-            order.tenant, order.prepared.method, webhook.url, headers, body, order.prepared.timeout
-        )
+        url, token, timeout = webhook.url, "", prepared.timeout
+        authentication = secrets.authentication
+        match authentication:
+            case KeyValuePair(name=name, value=value, place="header"):
+                headers[name.lower()] = value
+            case KeyValuePair(name=name, value=value):
+                url += f"{'&' if '?' in url else '?'}{quote(name, safe='')}={quote(value, safe='')}"
+            case OAuth():
+                deadline = time.monotonic() + timeout
+                try:
+                    async with asyncio.timeout(timeout):
+                        token = await self._tokens.get(webhook.tenant, webhook.id, authentication)
+                except TimeoutError:
+                    return Answer(outcomes.OAUTH_FAILED, error=f"no token within {timeout:g} s")
+                except NoTokenError as error:
+                    return Answer(error.outcome, error=str(error))
+                headers["authorization"] = f"Bearer {token}"
+                if (timeout := deadline - time.monotonic()) <= 0:
+                    return Answer(outcomes.OAUTH_FAILED, error="the token came too late")
+        answer = await self._egress.send(webhook.tenant, prepared.method, url, headers, body, timeout)
+        if isinstance(authentication, OAuth) and answer.status_code == outcomes.UNAUTHORIZED:
+            self._tokens.drop(webhook.tenant, webhook.id, authentication, token)
+        return _without(secrets, token, answer)
 
-    async def _deactivate(self, order: SendOrder, reason: str) -> None:
+    async def _deactivate(self, webhook: Webhook, reason: str) -> None:
         """The answer has come and counts, so a database that is away must not cost us the attempt."""
         try:
             async with asyncio.timeout(_LOAD_SECONDS), self._database.write() as session:
-                await store.deactivate(session, order.tenant, order.webhook_id, reason)
+                await store.deactivate(session, webhook.tenant, webhook.id, webhook.url, reason)
         except Exception:
-            log.exception("webhook %s could not be deactivated: %s", order.webhook_id, reason)
+            log.exception("webhook %s could not be deactivated: %s", webhook.id, reason)
         else:
-            log.warning("webhook %s is deactivated: %s", order.webhook_id, reason)
+            log.warning("webhook %s is deactivated: %s", webhook.id, reason)
+
+
+def own_fields(webhook_id: str, tenant: str, event: Event, occurrence: Occurrence) -> Mapping[str, str | None]:
+    """What a template may name beside the occurrence's fields."""
+    return {
+        "tenant": tenant,
+        "webhook_id": webhook_id,
+        "delivery_id": delivery_id(occurrence.id, webhook_id),
+        "entity": event.entity,
+        "action": event.action,
+    }
+
+
+def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepared:
+    format = Format(webhook.format)
+    try:
+        body = rendering.render(
+            event.template,
+            occurrence,
+            own_fields(webhook.id, webhook.tenant, event, occurrence),
+            format=format,
+            sends_json=webhook.sends_json,
+        )
+    except rendering.NotRenderedError as error:
+        raise NotSendableError(outcomes.NOT_RENDERED, str(error)) from None
+    return Prepared(
+        url=webhook.url,
+        method=webhook.method,
+        content_type=rendering.CONTENT_TYPES[format],
+        body=body,
+        timeout=webhook.timeout,
+        retry=RetryRules.model_validate(webhook.retry_policy),
+        event_version=event.version,
+    )
+
+
+def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, answer: Answer) -> Attempt:
+    """`clock` is the monotonic second at which it began."""
+    return Attempt(
+        trigger=trigger,
+        url=url,
+        started_at=started_at,
+        duration_ms=round((time.monotonic() - clock) * 1000, 1),
+        outcome=answer.outcome,
+        status_code=answer.status_code,
+        error=answer.error,
+        response_body=answer.body.decode("utf-8", "replace")[:MAX_ANSWER_BYTES] if answer.status_code else None,
+        retry_after=answer.retry_after,
+    )
+
+
+def _without(secrets: Secrets, token: str, answer: Answer) -> Answer:
+    """A receiver may echo what it was sent."""
+    if not answer.body:
+        return answer
+    text = answer.body.decode("utf-8", "replace").replace("\0", "")
+    values = [token, *secrets.values()] if token else secrets.values()
+    return replace(answer, body=credentials.blot_out(text, values, cut=not answer.complete).encode())

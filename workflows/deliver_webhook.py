@@ -88,6 +88,7 @@ class DeliverWebhook:
                 SendOrder(
                     tenant=self._delivery.tenant,
                     webhook_id=self._delivery.webhook_id,
+                    event=self._delivery.occurrence.event,
                     delivery_id=self._delivery.id,
                     prepared=prepared,
                     trigger=trigger,
@@ -100,7 +101,7 @@ class DeliverWebhook:
                     backoff_coefficient=rules.backoff_coefficient,
                     maximum_interval=timedelta(seconds=rules.maximum_interval),
                     maximum_attempts=rules.maximum_attempts,
-                    non_retryable_error_types=outcomes.final_outcomes(),
+                    non_retryable_error_types=outcomes.final_outcomes(rules),
                 ),
                 local_retry_threshold=_AT_ONCE,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

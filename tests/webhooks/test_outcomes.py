@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -17,7 +18,7 @@ DEFAULTS = RetryRules()
 
 
 @st.composite
-def retry_rules(draw: st.DrawFn) -> RetryRules:
+def retry_rules(draw: st.DrawFn, schedules: bool = True) -> RetryRules:
     """Any policy that the API accepts: its maximum interval is no shorter than its initial one."""
     initial = draw(st.floats(0.1, 86_400))
     return RetryRules(
@@ -25,7 +26,12 @@ def retry_rules(draw: st.DrawFn) -> RetryRules:
         backoff_coefficient=draw(st.floats(1, 10)),
         maximum_interval=draw(st.floats(initial, 604_800)),
         maximum_attempts=draw(st.integers(1, 100)),
+        schedule=tuple(draw(st.lists(st.floats(0.1, 604_800), max_size=9 if schedules else 0))),
     )
+
+
+def waits(rules: RetryRules, attempts: Iterable[int]) -> list[float | None]:
+    return [outcomes.backoff_seconds(rules, attempt, retry_after=None, spread=0) for attempt in attempts]
 
 
 def test_only_2xx_is_delivered_and_every_other_status_names_itself() -> None:
@@ -34,20 +40,44 @@ def test_only_2xx_is_delivered_and_every_other_status_names_itself() -> None:
     assert expected == {status: outcomes.of_status(status) for status in STATUSES}
 
 
-def test_of_all_statuses_only_400_and_410_are_final() -> None:
-    final = outcomes.final_outcomes()
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (DEFAULTS, [400, 410]),
+        (RetryRules(non_retryable_statuses=(400, 404, 503)), [400, 404, 410, 503]),
+        (RetryRules(non_retryable_statuses=()), [400, 410]),
+        (RetryRules(only_5xx=True), [*range(100, 200), *range(300, 500), *range(600, 1000)]),
+        (
+            RetryRules(only_5xx=True, non_retryable_statuses=(400, 501)),
+            [*range(100, 200), *range(300, 500), 501, *range(600, 1000)],
+        ),
+    ],
+)
+def test_which_statuses_are_final(rules: RetryRules, expected: list[int]) -> None:
+    failures = {status: outcome for status in STATUSES if (outcome := outcomes.of_status(status)) != "delivered"}
 
-    assert [status for status in STATUSES if outcomes.of_status(status) in final] == [400, 410]
+    assert expected == [status for status, outcome in failures.items() if outcomes.is_final(outcome, rules)]
 
 
 def test_what_was_never_sent_or_superseded_is_final_and_what_got_no_answer_is_not() -> None:
     expected = {
-        "http_400", "http_410", "superseded",
+        "http_400", "http_422", "http_410", "superseded",
         "address_not_allowed", "webhook_deleted", "webhook_inactive", "not_rendered",
+        "subscription_deleted", "subscription_inactive",
     }  # fmt: skip
+    rules = RetryRules(non_retryable_statuses=(400, 422))
+    unanswered = {*outcomes.RETRIED, outcomes.UNKNOWN}
 
-    assert expected == set(outcomes.final_outcomes())
-    assert expected.isdisjoint(outcomes.RETRIED)
+    assert expected == set(outcomes.final_outcomes(rules))
+    assert [outcome for outcome in expected if not outcomes.is_final(outcome, rules)] == []
+    assert [outcome for outcome in unanswered if outcomes.is_final(outcome, rules)] == []
+
+
+def test_a_policy_for_5xx_answers_retries_nothing_else() -> None:
+    rules = RetryRules(only_5xx=True)
+    unanswered = [*outcomes.RETRIED, outcomes.UNKNOWN]
+
+    assert unanswered == [outcome for outcome in unanswered if outcomes.is_final(outcome, rules)]
 
 
 @pytest.mark.parametrize(
@@ -101,11 +131,32 @@ def test_retry_after_never_raises_and_never_asks_for_less_than_nothing(header: s
 
 
 def test_the_default_policy_waits_longer_each_time_until_its_maximum_and_gives_up_after_the_tenth() -> None:
-    waits = [
-        outcomes.backoff_seconds(DEFAULTS, attempt, retry_after=None, spread=0) for attempt in (*range(1, 11), 11, 99)
-    ]
+    expected = [10, 40, 160, 640, 2_560, 10_240, 40_960, 43_200, 43_200, None, None, None]
 
-    assert waits == [10, 40, 160, 640, 2_560, 10_240, 40_960, 43_200, 43_200, None, None, None]
+    assert expected == waits(DEFAULTS, (*range(1, 11), 11, 99))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ((5, 300, 1), [5, 300, 1, 1, 1, None]),  # the last one repeats
+        ((7,), [7, 7, 7, 7, 7, None]),
+        ((604_800,), [604_800] * 5 + [None]),  # not bounded by the maximum interval
+        ((1, 2, 3, 4, 5, 6, 7), [1, 2, 3, 4, 5, None]),  # the attempts are what ends it
+    ],
+)
+def test_a_schedule_s_waits_come_one_by_one(schedule: tuple[float, ...], expected: list[float | None]) -> None:
+    assert expected == waits(RetryRules(schedule=schedule, maximum_attempts=6), range(1, 7))
+
+
+@pytest.mark.parametrize(
+    ("spread", "retry_after", "expected"),
+    [(-1, None, 270), (1, None, 330), (0, 299.0, 300), (0, 400.0, 400), (0, 1e9, 1_000)],
+)
+def test_a_schedule_has_jitter_and_retry_after_too(spread: float, retry_after: float | None, expected: float) -> None:
+    rules = RetryRules(schedule=(5, 300), maximum_interval=1_000)
+
+    assert expected == pytest.approx(outcomes.backoff_seconds(rules, 2, retry_after=retry_after, spread=spread))
 
 
 @pytest.mark.parametrize("retry_after", [None, 0.0, 1e9])
@@ -143,7 +194,7 @@ def test_a_wait_has_jitter_and_retry_after_as_its_bounded_lower_bound(
     assert outcomes.backoff_seconds(rules, attempt, retry_after=retry_after, spread=spread) == pytest.approx(expected)
 
 
-@given(retry_rules(), st.data())
+@given(retry_rules(schedules=False), st.data())
 @settings(deadline=None)
 def test_no_wait_leaves_the_policy_s_interval_by_more_than_the_jitter(rules: RetryRules, data: st.DataObject) -> None:
     attempt = data.draw(st.integers(1, 100))
@@ -161,12 +212,11 @@ def test_no_wait_leaves_the_policy_s_interval_by_more_than_the_jitter(rules: Ret
 def test_what_is_left_of_a_policy_waits_as_the_whole_one_would(rules: RetryRules, data: st.DataObject) -> None:
     made = data.draw(st.integers(0, rules.maximum_attempts - 1))
     left = outcomes.remaining(rules, made)
-    numbers = range(1, rules.maximum_attempts - made)
-    expected = [outcomes.backoff_seconds(rules, made + number, retry_after=None, spread=0) for number in numbers]
-    actual = [outcomes.backoff_seconds(left, number, retry_after=None, spread=0) for number in numbers]
+    expected = waits(rules, range(made + 1, rules.maximum_attempts + 1))
 
-    assert actual == pytest.approx(expected, rel=1e-9)
-    assert outcomes.backoff_seconds(left, rules.maximum_attempts - made, retry_after=None, spread=0) is None
+    assert expected[-1] is None
+    assert expected[:-1] == pytest.approx(waits(left, range(1, rules.maximum_attempts - made)), rel=1e-9)
+    assert waits(left, [rules.maximum_attempts - made]) == [None]
 
 
 @given(retry_rules(), st.integers(0, 200))
@@ -181,7 +231,15 @@ def test_what_is_left_of_a_policy_is_one_that_temporal_takes_and_allows_an_attem
         backoff_coefficient=left.backoff_coefficient,
         maximum_interval=timedelta(seconds=left.maximum_interval),
         maximum_attempts=left.maximum_attempts,
+        non_retryable_error_types=outcomes.final_outcomes(left),
     ).apply_to_proto(proto)  # raises for a policy that makes no sense
 
     assert proto.maximum_attempts == max(1, rules.maximum_attempts - made)
     assert left.initial_interval <= left.maximum_interval
+
+
+def test_what_is_left_of_a_policy_says_the_same_of_every_answer() -> None:
+    left = outcomes.remaining(RetryRules(non_retryable_statuses=(400, 503), only_5xx=True), 3)
+    final = [status for status in (302, 400, 404, 429, 500, 503) if outcomes.is_final(outcomes.of_status(status), left)]
+
+    assert final == [302, 400, 404, 429, 503]

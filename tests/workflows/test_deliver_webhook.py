@@ -14,9 +14,11 @@ from webhooks.contracts import Occurrence
 from webhooks.egress import Egress
 from webhooks.ids import uuid7
 from webhooks.publishing import publish
+from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
 from webhooks.store.webhooks import Match
+from webhooks.vault import Vault
 from worker import create_worker
 
 
@@ -26,12 +28,13 @@ async def test_cancelled_while_the_database_is_away(platform: PlatformProcess, t
     client = await platform.temporal()
     settings = Settings(data_dir=tmp_path, task_queue=uuid4().hex)
     database, egress = Database.of(settings), Egress(())
-    async with create_worker(client, settings, database, egress):
+    async with create_worker(client, settings, Sender(database, Vault.of(settings, create=True), egress)):
         [started] = await publish(
             client,
             tenant="default",
             occurrence=Occurrence(id=uuid4().hex, event="E", occurred_at=datetime.now(UTC), data={}),
             matches=[Match(uuid7(), "https://a.example/")],
+            unmatched="",
             resend_window=60,
             task_queue=settings.task_queue,
         )

@@ -1,15 +1,27 @@
 """The event catalogue."""
 
+import json
 from collections.abc import Sequence
 
+from pydantic import JsonValue
+from sqlalchemy import delete
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from webhooks.store.models import Event, Subscription
+from webhooks.store.models import Event, EventVersion, Subscription
+
+_VERSIONS_KEPT = 50
 
 
 async def find(session: AsyncSession, tenant: str, key: str) -> Event | None:
     return (await session.exec(select(Event).where(col(Event.tenant) == tenant, col(Event.key) == key))).first()
+
+
+async def find_all(session: AsyncSession, tenant: str, keys: Sequence[str]) -> list[Event]:
+    """Those that exist, in the order of `keys`."""
+    query = select(Event).where(col(Event.tenant) == tenant, col(Event.key).in_(keys))
+    found = {event.key: event for event in (await session.exec(query)).all()}
+    return [found[key] for key in keys if key in found]
 
 
 async def list_by_key(
@@ -20,6 +32,34 @@ async def list_by_key(
         query = query.where(col(Event.active) == active)
     if after is not None:
         query = query.where(col(Event.key) > after)
+    return (await session.exec(query)).all()
+
+
+async def change(session: AsyncSession, event: Event, *, json_schema: JsonValue, template: JsonValue) -> None:
+    """Sets schema and template; what they were remains as an earlier version. Deliveries that are prepared keep the
+    body that it made."""
+    if json.dumps([event.json_schema, event.template]) == json.dumps([json_schema, template]):
+        return
+    session.add(
+        EventVersion(event_id=event.id, version=event.version, json_schema=event.json_schema, template=event.template)
+    )
+    await session.exec(
+        delete(EventVersion).where(
+            col(EventVersion.event_id) == event.id, col(EventVersion.version) <= event.version - _VERSIONS_KEPT
+        )
+    )
+    event.version += 1
+    event.json_schema, event.template = json_schema, template
+
+
+async def earlier_versions(session: AsyncSession, event: Event, *, before: int, limit: int) -> Sequence[EventVersion]:
+    """Newest first."""
+    query = (
+        select(EventVersion)
+        .where(col(EventVersion.event_id) == event.id, col(EventVersion.version) < before)
+        .order_by(col(EventVersion.version).desc())
+        .limit(limit)
+    )
     return (await session.exec(query)).all()
 
 

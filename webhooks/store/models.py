@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Text, UniqueConstraint
+from sqlalchemy import JSON, Column, DateTime, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -40,7 +40,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """An entry of the event catalogue."""
+    """An entry of the event catalogue. `version` counts the changes of its schema and template."""
 
     __tablename__ = "events"
     __table_args__ = (UniqueConstraint("tenant", "key"),)
@@ -52,6 +52,8 @@ class Event(SQLModel, table=True):
     action: str | None = None
     description: str = Field(default="", sa_column=Column(Text, nullable=False))
     active: bool = True
+    owner_required: bool = False
+    version: int = 1
     json_schema: Any = Field(default=None, sa_column=Column("schema", JSON(none_as_null=True)))
     template: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     sample: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
@@ -59,8 +61,21 @@ class Event(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
 
 
+class EventVersion(SQLModel, table=True):
+    """An event's schema and template as they were before a change."""
+
+    __tablename__ = "event_versions"
+
+    event_id: str = Field(foreign_key="events.id", primary_key=True, ondelete="CASCADE")
+    version: int = Field(primary_key=True)
+    json_schema: Any = Field(default=None, sa_column=Column("schema", JSON(none_as_null=True)))
+    template: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    replaced_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
 class Webhook(SQLModel, table=True):
-    """A destination. `retry_policy` holds a webhooks.contracts.RetryRules, `timeout` seconds."""
+    """A destination. `retry_policy` holds a webhooks.contracts.RetryRules, `timeout` seconds. `headers` and
+    `authentication` are masked; `sealed` holds them whole, with the signing keys: a webhooks.credentials.Secrets."""
 
     __tablename__ = "webhooks"
 
@@ -70,10 +85,16 @@ class Webhook(SQLModel, table=True):
     url: str = Field(sa_column=Column(Text, nullable=False))
     method: str = "POST"
     description: str = Field(default="", sa_column=Column(Text, nullable=False))
-    headers: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False), repr=False)
+    format: str = "JSON"
+    sends_json: bool = True
+    headers: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    authentication: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    signatures: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    public_key: str = ""
+    sealed: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False), repr=False)
     active: bool = True
     deactivated_reason: str | None = None
-    signing_secret: str = Field(repr=False)
+    bulk: bool = False
     retry_policy: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     timeout: float = 15
     created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
@@ -92,3 +113,6 @@ class Subscription(SQLModel, table=True):
     webhook_id: str = Field(foreign_key="webhooks.id", index=True, ondelete="CASCADE")
     active: bool = True
     allowed_client_identifiers: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    filter: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)

@@ -1,34 +1,56 @@
-"""Webhooks with their subscriptions, and the two loads that a delivery makes."""
+"""Webhooks, what is sealed of them, and the loads that a delivery makes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import bindparam
-from sqlmodel import col, select
+from pydantic import JsonValue
+from sqlalchemy import bindparam, func
+from sqlalchemy.orm import load_only
+from sqlmodel import SQLModel, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import Select
 
+from webhooks import credentials, filters, signing
+from webhooks.credentials import Secrets
 from webhooks.store.models import Event, Subscription, Webhook
+from webhooks.vault import PREFIX_BYTES, Vault, key_id
 
-Subscribed = tuple[Webhook, Subscription, Event]
-"""A webhook, its subscription, and the event that it is subscribed to."""
+
+def _columns(table: type[SQLModel], *names: str) -> list[Any]:
+    return [getattr(table, name) for name in names]
 
 
 # Built once: a delivery's three queries, whose construction would cost more than their execution.
 _MATCHING = (
-    select(Event, Subscription.allowed_client_identifiers, Webhook.id, Webhook.url)
-    .outerjoin(Subscription, (col(Subscription.event_id) == col(Event.id)) & col(Subscription.active).is_(True))
-    .outerjoin(Webhook, (col(Webhook.id) == col(Subscription.webhook_id)) & col(Webhook.active).is_(True))
+    select(Event, Subscription, Webhook)
+    .outerjoin(Subscription, (col(Subscription.event_id) == col(Event.id)))
+    .outerjoin(Webhook, (col(Webhook.id) == col(Subscription.webhook_id)))
+    .options(
+        load_only(*_columns(Event, "id", "key", "active", "owner_required", "json_schema")),
+        load_only(*_columns(Subscription, "id", "active", "allowed_client_identifiers", "filter")),
+        load_only(*_columns(Webhook, "id", "url", "active", "bulk")),
+    )
     .where(col(Event.tenant) == bindparam("tenant"), col(Event.key) == bindparam("event"))
     .order_by(col(Webhook.id))
 )
-_LOAD = select(Webhook).where(col(Webhook.tenant) == bindparam("tenant"), col(Webhook.id) == bindparam("webhook"))
-_LOAD_WITH_TEMPLATE = (
-    select(Webhook, Event.template)
-    .outerjoin(Event, (col(Event.tenant) == col(Webhook.tenant)) & (col(Event.key) == bindparam("event")))
-    .where(col(Webhook.tenant) == bindparam("tenant"), col(Webhook.id) == bindparam("webhook"))
+_OF_ONE = (col(Webhook.tenant) == bindparam("tenant"), col(Webhook.id) == bindparam("webhook"))
+_THIS_EVENT = (col(Event.tenant) == col(Webhook.tenant)) & (col(Event.key) == bindparam("event"))
+_FIND = select(Webhook).where(*_OF_ONE)
+_LOAD = (
+    select(Webhook, Subscription.active)
+    .outerjoin(Event, _THIS_EVENT)
+    .outerjoin(
+        Subscription,
+        (col(Subscription.webhook_id) == col(Webhook.id)) & (col(Subscription.event_id) == col(Event.id)),
+    )
+    .where(*_OF_ONE)
+)
+_LOAD_WITH_EVENT = (
+    select(Webhook, Event)
+    .outerjoin(Event, _THIS_EVENT)
+    .options(load_only(*_columns(Event, "id", "entity", "action", "template", "version")))
+    .where(*_OF_ONE)
 )
 
 
@@ -40,16 +62,24 @@ class Match:
     url: str
 
 
-async def find(session: AsyncSession, tenant: str, webhook_id: str) -> Subscribed | None:
-    return (await session.exec(_subscribed(tenant).where(col(Webhook.id) == webhook_id))).first()
+async def find(session: AsyncSession, tenant: str, webhook_id: str, *, lock: bool = False) -> Webhook | None:
+    """One query. `lock` keeps others from changing it until the transaction ends."""
+    query = _FIND.with_for_update() if lock else _FIND
+    return (await session.exec(query, params={"tenant": tenant, "webhook": webhook_id})).first()
 
 
 async def list_newest_first(
     session: AsyncSession, tenant: str, *, event: str | None, active: bool | None, before: str | None, limit: int
-) -> Sequence[Subscribed]:
-    query = _subscribed(tenant).order_by(col(Webhook.id).desc()).limit(limit)
+) -> Sequence[Webhook]:
+    query = select(Webhook).where(col(Webhook.tenant) == tenant).order_by(col(Webhook.id).desc()).limit(limit)
     if event is not None:
-        query = query.where(col(Event.key) == event)
+        query = query.where(
+            exists().where(
+                col(Subscription.webhook_id) == col(Webhook.id),
+                col(Subscription.event_id) == col(Event.id),
+                col(Event.key) == event,
+            )
+        )
     if active is not None:
         query = query.where(col(Webhook.active) == active)
     if before is not None:
@@ -58,42 +88,91 @@ async def list_newest_first(
 
 
 async def matching(
-    session: AsyncSession, tenant: str, event_key: str, client_identifier: str | None
-) -> tuple[Event | None, list[Match]]:
-    """The event, and the active webhooks that want its occurrence for this client, oldest first. One query."""
+    session: AsyncSession, tenant: str, event_key: str, occurrence: dict[str, JsonValue]
+) -> tuple[Event | None, list[Match], str]:
+    """The event, the webhooks that want this occurrence, oldest first, and why none does. One query. `occurrence` has
+    the fields that filters see."""
     rows = (await session.exec(_MATCHING, params={"tenant": tenant, "event": event_key})).all()
-    matches = [
-        Match(webhook_id, url)
-        for _, allowed, webhook_id, url in rows
-        if webhook_id and (not allowed or client_identifier in allowed)
-    ]
-    return (rows[0][0] if rows else None), matches
+    if not rows:
+        return None, [], "there is no such event"
+    event = rows[0][0]
+    if event.owner_required and not (occurrence["owner_id"] or occurrence["user_id"]):
+        return event, [], "the event requires an owner_id or a user_id"
+    matches, reasons = [], []
+    for _, subscription, webhook in rows:
+        if webhook is None:
+            continue
+        allowed = subscription.allowed_client_identifiers
+        if not webhook.active:
+            reasons.append("the webhook is inactive")
+        elif not subscription.active:
+            reasons.append("the subscription is inactive")
+        elif occurrence["bulk"] and not webhook.bulk:
+            reasons.append("the webhook takes no bulk occurrences")
+        elif allowed and occurrence["client_identifier"] not in allowed:
+            reasons.append("the client is not among allowedClientIdentifiers")
+        elif subscription.filter is not None and filters.mismatch(subscription.filter, occurrence) is not None:
+            reasons.append("the filter does not match")
+        else:
+            matches.append(Match(webhook.id, webhook.url))
+    counted = (f"{reason} ({reasons.count(reason)})" for reason in dict.fromkeys(reasons))
+    return event, matches, "; ".join(counted) or "no webhook is subscribed"
 
 
-async def load(session: AsyncSession, tenant: str, webhook_id: str) -> Webhook | None:
-    """The live destination of an attempt. One query."""
-    return (await session.exec(_LOAD, params={"tenant": tenant, "webhook": webhook_id})).first()
+async def load(session: AsyncSession, tenant: str, webhook_id: str, event: str) -> tuple[Webhook, bool | None] | None:
+    """The live destination of an attempt, and whether its subscription to the event is active (None: there is none).
+    One query."""
+    params = {"tenant": tenant, "webhook": webhook_id, "event": event}
+    return (await session.exec(_LOAD, params=params)).first()
 
 
-async def load_with_template(
-    session: AsyncSession, tenant: str, webhook_id: str, event_key: str
-) -> tuple[Webhook, Any] | None:
-    """What `prepare` needs: the webhook, and the event's template if it has one. One query."""
-    params = {"tenant": tenant, "webhook": webhook_id, "event": event_key}
-    return (await session.exec(_LOAD_WITH_TEMPLATE, params=params)).first()
+async def load_with_event(
+    session: AsyncSession, tenant: str, webhook_id: str, event: str
+) -> tuple[Webhook, Event | None] | None:
+    """What `prepare` needs: the webhook, and what of the event makes the body, if it is still there. One query."""
+    params = {"tenant": tenant, "webhook": webhook_id, "event": event}
+    return (await session.exec(_LOAD_WITH_EVENT, params=params)).first()
 
 
-async def deactivate(session: AsyncSession, tenant: str, webhook_id: str, reason: str) -> None:
-    webhook = await load(session, tenant, webhook_id)
-    if webhook and webhook.active:
+async def deactivate(session: AsyncSession, tenant: str, webhook_id: str, url: str, reason: str) -> None:
+    """Unless it has been given another URL since."""
+    webhook = await find(session, tenant, webhook_id, lock=True)
+    if webhook and webhook.active and webhook.url == url:
         webhook.active, webhook.deactivated_reason = False, reason
         webhook.updated_at = datetime.now(UTC)
 
 
-def _subscribed(tenant: str) -> Select[Webhook, Subscription, Event]:
-    return (
-        select(Webhook, Subscription, Event)
-        .join(Subscription, col(Subscription.webhook_id) == col(Webhook.id))
-        .join(Event, col(Event.id) == col(Subscription.event_id))
-        .where(col(Webhook.tenant) == tenant)
-    )
+def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:
+    """The columns that hold secrets, sealed or masked. Migration 0002 uses it too."""
+    return {
+        "headers": credentials.masked(secrets.headers),
+        "authentication": credentials.masked_authentication(secrets.authentication),
+        "public_key": signing.public_key(secrets.signing[0]),
+        "sealed": vault.seal(secrets.model_dump_json(by_alias=True).encode(), _context(tenant, webhook_id)),
+    }
+
+
+def unseal(vault: Vault, webhook: Webhook) -> Secrets:
+    """Raises CannotOpenError."""
+    return Secrets.model_validate_json(vault.open(webhook.sealed, _context(webhook.tenant, webhook.id)))
+
+
+async def unknown_keys(session: AsyncSession, vault: Vault) -> list[str]:
+    """The ids of master keys under which something is sealed and which are not among the vault's."""
+    query = select(func.substr(col(Webhook.sealed), 1, PREFIX_BYTES)).distinct()
+    return [key_id(bytes(prefix)) for prefix in (await session.exec(query)).all() if not vault.knows(bytes(prefix))]
+
+
+async def seal_anew(session: AsyncSession, vault: Vault) -> int:
+    """Seals under the vault's first key whatever is sealed under another; how many. Raises CannotOpenError."""
+    renewed = 0
+    for webhook in (await session.exec(select(Webhook).with_for_update())).all():
+        if not vault.is_first(webhook.sealed):
+            context = _context(webhook.tenant, webhook.id)
+            webhook.sealed = vault.seal(vault.open(webhook.sealed, context), context)
+            renewed += 1
+    return renewed
+
+
+def _context(tenant: str, webhook_id: str) -> str:
+    return f"webhooks.sealed:{tenant}:{webhook_id}"

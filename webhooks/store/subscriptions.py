@@ -1,0 +1,66 @@
+"""Subscriptions: an event for exactly one webhook."""
+
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import Select
+
+from webhooks.store.models import Event, Subscription, Webhook
+
+Subscribed = tuple[Subscription, str]
+"""A subscription, and its event's key."""
+
+
+async def find(session: AsyncSession, tenant: str, id: str) -> Subscribed | None:
+    return (await session.exec(_of(tenant).where(col(Subscription.id) == id))).first()
+
+
+async def of_webhooks(session: AsyncSession, tenant: str, webhook_ids: Sequence[str]) -> dict[str, list[Subscribed]]:
+    """Each webhook's, oldest first."""
+    query = (
+        _of(tenant)
+        .where(col(Subscription.webhook_id).in_(webhook_ids))
+        .order_by(col(Subscription.created_at), col(Subscription.id))
+    )
+    found: dict[str, list[Subscribed]] = {id: [] for id in webhook_ids}
+    for subscription, event in (await session.exec(query)).all():
+        found[subscription.webhook_id].append((subscription, event))
+    return found
+
+
+async def exists(session: AsyncSession, event: Event, webhook: Webhook) -> bool:
+    query = select(Subscription.id).where(
+        col(Subscription.event_id) == event.id, col(Subscription.webhook_id) == webhook.id
+    )
+    return (await session.exec(query)).first() is not None
+
+
+async def list_newest_first(
+    session: AsyncSession,
+    tenant: str,
+    *,
+    event: str | None,
+    webhook_id: str | None,
+    active: bool | None,
+    before: str | None,
+    limit: int,
+) -> Sequence[Subscribed]:
+    query = _of(tenant).order_by(col(Subscription.id).desc()).limit(limit)
+    if event is not None:
+        query = query.where(col(Event.key) == event)
+    if webhook_id is not None:
+        query = query.where(col(Subscription.webhook_id) == webhook_id)
+    if active is not None:
+        query = query.where(col(Subscription.active) == active)
+    if before is not None:
+        query = query.where(col(Subscription.id) < before)
+    return (await session.exec(query)).all()
+
+
+def _of(tenant: str) -> Select[Subscription, str]:
+    return (
+        select(Subscription, Event.key)
+        .join(Event, col(Event.id) == col(Subscription.event_id))
+        .where(col(Subscription.tenant) == tenant)
+    )

@@ -19,10 +19,12 @@ from api.platform import Platform
 from webhooks import process, temporal
 from webhooks.egress import Egress
 from webhooks.errors import CannotRunError
+from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.database import Database
 from webhooks.temporal_server import TemporalServer
+from webhooks.vault import Vault
 from worker import create_worker
 
 log = logging.getLogger("api")
@@ -50,17 +52,21 @@ async def serve(settings: Settings) -> None:
         listening = stack.enter_context(contextlib.closing(_listen(settings)))
         database = Database.of(settings)
         stack.push_async_callback(database.close)
-        await database.migrate()
+        vault = Vault.of(settings, create=True)
+        await database.migrate(vault)
+        await database.check_keys(vault)
         await _ensure_key(settings, database)
         egress = Egress(settings.egress_allow)
         stack.push_async_callback(egress.close)
+        sender = Sender(database, vault, egress)
+        stack.push_async_callback(sender.close)
         if settings.temporal_address is None:
             temporal_server = TemporalServer(settings, lambda line: log.info("%s", line), on_end=stop.set)
             stack.push_async_callback(temporal_server.stop)
             if not await _before(stop, temporal_server.start()):
                 return
-        platform = Platform(settings, database)
-        await stack.enter_async_context(_delivering(platform, egress, stop))
+        platform = Platform(settings, database, vault, sender)
+        await stack.enter_async_context(_delivering(platform, stop))
         server = _Server(
             uvicorn.Config(
                 create_app(platform), log_config=None, access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS
@@ -105,7 +111,7 @@ async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _delivering(platform: Platform, egress: Egress, stop: asyncio.Event) -> AsyncIterator[None]:
+async def _delivering(platform: Platform, stop: asyncio.Event) -> AsyncIterator[None]:
     """Connects in the background and delivers from then on. If the worker fails for good, so does the process: its
     supervisor's restart is a better cure than an API that accepts and never delivers."""
     stopped = asyncio.Event()
@@ -116,7 +122,7 @@ async def _delivering(platform: Platform, egress: Egress, stop: asyncio.Event) -
             platform.client = client
             await stopped.wait()
             return
-        worker = create_worker(client, platform.settings, platform.database, egress)
+        worker = create_worker(client, platform.settings, platform.sender)
         async with worker:
             platform.worker, platform.client = worker, client
             log.info("delivering; Temporal Web UI: %s", platform.settings.temporal_ui)

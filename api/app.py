@@ -5,7 +5,7 @@ from fastapi_offline import FastAPIOffline
 
 from api import problems
 from api.platform import Platform
-from api.routes import deliveries, events, health, occurrences, webhooks
+from api.routes import deliveries, events, health, occurrences, subscriptions, webhook_actions, webhooks
 from webhooks import VERSION
 
 _DESCRIPTION = """
@@ -28,6 +28,6 @@ def create_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     problems.install(app)
-    for routes in (events, webhooks, occurrences, deliveries, health):
+    for routes in (events, webhooks, webhook_actions, subscriptions, occurrences, deliveries, health):
         app.include_router(routes.router)
     return app

@@ -1,5 +1,6 @@
 """What a request needs and the process holds: settings, the database, the connection to Temporal."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -13,11 +14,14 @@ from temporalio.worker import Worker
 
 from api.problems import temporal_unreachable
 from webhooks.deliveries import Deliveries
+from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.api_keys import KeyRing
 from webhooks.store.database import Database
+from webhooks.vault import Vault
 
+_TESTS_AT_ONCE = 10
 _CHECK_TIMEOUT = timedelta(seconds=2)
 
 
@@ -27,7 +31,11 @@ class Platform:
 
     settings: Settings
     database: Database
+    vault: Vault
+    sender: Sender
     keys: KeyRing = field(init=False)
+    test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TESTS_AT_ONCE))
+    """Of all callers: they take the time that their receivers take."""
     client: Client | None = None
     worker: Worker | None = None
 

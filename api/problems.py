@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
 
+from webhooks.authentication import MODES
 from webhooks.schema import json_pointer
 from webhooks.store.pages import BadCursorError
 from webhooks.temporal import is_passing
@@ -91,6 +92,7 @@ _EXAMPLES = {
     401: "a valid API key is required",
     404: "no such delivery",
     409: "occurrence order-4711 was published before with other content",
+    412: "it has changed since you read it; look and try again",
     413: "the body is over 256 KiB",
     415: "send JSON, with content-type application/json",
     422: "the request is not valid",
@@ -111,7 +113,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [(_pointer(item["loc"]), _said(item)) for item in error.errors()]
+        errors = [(_pointer(item), _said(item)) for item in error.errors()]
         return _response(422, "the request is not valid", errors=errors)
 
     @app.exception_handler(BadCursorError)
@@ -151,18 +153,32 @@ def install(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+_SAID = {
+    "json_invalid": "not valid JSON, or nested too deep",
+    "union_tag_invalid": f"the type must be one of: {', '.join(MODES)}",  # pydantic's own words repeat what was given
+    "union_tag_not_found": f"the type must be one of: {', '.join(MODES)}",
+    "string_pattern_mismatch": "characters that are not allowed here, or too many or too few of them",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "extra_forbidden": "there is no such field, or it cannot be changed",
+}
+
+
 def _said(item: Mapping[str, Any]) -> str:
-    return str(item["msg"]).removeprefix("Value error, ")
+    return _SAID.get(item.get("type", ""), str(item["msg"]).removeprefix("Value error, "))
 
 
-def _pointer(location: Sequence[str | int]) -> str:
+def _pointer(item: Mapping[str, Any]) -> str:
     """A JSON pointer into the body, or the bare name of a parameter."""
-    place, *path = location
+    place, *path = item["loc"]
     if place != "body":
         return ".".join(str(part) for part in path)
-    if path and isinstance(path[0], int):  # "JSON decode error" carries a position, not a path
+    if item.get("type") == "json_invalid":  # which carries a position, not a path
         return ""
-    return json_pointer(path)
+    # pydantic's path also names the member of a union, and a key as such.
+    unions = [index for index, step in enumerate(path) if step in MODES and path[index - 1] == "authentication"]
+    return json_pointer([step for index, step in enumerate(path) if index not in unions and step != "[key]"])
 
 
 def _body(status: int, detail: str, errors: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:

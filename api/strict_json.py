@@ -1,5 +1,6 @@
-"""Requests as strict as their schemas: bodies are bounded and JSON as RFC 8259 has it (no NaN, no lone surrogates, no
-bottomless nesting), and a misspelt query parameter is an error, not a filter that does nothing."""
+"""Requests as strict as their schemas: no stranger's body is read, bodies are bounded and JSON as RFC 8259 has it (no
+NaN, no lone surrogates, no bottomless nesting), and a misspelt query parameter is an error, not a filter that does
+nothing."""
 
 import json
 import re
@@ -11,19 +12,22 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
-MAX_BODY_BYTES = 256 * 1024
+from api.deps import authenticate
+
 _HEADROOM = 50
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json")
 
 
 class _StrictRequest(Request):
+    max_body: int
+
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
             chunks = bytearray()
             async for chunk in self.stream():
                 chunks += chunk
-                if len(chunks) > MAX_BODY_BYTES:
-                    raise HTTPException(413, f"the body is over {MAX_BODY_BYTES // 1024} KiB")
+                if len(chunks) > self.max_body:
+                    raise HTTPException(413, f"the body is over {self.max_body // 1024} KiB")
             self._body = bytes(chunks)
         return self._body
 
@@ -43,10 +47,13 @@ class _StrictRequest(Request):
 class StrictRoute(APIRoute):
     """The class of every /v1 route."""
 
+    max_body = 256 * 1024
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
+            await authenticate(request)
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if self.body_field and content_type and not _JSON.fullmatch(content_type):
                 raise HTTPException(415, "send JSON, with content-type application/json")
@@ -55,6 +62,14 @@ class StrictRoute(APIRoute):
                 raise RequestValidationError(
                     [{"loc": ("query", name), "msg": "there is no such parameter"} for name in sorted(unknown)]
                 )
-            return await handler(_StrictRequest(request.scope, request.receive))
+            bounded = _StrictRequest(request.scope, request.receive)
+            bounded.max_body = self.max_body
+            return await handler(bounded)
 
         return strict
+
+
+class LargeStrictRoute(StrictRoute):
+    """For whole files."""
+
+    max_body = 2 * 1024 * 1024

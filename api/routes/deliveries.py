@@ -7,16 +7,8 @@ from pydantic import AfterValidator
 
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit
 from api.problems import RESPONSES, ProblemError, not_found, responses
-from api.schemas import (
-    AttemptOut,
-    DeliveryOut,
-    Moment,
-    Page,
-    RequestOut,
-    ResendIn,
-    ResendOut,
-    printable,
-)
+from api.schemas.common import Moment, Page, printable
+from api.schemas.deliveries import AttemptOut, DeliveryOut, RequestOut, ResendIn, ResendOut
 from api.strict_json import StrictRoute
 from webhooks.deliveries import AlreadyDeliveredError, DeliveryDetail, DeliverySummary
 from webhooks.history import Status
@@ -90,7 +82,7 @@ def _view(detail: DeliveryDetail) -> DeliveryOut:
     prepared = detail.prepared
     return DeliveryOut(
         **detail.summary.model_dump(),
-        request=prepared and RequestOut(method=prepared.method, content_type=prepared.content_type, body=prepared.body),
+        request=prepared and RequestOut(**prepared.model_dump(include=set(RequestOut.model_fields))),
         attempts=[
             AttemptOut(number=number, **attempt.model_dump()) for number, attempt in enumerate(detail.attempts, start=1)
         ],

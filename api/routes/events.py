@@ -1,36 +1,60 @@
 """The event catalogue."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
+from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import JsonValue
 
+from api.changes import IfMatch, changes_in, document_of, merged, require_match, tagged, validated
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
-from api.problems import RESPONSES, ProblemError, invalid, not_found, responses
-from api.schemas import EventIn, EventOut, EventPatch, Page
-from api.strict_json import StrictRoute
-from webhooks import schema
+from api.problems import RESPONSES, FieldError, ProblemError, invalid, not_found, responses
+from api.schemas.common import EXAMPLE_WEBHOOK, EventKey, MergePatch, Page
+from api.schemas.events import (
+    EventBody,
+    EventIn,
+    EventOut,
+    EventReplace,
+    EventVersionOut,
+    ImportedOut,
+    PreviewIn,
+    PreviewOut,
+)
+from api.strict_json import LargeStrictRoute, StrictRoute
+from webhooks import catalogue, rendering, schema
+from webhooks.contracts import Format, Occurrence
+from webhooks.documents import DocumentError
+from webhooks.schema import json_pointer
+from webhooks.sender import own_fields
 from webhooks.store import events as store
 from webhooks.store import pages
 from webhooks.store.models import Event
 
 router = APIRouter(prefix="/v1/events", tags=["events"], responses=RESPONSES, route_class=StrictRoute)
 
-_MAX_TEMPLATE_BYTES = 64 * 1024
+imports = APIRouter(route_class=LargeStrictRoute)
+
+_CATALOGUE = {
+    "requestBody": {
+        "required": True,
+        "content": {type: {"schema": {"type": "object"}} for type in ("application/json", "application/yaml")},
+    }
+}
+_MAX_TEMPLATE_BYTES = _MAX_SAMPLE_BYTES = 64 * 1024
 
 
 @router.post("", status_code=201, responses=responses(409))
 async def create_event(body: EventIn, caller: CurrentCaller, session: Writing, response: Response) -> EventOut:
     """Adds an event to the catalogue, named by `key`, or by `entity` and `action` (its key is then `Entity.Action`)."""
-    key = body.key or f"{body.entity}.{body.action}"
-    if await store.find(session, caller.tenant, key):
-        raise ProblemError(409, f"event {key} exists already", errors=[("/key", "exists already")])
-    event = Event(tenant=caller.tenant, key=key, **body.model_dump(exclude={"key"}))
-    _check(event)
+    if await store.find(session, caller.tenant, body.name):
+        where = "/key" if body.key else "/entity"
+        raise ProblemError(409, f"event {body.name} exists already", errors=[(where, "exists already")])
+    event = _new(caller, body.name, body)
     session.add(event)
-    response.headers["Location"] = f"/v1/events/{key}"
-    return EventOut.model_validate(event)
+    response.headers["Location"] = f"/v1/events/{event.key}"
+    return tagged(response, EventOut.model_validate(event))
 
 
 @router.get("")
@@ -52,28 +76,137 @@ async def list_events(
     )
 
 
+@imports.post("/import", responses=responses(413), openapi_extra=_CATALOGUE)
+async def import_events(request: Request, caller: CurrentCaller, session: Writing) -> Page[ImportedOut]:
+    """Reads a catalogue, in JSON or YAML: `{"events": [...]}` with what POST /v1/events takes, or an OpenAPI 3.1
+    document whose `webhooks` become events. Events that exist are replaced as PUT does, the others created; or, if
+    anything is wrong, nothing is."""
+    # In a thread and before the transaction: a large file takes a while.
+    bodies = await asyncio.to_thread(_read_catalogue, caller, await request.body())
+    known = {event.key: event for event in await store.find_all(session, caller.tenant, list(bodies))}
+    results: dict[str, Literal["created", "changed", "unchanged"]] = {}
+    for key, (body, new) in bodies.items():
+        if key not in known:
+            session.add(new)
+            results[key] = "created"
+        else:
+            results[key] = "changed" if await _set(session, known[key], body) else "unchanged"
+    return Page(items=[ImportedOut(key=key, result=result) for key, result in results.items()], next_cursor=None)
+
+
 @router.get("/{key}", responses=responses(404))
-async def get_event(key: str, caller: CurrentCaller, session: Reading) -> EventOut:
-    return EventOut.model_validate(await _event(session, caller, key))
+async def get_event(key: str, caller: CurrentCaller, session: Reading, response: Response) -> EventOut:
+    return tagged(response, EventOut.model_validate(await _event(session, caller, key)))
 
 
-@router.patch("/{key}", responses=responses(404))
-async def change_event(key: str, body: EventPatch, caller: CurrentCaller, session: Writing) -> EventOut:
-    """Changes what is given; `null` removes schema, template or sample. An inactive event takes no occurrences."""
+@router.put("/{key}", responses={**responses(412), 201: {"model": EventOut, "description": "Created"}})
+async def put_event(
+    key: EventKey,
+    body: EventReplace,
+    caller: CurrentCaller,
+    session: Writing,
+    response: Response,
+    if_match: IfMatch = None,
+) -> EventOut:
+    """Replaces the event, or creates it: what is left out has its default. A change of schema or template makes a new
+    version; a delivery keeps the body that it was prepared with."""
+    named = body.entity is not None or body.action is not None
+    if named and (None in (body.entity, body.action) or key != f"{body.entity}.{body.action}"):
+        raise invalid("/entity" if body.entity else "/action", "the key of an entity's action is Entity.Action")
+    event = await store.find(session, caller.tenant, key)
+    if event is None:
+        if if_match is not None:
+            raise ProblemError(412, "there is no such event")
+        event = _new(caller, key, body)
+        session.add(event)
+        response.status_code = 201
+    else:
+        require_match(if_match, EventOut.model_validate(event))
+        await _set(session, event, body)
+        _check(event)
+    return tagged(response, EventOut.model_validate(event))
+
+
+@router.patch("/{key}", responses=responses(404, 412))
+async def change_event(
+    key: str,
+    patch: MergePatch,
+    caller: CurrentCaller,
+    session: Writing,
+    response: Response,
+    if_match: IfMatch = None,
+) -> EventOut:
+    """Changes what is given; `null` removes schema, template or sample, and PUT replaces them whole. A change of schema
+    or template makes a new version. An inactive event takes no occurrences."""
     event = await _event(session, caller, key)
-    for field, value in body.model_dump(exclude_unset=True).items():
-        setattr(event, field, value)
+    view = EventOut.model_validate(event)
+    require_match(if_match, view)
+    patch = changes_in(patch, view, EventBody)
+    await _set(session, event, validated(EventBody, merged(document_of(view, EventBody), patch)))
     _check(event)
-    event.updated_at = datetime.now(UTC)
-    return EventOut.model_validate(event)
+    return tagged(response, EventOut.model_validate(event))
 
 
-@router.delete("/{key}", status_code=204, responses=responses(404, 409))
-async def delete_event(key: str, caller: CurrentCaller, session: Writing) -> None:
+@router.delete("/{key}", status_code=204, responses=responses(404, 409, 412))
+async def delete_event(key: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
     event = await _event(session, caller, key)
+    require_match(if_match, EventOut.model_validate(event))
     if await store.is_subscribed(session, event):
         raise ProblemError(409, "a webhook is subscribed to this event; delete or change it first")
     await session.delete(event)
+
+
+@router.get("/{key}/versions", responses=responses(404))
+async def list_versions(
+    key: str, caller: CurrentCaller, session: Reading, limit: Limit = 50, cursor: Cursor = None
+) -> Page[EventVersionOut]:
+    """The event's schema and template as they are and were, newest first."""
+    event = await _event(session, caller, key)
+    before = _version(cursor) if cursor else event.version
+    earlier = await store.earlier_versions(session, event, before=before, limit=limit + 1)
+    versions = [EventVersionOut.model_validate(version) for version in earlier]
+    if not cursor:
+        versions.insert(0, EventVersionOut(**event.model_dump(include=_VERSIONED), replaced_at=None))
+    versions, more = pages.cut(versions, limit)
+    return Page(items=versions, next_cursor=pages.encode(str(versions[-1].version)) if more else None)
+
+
+@router.post("/{key}/preview", responses=responses(404))
+async def preview_event(key: str, caller: CurrentCaller, session: Reading, body: PreviewIn | None = None) -> PreviewOut:
+    """The body that data would make, without sending it: for people who write templates."""
+    event = await _event(session, caller, key)
+    wanted = body or PreviewIn()
+    data = wanted.data if "data" in wanted.model_fields_set else event.sample
+    template = wanted.template if "template" in wanted.model_fields_set else event.template
+    _check_template(template, data, event, "/template")
+    occurrence = Occurrence(
+        id="preview",
+        event=event.key,
+        client_identifier=wanted.client_identifier,
+        occurred_at=datetime.now(UTC),
+        data=data,
+    )
+    try:
+        text = rendering.render(
+            template,
+            occurrence,
+            own_fields(EXAMPLE_WEBHOOK, caller.tenant, event, occurrence),
+            format=wanted.format,
+            sends_json=wanted.sends_json,
+        )
+    except rendering.NotRenderedError as error:
+        raise invalid("/format" if wanted.format is Format.FORM else "/template", str(error)) from None
+    found = [] if event.json_schema is None else schema.violations(event.json_schema, data)
+    return PreviewOut(
+        content_type=rendering.CONTENT_TYPES[wanted.format],
+        body=text,
+        schema_errors=[FieldError(pointer=f"/data{pointer}", detail=message) for pointer, message in found],
+    )
+
+
+_COMPOSING = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "patternProperties"}
+"""Keywords by which a schema knows more names than those in its `properties`."""
+_VERSIONED = {"version", "json_schema", "template"}
 
 
 async def _event(session: Reading, caller: CurrentCaller, key: str) -> Event:
@@ -83,22 +216,88 @@ async def _event(session: Reading, caller: CurrentCaller, key: str) -> Event:
     return event
 
 
-def _check(event: Event) -> None:
-    if _size(event.template) > _MAX_TEMPLATE_BYTES:
-        raise invalid("/template", f"the template is over {_MAX_TEMPLATE_BYTES} bytes")
-    if event.json_schema is None:
-        return
+def _version(cursor: str) -> int:
+    text = pages.decode(cursor)
+    if not text.isdecimal() or len(text) > 9:
+        raise pages.BadCursorError("not a cursor of this list")
+    return int(text)
+
+
+def _read_catalogue(caller: CurrentCaller, content: bytes) -> dict[str, tuple[EventIn, Event]]:
+    """Each event as it was given and as it would be created, checked."""
+    found: dict[str, tuple[EventIn, Event]] = {}
     try:
-        schema.check(event.json_schema)
-    except schema.NotASchemaError as error:
-        raise invalid("/schema", f"not a JSON Schema: {error}") from None
-    if event.sample is not None and (found := schema.violations(event.json_schema, event.sample)):
-        raise ProblemError(
-            422,
-            "the sample does not fit the schema",
-            errors=[(f"/sample{pointer}", message) for pointer, message in found],
-        )
+        documents = catalogue.read(content)
+    except DocumentError as error:
+        raise invalid(error.pointer, str(error)) from None
+    for path, document in documents:
+        body, place = validated(EventIn, document, *path), json_pointer(path)
+        if body.name in found:
+            raise invalid(place, f"event {body.name} comes twice")
+        found[body.name] = body, _new(caller, body.name, body, place)
+    return found
+
+
+def _new(caller: CurrentCaller, key: str, body: EventReplace, place: str = "") -> Event:
+    event = Event(tenant=caller.tenant, **body.model_dump(exclude={"key", "preset"}), key=key)
+    _check(event, place)
+    return event
+
+
+async def _set(session: Writing, event: Event, body: EventBody) -> bool:
+    """Whether it changed anything."""
+    wanted = body.model_dump(exclude={"key", "preset"})
+    wanted = {field: value for field, value in wanted.items() if value is not None or field not in ("entity", "action")}
+    if json.dumps({field: getattr(event, field) for field in wanted}) == json.dumps(wanted):
+        return False
+    await store.change(session, event, json_schema=wanted.pop("json_schema"), template=wanted.pop("template"))
+    for field, value in wanted.items():
+        setattr(event, field, value)
+    event.updated_at = datetime.now(UTC)
+    return True
+
+
+def _check(event: Event, place: str = "") -> None:
+    if _size(event.sample) > _MAX_SAMPLE_BYTES:
+        raise invalid(f"{place}/sample", f"the sample is over {_MAX_SAMPLE_BYTES} bytes")
+    if _size(event.template) > _MAX_TEMPLATE_BYTES:
+        raise invalid(f"{place}/template", f"the template is over {_MAX_TEMPLATE_BYTES} bytes")
+    if event.json_schema is not None:
+        try:
+            schema.check(event.json_schema)
+        except schema.NotASchemaError as error:
+            raise invalid(f"{place}/schema", f"not a JSON Schema: {error}") from None
+        if event.sample is not None and (found := schema.violations(event.json_schema, event.sample)):
+            raise ProblemError(
+                422,
+                "the sample does not fit the schema",
+                errors=[(f"{place}/sample{pointer}", message) for pointer, message in found],
+            )
+    _check_template(event.template, event.sample, event, f"{place}/template")
+    if event.template is not None and event.sample is not None:
+        occurrence = Occurrence(id="sample", event=event.key, occurred_at=datetime.now(UTC), data=event.sample)
+        try:
+            rendering.render(event.template, occurrence, own_fields(EXAMPLE_WEBHOOK, event.tenant, event, occurrence))
+        except rendering.NotRenderedError as error:
+            raise invalid(f"{place}/template", f"it cannot render the sample: {error}") from None
+
+
+def _check_template(template: JsonValue, data: JsonValue, event: Event, place: str) -> None:
+    own = rendering.OWN_FIELDS if event.entity else rendering.OWN_FIELDS - {"entity", "action"}
+    json_schema: JsonValue = event.json_schema
+    known: set[str] = set(data) if isinstance(data, dict) else set()
+    if isinstance(json_schema, dict):
+        properties = json_schema.get("properties")
+        known |= set(properties) if isinstance(properties, dict) else set()
+    composed = isinstance(json_schema, dict) and _COMPOSING & json_schema.keys()
+    try:
+        rendering.check(template, None if composed else known or None, own)
+    except rendering.BadTemplateError as error:
+        raise invalid(f"{place}{json_pointer(error.path)}", str(error)) from None
 
 
 def _size(value: JsonValue) -> int:
     return len(json.dumps(value, ensure_ascii=False).encode())
+
+
+router.include_router(imports)

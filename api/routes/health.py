@@ -1,12 +1,18 @@
 """Whether the process lives, and whether deliveries can flow."""
 
+from typing import Literal
+
 from fastapi import APIRouter
+from pydantic import BaseModel
 
 from api.deps import CurrentPlatform
 from api.problems import ProblemError, responses
-from api.schemas import Health
 
 router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
 
 
 @router.get("/live")

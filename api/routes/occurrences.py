@@ -7,9 +7,9 @@ from temporalio.service import RPCError
 
 from api.deps import CurrentCaller, CurrentPlatform
 from api.problems import RESPONSES, ProblemError, invalid, responses, temporal_unreachable
-from api.schemas import OccurrenceIn, OccurrenceOut, PublishedOut
+from api.schemas.occurrences import OccurrenceIn, OccurrenceOut, PublishedOut
 from api.strict_json import StrictRoute
-from webhooks import schema
+from webhooks import filters, schema
 from webhooks.contracts import Occurrence
 from webhooks.ids import uuid7
 from webhooks.publishing import OccurrenceConflictError, publish
@@ -28,8 +28,15 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
     call could not; other content (event, client, data) under the same id is a 409, found out by the webhooks that both
     reach. Without an id, each call is an occurrence of its own."""
     client = platform.temporal
+    occurrence = Occurrence(
+        **body.model_dump(exclude={"id", "occurred_at"}),
+        id=body.id or uuid7(),
+        occurred_at=body.occurred_at or datetime.now(UTC),
+    )
     async with platform.database.read() as session:
-        event, matches = await store.matching(session, caller.tenant, body.event, body.client_identifier)
+        event, matches, unmatched = await store.matching(
+            session, caller.tenant, body.event, filters.fields_of(occurrence)
+        )
     if event is None:
         raise invalid("/event", "no such event")
     if not event.active:
@@ -40,19 +47,13 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
             "data does not fit the event's schema",
             errors=[(f"/data{pointer}", message) for pointer, message in found],
         )
-    occurrence = Occurrence(
-        id=body.id or uuid7(),
-        event=event.key,
-        client_identifier=body.client_identifier,
-        occurred_at=body.occurred_at or datetime.now(UTC),
-        data=body.data,
-    )
     try:
         published = await publish(
             client,
             tenant=caller.tenant,
             occurrence=occurrence,
             matches=matches,
+            unmatched=unmatched,
             resend_window=platform.settings.resend_window,
             task_queue=platform.settings.task_queue,
         )
@@ -68,4 +69,5 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
         id=occurrence.id,
         event=event.key,
         deliveries=[PublishedOut(id=item.delivery_id, webhook_id=item.webhook_id) for item in published],
+        unmatched=None if published else unmatched,
     )

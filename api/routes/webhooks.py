@@ -1,51 +1,69 @@
-"""Webhooks: destinations with the event that they are subscribed to."""
+"""Webhooks: destinations with the events that they are subscribed to."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import JsonValue
 
+from api.changes import IfMatch, changes_in, require_match, tagged, unmasked, validated
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Reading, Writing
 from api.platform import Platform
-from api.problems import RESPONSES, invalid, not_found, responses
-from api.schemas import EventKey, Page, RetryPolicyIn, WebhookCreated, WebhookIn, WebhookOut, WebhookPatch
+from api.problems import RESPONSES, invalid, responses
+from api.schemas.common import MergePatch, Page
+from api.schemas.webhooks import (
+    OneEvent,
+    WebhookBody,
+    WebhookCreated,
+    WebhookIn,
+    WebhookOut,
+)
 from api.strict_json import StrictRoute
-from webhooks import credentials, egress, signing
-from webhooks.contracts import RetryRules
-from webhooks.schema import json_pointer
-from webhooks.store import events, pages
+from api.webhooks import SECRET, differ, document, find, patched, set_columns, view
+from webhooks import egress, signing
+from webhooks.credentials import Secrets
+from webhooks.signing import Style
+from webhooks.store import events, pages, subscriptions
 from webhooks.store import webhooks as store
 from webhooks.store.models import Event, Subscription, Webhook
+from webhooks.store.subscriptions import Subscribed
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=StrictRoute)
+
+_NARROWING = {"allowedClientIdentifiers": "allowed_client_identifiers", "filter": "filter"}
+_NO_SUBSCRIPTION = "it belongs to subscriptions, and the webhook has none"
 
 
 @router.post("", status_code=201)
 async def create_webhook(
     body: WebhookIn, caller: CurrentCaller, platform: CurrentPlatform, session: Writing, response: Response
 ) -> WebhookCreated:
-    """Subscribes a URL to an event, which must exist and be active. Only this answer shows `signing_secret`."""
-    await _check_url(platform, body.url)
-    _unmasked(body.headers, {})
-    event = await _active_event(session, caller, body.event)
-    webhook = Webhook(
-        tenant=caller.tenant,
-        signing_secret=signing.new_secret(),
-        **body.model_dump(exclude={"event", "allowed_client_identifiers"}),
-    )
-    subscription = Subscription(
-        tenant=caller.tenant,
-        event_id=event.id,
-        webhook_id=webhook.id,
-        allowed_client_identifiers=body.allowed_client_identifiers,
+    """Makes a destination and subscribes it to its events, which must exist and be active. Only this answer shows
+    `signing_secret`."""
+    clients_given = "allowed_client_identifiers" in body.model_fields_set
+    if body.event is not None and not clients_given:
+        raise invalid("/allowedClientIdentifiers", "Field required")
+    if clients_given and "events" not in body.model_fields_set:
+        raise invalid("/event", "Field required")
+    for pointer, given in (("/allowedClientIdentifiers", body.allowed_client_identifiers), ("/filter", body.filter)):
+        if given and not body.events:
+            raise invalid(pointer, _NO_SUBSCRIPTION)
+    for name in SECRET:
+        unmasked(body.model_dump(mode="json", by_alias=True)[name], None, name)
+    await _check_urls(platform, body.url, getattr(body.authentication, "token_url", None))
+    key = signing.new_key(body.signing_secret)
+    _check_signatures(body, key.secret)
+    subscribed = await _active_events(session, caller, _places(body.events, one=body.event is not None))
+    webhook = Webhook(tenant=caller.tenant, url=body.url)
+    set_columns(
+        platform.vault, webhook, body, Secrets(signing=[key], headers=body.headers, authentication=body.authentication)
     )
     session.add(webhook)
     await session.flush()
-    session.add(subscription)
+    made = [(_subscription(webhook, event, body), event.key) for event in subscribed]
+    session.add_all(subscription for subscription, _ in made)
     response.headers["Location"] = f"/v1/webhooks/{webhook.id}"
-    return WebhookCreated(**_view((webhook, subscription, event)), signing_secret=webhook.signing_secret)
+    shown = tagged(response, view(webhook, made))
+    return WebhookCreated(**shown.model_dump(), signing_secret=key.secret)
 
 
 @router.get("")
@@ -65,97 +83,132 @@ async def list_webhooks(
         ),
         limit,
     )
+    subscribed = await subscriptions.of_webhooks(session, caller.tenant, [row.id for row in rows])
     return Page(
-        items=[WebhookOut(**_view(row)) for row in rows],
-        next_cursor=pages.encode(rows[-1][0].id) if more else None,
+        items=[view(row, subscribed[row.id]) for row in rows],
+        next_cursor=pages.encode(rows[-1].id) if more else None,
     )
 
 
 @router.get("/{id}", responses=responses(404))
-async def get_webhook(id: str, caller: CurrentCaller, session: Reading) -> WebhookOut:
-    return WebhookOut(**_view(await _subscribed(session, caller, id)))
+async def get_webhook(id: str, caller: CurrentCaller, session: Reading, response: Response) -> WebhookOut:
+    return tagged(response, view(*await find(session, caller.tenant, id)))
 
 
-@router.patch("/{id}", responses=responses(404))
+@router.patch("/{id}", responses=responses(404, 412))
 async def change_webhook(
-    id: str, body: WebhookPatch, caller: CurrentCaller, platform: CurrentPlatform, session: Writing
+    id: str,
+    patch: MergePatch,
+    caller: CurrentCaller,
+    platform: CurrentPlatform,
+    session: Writing,
+    response: Response,
+    if_match: IfMatch = None,
 ) -> WebhookOut:
-    """Changes what is given. URL, headers and `active` take effect with the next attempt of every delivery; what one
-    was prepared with (body, method, timeout, retry policy) stays. A header sent back masked keeps its value."""
-    changes = body.model_dump(exclude_unset=True)
-    if "url" in changes:  # first, because it may look up a name, and a transaction keeps others waiting
-        await _check_url(platform, body.url)
-    webhook, subscription, event = await _subscribed(session, caller, id)
-    if "event" in changes:
-        event = await _active_event(session, caller, changes.pop("event"))
-        subscription.event_id = event.id
-    if "allowed_client_identifiers" in changes:
-        subscription.allowed_client_identifiers = changes.pop("allowed_client_identifiers")
-    if "headers" in changes:
-        changes["headers"] = _unmasked(changes["headers"], webhook.headers)
-    if "retry_policy" in changes:
-        changes["retry_policy"] = _merged(webhook.retry_policy, changes["retry_policy"])
-    if changes.get("active"):
+    """Changes what is given. URL, headers, authentication, signatures and `active` take effect with the next attempt of
+    every delivery; what one was prepared with (body, method, timeout, retry policy) stays. A secret sent back masked
+    keeps its value; an `authentication` of another type replaces the old one whole. `events`,
+    `allowedClientIdentifiers` and `filter` change all of its subscriptions."""
+    async with platform.database.read() as reading:
+        shown = view(*await find(reading, caller.tenant, id))
+    require_match(if_match, shown)
+    patch = changes_in(patch, shown, WebhookBody)
+    # The transaction, which keeps others waiting, begins with its first query; this may look up a name.
+    authentication = patch.get("authentication")
+    token_url = authentication.get("token_url") if isinstance(authentication, dict) else None
+    await _check_urls(platform, patch.get("url"), token_url)
+    webhook, subscribed = await find(session, caller.tenant, id, lock=True)
+    require_match(if_match, view(webhook, subscribed))
+    secrets = store.unseal(platform.vault, webhook)
+    if one := "event" in patch:
+        if "events" in patch:
+            raise invalid("/event", "give event or events, but not both")
+        patch["events"] = [validated(OneEvent, {"event": patch.pop("event")}).event]
+    body = validated(WebhookBody, patched(document(webhook, subscribed, secrets), patch))
+    _check_signatures(body, secrets.signing[0].secret)
+    secrets = secrets.model_copy(update={"headers": body.headers, "authentication": body.authentication})
+    set_columns(platform.vault, webhook, body, secrets)
+    if body.active:
         webhook.deactivated_reason = None
-    for field, value in changes.items():
-        setattr(webhook, field, value)
     webhook.updated_at = datetime.now(UTC)
-    return WebhookOut(**_view((webhook, subscription, event)))
+    known = {event for _, event in subscribed}
+    places = {key: place for key, place in _places(body.events, one=one).items() if key not in known}
+    added = await _active_events(session, caller, places)
+    for name, column in _NARROWING.items():
+        if added and name not in patch and differ(subscribed, column):
+            raise invalid(f"/{name}", "its subscriptions differ in it: say what the new one wants")
+    subscribed = await _resubscribe(session, webhook, subscribed, added, body, patch)
+    return tagged(response, view(webhook, subscribed))
 
 
-@router.delete("/{id}", status_code=204, responses=responses(404))
-async def delete_webhook(id: str, caller: CurrentCaller, session: Writing) -> None:
-    """Deliveries that wait for their next attempt fail then, with outcome `webhook_deleted`."""
-    webhook, _, _ = await _subscribed(session, caller, id)
+@router.delete("/{id}", status_code=204, responses=responses(404, 412))
+async def delete_webhook(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
+    """Its subscriptions go with it. Deliveries that wait for their next attempt fail then, with outcome
+    `webhook_deleted`, and stay in the monitor."""
+    webhook, subscribed = await find(session, caller.tenant, id, lock=True)
+    require_match(if_match, view(webhook, subscribed))
     await session.delete(webhook)
 
 
-async def _check_url(platform: Platform, url: str) -> None:
-    if problem := await egress.check_url(url, platform.settings.egress_allow):
-        raise invalid("/url", problem)
+async def _check_urls(platform: Platform, url: object, token_url: object) -> None:
+    """Those that are given; what is no text fails its own check."""
+    for pointer, text in (("/url", url), ("/authentication/token_url", token_url)):
+        if isinstance(text, str) and (problem := await egress.check_url(text, platform.settings.egress_allow)):
+            raise invalid(pointer, problem)
 
 
-def _unmasked(headers: dict[str, str], stored: dict[str, str]) -> dict[str, str]:
-    unmasked = credentials.unmasked(headers, stored)
-    for name, value in unmasked.items():
-        if value == credentials.MASK:
-            raise invalid(json_pointer(["headers", name]), "a masked value stands for a stored one, and there is none")
-    return unmasked
+def _check_signatures(body: WebhookBody, secret: str) -> None:
+    if Style.V1 in body.signatures and not signing.is_standard_secret(secret):
+        raise invalid("/signatures", "v1 signs with whsec_ and the base64 of 24 to 64 bytes, and the secret is another")
 
 
-async def _active_event(session: Reading, caller: CurrentCaller, key: EventKey) -> Event:
-    event = await events.find(session, caller.tenant, key)
-    if event is None:
-        raise invalid("/event", "no such event")
-    if not event.active:
-        raise invalid("/event", "the event is inactive")
-    return event
+def _places(events: list[str], *, one: bool) -> dict[str, str]:
+    """Where each event stands in the body."""
+    return {event: "/event" if one else f"/events/{events.index(event)}" for event in events}
 
 
-async def _subscribed(session: Reading, caller: CurrentCaller, id: str) -> store.Subscribed:
-    found = await store.find(session, caller.tenant, id)
-    if found is None:
-        raise not_found("webhook")
-    return found
+async def _active_events(session: Reading, caller: CurrentCaller, places: dict[str, str]) -> list[Event]:
+    found = {event.key: event for event in await events.find_all(session, caller.tenant, list(places))}
+    for key, place in places.items():
+        if key not in found:
+            raise invalid(place, "no such event")
+        if not found[key].active:
+            raise invalid(place, "the event is inactive")
+    return list(found.values())
 
 
-def _merged(stored: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """JSON Merge Patch of a retry policy: null brings back a field's default."""
-    merged = {name: value for name, value in {**stored, **changes}.items() if value is not None}
-    try:
-        return RetryPolicyIn.model_validate(merged).model_dump()
-    except ValidationError as error:
-        raise RequestValidationError(
-            [{**item, "loc": ("body", "retry_policy", *item["loc"])} for item in error.errors(include_input=False)]
-        ) from None
+def _subscription(webhook: Webhook, event: Event, body: WebhookBody) -> Subscription:
+    return Subscription(
+        tenant=webhook.tenant,
+        event_id=event.id,
+        webhook_id=webhook.id,
+        allowed_client_identifiers=body.allowed_client_identifiers,
+        filter=body.filter,
+    )
 
 
-def _view(subscribed: store.Subscribed) -> dict[str, Any]:
-    webhook, subscription, event = subscribed
-    return {
-        **webhook.model_dump(exclude={"tenant", "signing_secret", "headers", "retry_policy"}),
-        "headers": credentials.masked(webhook.headers),
-        "retry_policy": RetryRules.model_validate(webhook.retry_policy),
-        "event": event.key,
-        "allowed_client_identifiers": subscription.allowed_client_identifiers,
-    }
+async def _resubscribe(
+    session: Writing,
+    webhook: Webhook,
+    subscribed: list[Subscribed],
+    added: list[Event],
+    body: WebhookBody,
+    patch: dict[str, JsonValue],
+) -> list[Subscribed]:
+    """What is subscribed after the patch: a subscription that stays keeps what the patch does not name."""
+    if "events" in patch:
+        for subscription, event in subscribed:
+            if event not in body.events:
+                await session.delete(subscription)
+        kept = [(subscription, event) for subscription, event in subscribed if event in body.events]
+        made = [(_subscription(webhook, event, body), event.key) for event in added]
+        session.add_all(subscription for subscription, _ in made)
+        subscribed = kept + made
+    for name, column in _NARROWING.items():
+        if name in patch:
+            if getattr(body, column) and not subscribed:
+                raise invalid(f"/{name}", _NO_SUBSCRIPTION)
+            for subscription, _ in subscribed:
+                setattr(subscription, column, getattr(body, column))
+                subscription.updated_at = webhook.updated_at
+    return subscribed

@@ -65,6 +65,12 @@ async def test_data_is_any_json(platform: PlatformProcess, receiver: Receiver, p
         ({"client_identifier": "x" * 256}, "/client_identifier"),
         ({"client_identifier": ""}, "/client_identifier"),
         ({"client_identifier": "a\u0000b"}, "/client_identifier"),
+        ({"owner_id": ""}, "/owner_id"),
+        ({"owner_id": 7}, "/owner_id"),
+        ({"user_id": "x" * 256}, "/user_id"),
+        ({"user_id": "a\nb"}, "/user_id"),
+        ({"bulk": "yes"}, "/bulk"),
+        ({"bulk": None}, "/bulk"),
         ({"occurred_at": "2026-01-02T03:04:05"}, "/occurred_at"),
         ({"occurred_at": "yesterday"}, "/occurred_at"),
         ({"occurred_at": 100000000000}, "/occurred_at"),
@@ -93,3 +99,50 @@ async def test_data_is_required(platform: PlatformProcess) -> None:
     problem = await platform.post("/v1/occurrences", {"event": await platform.event()}, expect=422)
 
     assert [error["pointer"] for error in problem["errors"]] == ["/data"]
+
+
+async def test_the_answer_says_why_nobody_is_told(platform: PlatformProcess) -> None:
+    """Each reason once, with how many webhooks it kept out."""
+    event = await platform.event()
+    body = {"url": "https://api.example.com/hook", "event": event}
+    for fields in (
+        {"allowedClientIdentifiers": [], "active": False},
+        {"allowedClientIdentifiers": ["c-1"]},
+        {"allowedClientIdentifiers": ["c-2"]},
+        {"allowedClientIdentifiers": [], "filter": {"data": {"total": {"$gte": 100}}}},
+    ):
+        await platform.post("/v1/webhooks", {**body, **fields}, expect=201)
+    published = await platform.publish(event, {"total": 5})
+    bulk = await platform.publish(event, {"total": 500}, bulk=True)
+
+    assert published["deliveries"] == bulk["deliveries"] == []
+    assert published["unmatched"].split("; ") == [
+        "the webhook is inactive (1)",
+        "the client is not among allowedClientIdentifiers (2)",
+        "the filter does not match (1)",
+    ]
+    assert bulk["unmatched"] == "the webhook is inactive (1); the webhook takes no bulk occurrences (3)"
+
+
+async def test_nothing_is_unmatched_that_somebody_wants(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    await platform.webhook(event, receiver.url(path), active=False)
+    published = await platform.publish(event)
+
+    assert len(published["deliveries"]) == 1
+    assert published["unmatched"] is None
+
+
+@pytest.mark.parametrize(("fields", "told"), [({}, 0), ({"owner_id": "o-1"}, 1), ({"user_id": "u-1"}, 1)])
+async def test_an_event_may_require_an_owner(
+    platform: PlatformProcess, receiver: Receiver, path: str, fields: dict[str, str], told: int
+) -> None:
+    event = await platform.event(owner_required=True)
+    await platform.webhook(event, receiver.url(path))
+    published = await platform.publish(event, **fields)
+
+    assert len(published["deliveries"]) == told
+    assert published["unmatched"] == (None if told else "the event requires an owner_id or a user_id")

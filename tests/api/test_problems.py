@@ -12,13 +12,25 @@ ROUTES = [
     ("POST", "/v1/events"),
     ("GET", "/v1/events"),
     ("GET", "/v1/events/{key}"),
+    ("PUT", "/v1/events/{key}"),
     ("PATCH", "/v1/events/{key}"),
     ("DELETE", "/v1/events/{key}"),
+    ("GET", "/v1/events/{key}/versions"),
+    ("POST", "/v1/events/{key}/preview"),
+    ("POST", "/v1/events/import"),
     ("POST", "/v1/webhooks"),
     ("GET", "/v1/webhooks"),
     ("GET", "/v1/webhooks/{id}"),
     ("PATCH", "/v1/webhooks/{id}"),
     ("DELETE", "/v1/webhooks/{id}"),
+    ("POST", "/v1/webhooks/{id}/rotate-secret"),
+    ("POST", "/v1/webhooks/{id}/test"),
+    ("POST", "/v1/subscriptions"),
+    ("GET", "/v1/subscriptions"),
+    ("GET", "/v1/subscriptions/{id}"),
+    ("PATCH", "/v1/subscriptions/{id}"),
+    ("DELETE", "/v1/subscriptions/{id}"),
+    ("POST", "/v1/filters/match"),
     ("POST", "/v1/occurrences"),
     ("GET", "/v1/deliveries"),
     ("GET", "/v1/deliveries/{id}"),
@@ -56,15 +68,30 @@ async def test_without_a_valid_key_nothing_is_served(
     [
         ("GET", "/v1/events/none", 404),
         ("GET", "/v1/webhooks/none", 404),
+        ("GET", "/v1/events/none/versions", 404),
+        ("POST", "/v1/events/none/preview", 404),
+        ("DELETE", "/v1/events/none", 404),
         ("DELETE", "/v1/webhooks/none", 404),
+        ("POST", "/v1/webhooks/none/rotate-secret", 404),
+        ("POST", "/v1/webhooks/none/test", 404),
+        ("GET", "/v1/subscriptions/none", 404),
+        ("DELETE", "/v1/subscriptions/none", 404),
         ("GET", "/v1/deliveries/none", 404),
         ("GET", "/v1/deliveries/none~00000000-0000-0000-0000-000000000000", 404),
         ("POST", "/v1/deliveries/none~00000000-0000-0000-0000-000000000000/resend", 404),
         ("GET", "/v1/nothing", 404),
         ("PUT", "/v1/events", 405),
+        ("PUT", "/v1/webhooks/none", 405),
+        ("POST", "/v1/events/import", 422),
+        ("POST", "/v1/filters/match", 422),
         ("GET", "/v1/events?limit=0", 422),
         ("GET", "/v1/events?limit=101", 422),
         ("GET", "/v1/events?cursor=%21", 422),
+        ("GET", "/v1/webhooks?active=perhaps", 422),
+        ("GET", "/v1/subscriptions?cursor=%21", 422),
+        ("GET", "/v1/subscriptions?events=E", 422),
+        ("GET", "/v1/events/none/versions?limit=101", 422),
+        ("POST", "/v1/events/import?dry_run=true", 422),
         ("GET", "/v1/deliveries?cursor=bm8", 422),
         ("GET", "/v1/deliveries?status=unheard", 422),
         ("GET", "/v1/deliveries?since=yesterday", 422),
@@ -109,6 +136,33 @@ async def test_what_is_not_json_is_refused(platform: PlatformProcess, body: byte
     assert answer.status_code == 422, answer.text
     assert "event" not in answer.json()["detail"]
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"data": NaN}', b"[" * 5000 + b"]" * 5000])
+async def test_malformed_json_is_called_so(platform: PlatformProcess, body: bytes) -> None:
+    answer = await platform.http.post("/v1/occurrences", content=body, headers={"content-type": "application/json"})
+
+    assert answer.json()["errors"] == [{"pointer": "", "detail": "not valid JSON, or nested too deep"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/events", {"key": "A"}),
+        ("/v1/webhooks", {"url": "https://api.example.com/"}),
+        ("/v1/webhooks", {"url": "https://api.example.com/", "retry_policy": {}}),
+        ("/v1/subscriptions", {"event": "A", "webhook_id": "w"}),
+        ("/v1/filters/match", {"filter": {}, "occurrence": {}}),
+        ("/v1/occurrences", {"event": "A", "data": None}),
+    ],
+)
+async def test_an_unknown_field_is_called_so(platform: PlatformProcess, path: str, body: dict[str, Any]) -> None:
+    inner = next((name for name, value in body.items() if name != "filter" and value == {}), None)
+    wrong = {**body, inner: {"colour": "red"}} if inner else {**body, "colour": "red"}
+    problem = await platform.post(path, wrong, expect=422)
+
+    where = f"/{inner}/colour" if inner else "/colour"
+    assert problem["errors"] == [{"pointer": where, "detail": "there is no such field, or it cannot be changed"}]
 
 
 async def test_a_body_over_256_kib_is_refused_however_it_comes(platform: PlatformProcess) -> None:

@@ -1,0 +1,127 @@
+"""Subscriptions: an event for exactly one webhook, with whose occurrences and which of them."""
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Response
+
+from api.changes import IfMatch, changes_in, document_of, merged, require_match, tagged, validated
+from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
+from api.problems import RESPONSES, ProblemError, invalid, not_found, responses
+from api.schemas.common import MergePatch, Page
+from api.schemas.subscriptions import MatchIn, MatchOut, SubscriptionBody, SubscriptionIn, SubscriptionOut
+from api.strict_json import StrictRoute
+from webhooks import filters
+from webhooks.contracts import Occurrence
+from webhooks.store import events, pages, webhooks
+from webhooks.store import subscriptions as store
+from webhooks.store.models import Subscription
+from webhooks.store.subscriptions import Subscribed
+
+router = APIRouter(prefix="/v1", tags=["subscriptions"], responses=RESPONSES, route_class=StrictRoute)
+
+
+@router.post("/subscriptions", status_code=201, responses=responses(409))
+async def create_subscription(
+    body: SubscriptionIn, caller: CurrentCaller, session: Writing, response: Response
+) -> SubscriptionOut:
+    """Subscribes a webhook, which is where the event goes, to an event, which must be active."""
+    event = await events.find(session, caller.tenant, body.event)
+    if event is None or not event.active:
+        raise invalid("/event", "the event is inactive" if event else "no such event")
+    webhook = await webhooks.find(session, caller.tenant, body.webhook_id)
+    if webhook is None:
+        raise invalid("/webhook_id", "no such webhook: a subscription needs a destination")
+    if await store.exists(session, event, webhook):
+        raise ProblemError(409, "the webhook is subscribed to this event already", errors=[("/event", "subscribed")])
+    subscription = Subscription(
+        tenant=caller.tenant,
+        event_id=event.id,
+        webhook_id=webhook.id,
+        **body.model_dump(include=set(SubscriptionBody.model_fields)),
+    )
+    session.add(subscription)
+    response.headers["Location"] = f"/v1/subscriptions/{subscription.id}"
+    return tagged(response, _view((subscription, event.key)))
+
+
+@router.get("/subscriptions")
+async def list_subscriptions(
+    caller: CurrentCaller,
+    session: Reading,
+    event: str | None = None,
+    webhook_id: str | None = None,
+    active: bool | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[SubscriptionOut]:
+    """Subscriptions, newest first."""
+    before = pages.decode(cursor) if cursor else None
+    rows, more = pages.cut(
+        await store.list_newest_first(
+            session,
+            caller.tenant,
+            event=event,
+            webhook_id=webhook_id,
+            active=active,
+            before=before,
+            limit=limit + 1,
+        ),
+        limit,
+    )
+    return Page(items=[_view(row) for row in rows], next_cursor=pages.encode(rows[-1][0].id) if more else None)
+
+
+@router.get("/subscriptions/{id}", responses=responses(404))
+async def get_subscription(id: str, caller: CurrentCaller, session: Reading, response: Response) -> SubscriptionOut:
+    return tagged(response, _view(await _subscribed(session, caller, id)))
+
+
+@router.patch("/subscriptions/{id}", responses=responses(404, 412))
+async def change_subscription(
+    id: str,
+    patch: MergePatch,
+    caller: CurrentCaller,
+    session: Writing,
+    response: Response,
+    if_match: IfMatch = None,
+) -> SubscriptionOut:
+    """Changes what is given. An inactive subscription ends deliveries that wait for their next attempt, with outcome
+    `subscription_inactive`; activating it again replays nothing."""
+    subscription, event = await _subscribed(session, caller, id)
+    view = _view((subscription, event))
+    require_match(if_match, view)
+    patch = changes_in(patch, view, SubscriptionBody)
+    body = validated(SubscriptionBody, merged(document_of(view, SubscriptionBody), patch))
+    for column, value in body.model_dump().items():
+        setattr(subscription, column, value)
+    subscription.updated_at = datetime.now(UTC)
+    return tagged(response, _view((subscription, event)))
+
+
+@router.delete("/subscriptions/{id}", status_code=204, responses=responses(404, 412))
+async def delete_subscription(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
+    """Deliveries that wait for their next attempt fail then, with outcome `subscription_deleted`."""
+    subscribed = await _subscribed(session, caller, id)
+    require_match(if_match, _view(subscribed))
+    await session.delete(subscribed[0])
+
+
+@router.post("/filters/match")
+async def match_filter(body: MatchIn, _: CurrentCaller) -> MatchOut:
+    """Whether an occurrence like this one matches a filter, and if not, which condition stands against it."""
+    sample = body.occurrence.model_dump()
+    occurrence = Occurrence(**sample | {"occurred_at": sample["occurred_at"] or datetime.now(UTC)})
+    mismatch = filters.mismatch(body.filter or {}, filters.fields_of(occurrence))
+    return MatchOut(matches=mismatch is None, mismatch=mismatch)
+
+
+async def _subscribed(session: Reading, caller: CurrentCaller, id: str) -> Subscribed:
+    found = await store.find(session, caller.tenant, id)
+    if found is None:
+        raise not_found("subscription")
+    return found
+
+
+def _view(subscribed: Subscribed) -> SubscriptionOut:
+    subscription, event = subscribed
+    return SubscriptionOut(**subscription.model_dump(exclude={"tenant", "event_id"}), event=event)

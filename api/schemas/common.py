@@ -1,0 +1,88 @@
+"""The words that several resources share."""
+
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Body as FastAPIBody
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    Strict,
+    StringConstraints,
+)
+
+from webhooks.ids import OCCURRENCE_ID
+from webhooks.temporal import MAX_KEYWORD
+
+Item = TypeVar("Item")
+
+EXAMPLE_WEBHOOK = "123e4567-e89b-12d3-a456-426614174000"
+
+
+def printable(text: str | None) -> str | None:
+    if text is not None and not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _text(value: object) -> object:
+    if isinstance(value, int | float):
+        raise ValueError("a time is a string, after RFC 3339")
+    return value
+
+
+def _within_reason(moment: datetime) -> datetime:
+    if not 1900 <= moment.year <= 2200:
+        raise ValueError("a time lies between the years 1900 and 2200")
+    return moment
+
+
+def _empty_for_null(value: object) -> object:
+    return "" if value is None else value
+
+
+Moment = Annotated[AwareDatetime, Strict(False), BeforeValidator(_text), AfterValidator(_within_reason)]
+EventKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"),
+    Field(description="Letters, digits, `_ . : -`, at most 128", examples=["ShipmentOrderCreated"]),
+]
+OccurrenceId = Annotated[
+    str,
+    StringConstraints(pattern=rf"^{OCCURRENCE_ID}$"),
+    Field(description="The producer's idempotency key", examples=["order-4711-created"]),
+]
+Identifier = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_KEYWORD),
+    AfterValidator(printable),
+    Field(examples=["a1b2c3d4-e5f6-7890-abcd-ef1234567890"]),
+]
+Name = Annotated[str, StringConstraints(max_length=200), BeforeValidator(_empty_for_null), AfterValidator(printable)]
+Description = Annotated[str, StringConstraints(pattern=r"^[^\x00]{0,2000}$"), BeforeValidator(_empty_for_null)]
+
+MergePatch = Annotated[
+    dict[str, JsonValue],
+    FastAPIBody(
+        media_type="application/merge-patch+json",
+        description="JSON Merge Patch (RFC 7396) of what GET shows: what is left out stays, null brings back the "
+        "default, objects are merged member by member, lists are replaced. A `schema`, `template`, `sample` or "
+        "`filter` is one value, and replaced whole",
+    ),
+]
+
+
+class Body(BaseModel):
+    """A request body: an unknown field is a mistake, not noise."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Page(BaseModel, Generic[Item]):
+    items: list[Item]
+    next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last")

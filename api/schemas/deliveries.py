@@ -1,0 +1,86 @@
+"""Deliveries: the monitor."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.common import EXAMPLE_WEBHOOK, Body
+from webhooks.contracts import Trigger
+from webhooks.deliveries import DeliverySummary
+
+
+class AttemptOut(BaseModel):
+    number: int
+    trigger: Trigger
+    url: str
+    started_at: datetime
+    duration_ms: float
+    outcome: str = Field(description="`delivered`, `http_<status>`, or why no answer came", examples=["http_503"])
+    status_code: int | None
+    error: str | None
+    response_body: str | None = Field(description="The first 16 KiB")
+    retry_after: float | None = Field(description="Seconds that the receiver asked for")
+    backoff: float | None = Field(description="Seconds until the next attempt; null if none was due")
+
+
+class RequestOut(BaseModel):
+    method: str
+    content_type: str
+    body: str
+    event_version: int | None = Field(description="Which version of the event's template made the body")
+
+
+class DeliveryOut(DeliverySummary):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": f"order-4711-created~{EXAMPLE_WEBHOOK}",
+                    "occurrence_id": "order-4711-created",
+                    "event": "ShipmentOrderCreated",
+                    "webhook_id": EXAMPLE_WEBHOOK,
+                    "client_identifier": None,
+                    "url": "https://api.example.com/webhooks/shipments",
+                    "status": "retrying",
+                    "occurred_at": "2026-01-10T10:30:00Z",
+                    "created_at": "2026-01-10T10:30:00.120Z",
+                    "last_attempt_at": "2026-01-10T10:30:00.140Z",
+                    "next_attempt_at": "2026-01-10T10:30:10.300Z",
+                    "closed_at": None,
+                    "temporal_url": "http://localhost:8233/namespaces/default/workflows/...",
+                    "request": {
+                        "method": "POST",
+                        "content_type": "application/json",
+                        "event_version": 1,
+                        "body": '{"id":"order-4711-created","event":"ShipmentOrderCreated", ...}',
+                    },
+                    "attempts": [
+                        {
+                            "number": 1,
+                            "trigger": "event",
+                            "url": "https://api.example.com/webhooks/shipments",
+                            "started_at": "2026-01-10T10:30:00.140Z",
+                            "duration_ms": 61.5,
+                            "outcome": "http_503",
+                            "status_code": 503,
+                            "error": "503 Service Unavailable",
+                            "response_body": "down for maintenance",
+                            "retry_after": None,
+                            "backoff": 10.1,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    request: RequestOut | None = Field(description="What is sent, the same for every attempt; null until prepared")
+    attempts: list[AttemptOut]
+
+
+class ResendIn(Body):
+    force: bool = Field(False, description="Send again although it was delivered")
+
+
+class ResendOut(BaseModel):
+    id: str

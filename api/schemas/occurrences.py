@@ -1,0 +1,54 @@
+"""Occurrences: what is published."""
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from api.schemas.common import EXAMPLE_WEBHOOK, Body, EventKey, Identifier, Moment, OccurrenceId
+
+
+class OccurrenceIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "order-4711-created",
+                    "event": "ShipmentOrderCreated",
+                    "client_identifier": "a1b2c3d4-e5f6-7890-abcd-ef1234567890",
+                    "data": {"order": {"id": 4711}},
+                }
+            ]
+        }
+    )
+
+    id: OccurrenceId | None = None
+    event: EventKey
+    client_identifier: Identifier | None = None
+    owner_id: Identifier | None = Field(None, description="Whose object it happened to")
+    user_id: Identifier | None = Field(None, description="Whose doing it was")
+    bulk: bool = Field(False, description="One of many, from an import say: only webhooks with `bulk` are told")
+    occurred_at: Moment | None = Field(None, description="RFC 3339 with a zone; now, if left out")
+    data: JsonValue = Field(examples=[{"order": {"id": 4711}}])
+
+
+class PublishedOut(BaseModel):
+    id: str
+    webhook_id: str
+
+
+class OccurrenceOut(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "order-4711-created",
+                    "event": "ShipmentOrderCreated",
+                    "deliveries": [{"id": f"order-4711-created~{EXAMPLE_WEBHOOK}", "webhook_id": EXAMPLE_WEBHOOK}],
+                    "unmatched": None,
+                }
+            ]
+        }
+    )
+
+    id: str
+    event: str
+    deliveries: list[PublishedOut] = Field(description="One for each webhook that wants it; empty if none does")
+    unmatched: str | None = Field(description="Why no webhook wants it, if none does")

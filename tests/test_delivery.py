@@ -59,6 +59,7 @@ async def test_first_try(platform: PlatformProcess, receiver: Receiver, path: st
     assert delivery["request"] == {
         "method": "POST",
         "content_type": "application/json",
+        "event_version": 1,
         "body": request.body.decode(),
     }
     assert delivery["client_identifier"] == "c-1"
@@ -331,7 +332,12 @@ async def test_an_occurrence_without_a_match_is_recorded(platform: PlatformProce
     handle = (await platform.temporal()).get_workflow_handle(f"default/{published['id']}")
     described = await handle.describe()
 
-    assert published == {"id": "nobody-listens", "event": event, "deliveries": []}
+    assert published == {
+        "id": "nobody-listens",
+        "event": event,
+        "deliveries": [],
+        "unmatched": "no webhook is subscribed",
+    }
     assert described.workflow_type == "RecordOccurrence"
     await handle.result()
     assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED

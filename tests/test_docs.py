@@ -1,0 +1,320 @@
+"""The documents do what they say: their calls are made against the platform, and what they show is what comes.
+
+A page's fenced blocks, in order:
+
+    ```sh           run by bash; variables carry over to the next block. `$api`, `$auth`, `$json` are the README's,
+                    `$receiver` is a receiver's URL. curl fails on an HTTP error
+    ```json answer  members that the last JSON answer of the `sh` block has, among others. A block that only reads is
+                    run again until it has them
+    ```http         start line and headers of the next request that the receiver gets, among others
+    ```json         that request's body; without one of these two, there is no request
+    ```text         its body, a form: decoded, one pair on a line
+    ```json WHAT    a document that the API accepts as WHAT: a `webhook`, its `authentication` or `retry_policy`, an
+                    `event`, a `filter`
+
+In what is shown, `…` stands for any text. Other blocks are for the eye.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+import pytest
+
+from demo.platform_process import KEY, ROOT, Json, PlatformProcess, free_port, until
+from demo.receiver import Received, Receiver
+
+DOCS = ROOT / "docs"
+SAMPLES = DOCS / "samples"
+PAGES = [*sorted(DOCS.glob("coming-from-*.md")), DOCS / "configuration.md"]
+FENCE = re.compile(r"^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+WRITES = re.compile(r"\s-(?:d|X|-data)\b")
+CURLRC = "silent\nshow-error\nfail-with-body\nmax-time = 60\n"
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A fenced block. `place` is for whoever must mend it."""
+
+    kind: str
+    text: str
+    place: str
+
+
+def fences(page: Path) -> Iterator[Fence]:
+    text = page.read_text()
+    for match in FENCE.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        yield Fence(match["kind"], match["text"], f"{page.relative_to(ROOT)}:{line}")
+
+
+async def run(*command: str, cwd: Path, **environment: str) -> str:
+    """What it printed, once it ended well."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=cwd,
+        env={"PATH": path, "LANG": "C.UTF-8", **environment},  # no proxies, no configuration of whoever runs this
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        output, errors = await process.communicate()
+    assert process.returncode == 0, f"exit code {process.returncode}\n{output.decode()}\n{errors.decode()}"
+    return output.decode()
+
+
+class Page:
+    """One page on its way through the platform."""
+
+    def __init__(self, platform: PlatformProcess, receiver: Receiver, path: str, folder: Path) -> None:
+        self._platform = platform
+        self._receiver = receiver
+        self._path = path
+        self._folder = folder
+        self._variables = {
+            "api": f"http://127.0.0.1:{platform.port}/v1",
+            "auth": f"Authorization: Bearer {KEY}",
+            "json": "Content-Type: application/json",
+            "receiver": receiver.url(path),
+            "CURL_HOME": str(folder),
+        }
+        self._call = ""
+        self._answer = ""
+        self._seen = 0
+        (folder / ".curlrc").write_text(CURLRC)
+
+    async def follow(self, fence: Fence) -> None:
+        match fence.kind:
+            case "sh":
+                self._call, self._answer = fence.text, await self._run(fence.text)
+            case "json answer":
+                await self._answered(json.loads(fence.text))
+            case "http":
+                self._headers(await self._next(), fence.text)
+            case "json":
+                same(json.loads((await self._next()).body), json.loads(fence.text))
+                self._seen += 1
+            case "text":
+                pairs = parse_qsl((await self._next()).body.decode(), keep_blank_values=True, strict_parsing=True)
+                same([f"{name}={value}" for name, value in pairs], fence.text.splitlines())
+                self._seen += 1
+            case kind if kind.startswith("json "):
+                await accepted(self._platform, kind.removeprefix("json "), json.loads(fence.text))
+
+    async def end(self) -> None:
+        """Every request was shown."""
+        assert len(self._receiver.got(self._path)) == self._seen
+
+    async def _run(self, script: str) -> str:
+        command = ("bash", "-a", "-e", "-u", "-o", "pipefail", "-c", f"{script}\nenv -0 >variables")
+        output = await run(*command, cwd=self._folder, **self._variables)
+        variables = (self._folder / "variables").read_text().rstrip("\0").split("\0")
+        self._variables = dict(variable.split("=", 1) for variable in variables)
+        return output
+
+    async def _answered(self, shown: Any) -> None:
+        async def check() -> bool:
+            try:
+                same(last_json(self._answer), shown, among_others=True)
+            except AssertionError:
+                if WRITES.search(self._call):
+                    raise
+                self._answer = await self._run(self._call)
+                return False
+            return True
+
+        await until(check, timeout=30, what="the answer shown", shown=lambda: self._answer)
+
+    async def _next(self) -> Received:
+        return (await self._receiver.wait_for(self._path, self._seen + 1))[self._seen]
+
+    def _headers(self, request: Received, shown: str) -> None:
+        start, *lines = shown.splitlines()
+        same(f"{request.method} {request.path} HTTP/1.1", start)
+        wanted = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        same(request.headers, wanted, among_others=True)
+
+
+async def accepted(platform: PlatformProcess, what: str, document: Json) -> None:
+    """Whether the API takes it."""
+    webhook = {"url": "https://receiver.invalid/", "active": False}
+    name = f"Documented-{uuid4().hex}"
+    match what:
+        case "webhook":
+            await platform.post("/v1/webhooks", {**webhook, **document}, expect=201)
+        case "authentication" | "retry_policy":
+            await platform.post("/v1/webhooks", {**webhook, what: document}, expect=201)
+        case "event":
+            await platform.post("/v1/events", {"key": name, **document}, expect=201)
+        case "filter":
+            await platform.post("/v1/filters/match", {"filter": document, "occurrence": {}}, expect=200)
+        case _:
+            raise AssertionError(f"there is no block `json {what}`")
+
+
+def last_json(output: str) -> Any:
+    """The last of several JSON documents in a row."""
+    decoder, at, found = json.JSONDecoder(), 0, None
+    while at < len(output):
+        found, end = decoder.raw_decode(output, at)
+        at = end + len(output[end:]) - len(output[end:].lstrip())
+    return found
+
+
+def same(came: Any, shown: Any, *, among_others: bool = False, at: str = "") -> None:
+    """AssertionError unless it came as shown. `among_others`: objects may have members that are not shown."""
+    if isinstance(shown, dict) and isinstance(came, dict):
+        missing, unexpected = shown.keys() - came.keys(), came.keys() - shown.keys()
+        assert not missing, f"{at}: without {missing}"
+        assert among_others or not unexpected, f"{at}: with {unexpected}"
+        for name, value in shown.items():
+            same(came[name], value, among_others=among_others, at=f"{at}/{name}")
+    elif isinstance(shown, list) and isinstance(came, list):
+        assert len(came) == len(shown), f"{at}: {came} is not {shown}"
+        for index, value in enumerate(shown):
+            same(came[index], value, among_others=among_others, at=f"{at}/{index}")
+    elif isinstance(shown, str) and isinstance(came, str):
+        pattern = ".+".join(map(re.escape, shown.split("…")))
+        assert re.fullmatch(pattern, came, re.DOTALL), f"{at}: {came!r} is not {shown!r}"
+    else:
+        assert type(came) is type(shown) and came == shown, f"{at}: {came!r} is not {shown!r}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+async def test_a_page_is_true(
+    platform: PlatformProcess, receiver: Receiver, path: str, tmp_path: Path, page: Path
+) -> None:
+    following = Page(platform, receiver, path, tmp_path)
+    for fence in fences(page):
+        try:
+            await following.follow(fence)
+        except Exception as error:
+            error.add_note(f"at {fence.place}")
+            raise
+    await following.end()
+
+
+def test_every_product_has_its_page() -> None:
+    pages = {page.stem.removeprefix("coming-from-"): [fence.kind for fence in fences(page)] for page in PAGES[:-1]}
+
+    assert pages.keys() == {"engageip", "logisense", "logiwa", "logto", "softledger"}
+    for kinds in pages.values():
+        assert {"sh", "http", "json", "json answer"} <= set(kinds)
+
+
+@pytest.mark.parametrize(
+    ("shown", "fits"),
+    [
+        ({"a": "…", "b": [1, {"c": None}]}, True),
+        ({"a": "x…", "b": [1, {"c": None}]}, True),
+        ({"a": "y…", "b": [1, {"c": None}]}, False),
+        ({"a": "…", "b": [True, {"c": None}]}, False),
+        ({"a": "…", "b": [1, {}]}, False),
+        ({"a": "…", "b": [1]}, False),
+        ({"a": "…"}, False),
+        ({"a": "…", "b": [1, {"c": None}], "d": None}, False),
+        ({"a": "xyz…", "b": [1, {"c": None}]}, False),
+    ],
+)
+def test_what_is_shown_is_compared_strictly(shown: Json, fits: bool) -> None:
+    came = {"a": "xyz", "b": [1, {"c": None}]}
+    if fits:
+        same(came, shown)
+    else:
+        with pytest.raises(AssertionError):
+            same(came, shown)
+
+
+@pytest.mark.parametrize("sample", ["create_webhook.sh", "create_webhook.mjs", "create_webhook.py"])
+async def test_a_sample_creates_logiwa_s_webhook(
+    platform: PlatformProcess, receiver: Receiver, path: str, sample: str
+) -> None:
+    interpreter = {"sh": shutil.which("sh"), "mjs": shutil.which("node"), "py": sys.executable}[sample.split(".")[1]]
+    if interpreter is None:
+        pytest.skip("node is not installed")
+    await platform.call("PUT", "/v1/events/ShipmentOrderCreated", {})
+    environment = {
+        "WEBHOOKS_URL": f"http://127.0.0.1:{platform.port}",
+        "WEBHOOKS_KEY": KEY,
+        "WEBHOOK_TARGET": receiver.url(path),
+    }
+    created = json.loads(await run(interpreter, str(SAMPLES / sample), cwd=SAMPLES, **environment))
+    await platform.publish("ShipmentOrderCreated", client_identifier="b2c3d4e5-f6a7-8901-bcde-f12345678901")
+    [request] = await receiver.wait_for(path, 1)
+    with pytest.raises(AssertionError, match="a valid API key is required"):
+        await run(interpreter, str(SAMPLES / sample), cwd=SAMPLES, **{**environment, "WEBHOOKS_KEY": "another"})
+
+    same(
+        created,
+        {
+            "name": "Shipment Order Webhook",
+            "url": receiver.url(path),
+            "event": "ShipmentOrderCreated",
+            "description": "Webhook for processing new shipment order notifications",
+            "headers": {"Authorization": "********", "X-Custom-Header": "logiwa-webhook"},
+            "active": True,
+        },
+        among_others=True,
+    )
+    assert request.headers["authorization"] == "Bearer webhook-token"
+    assert request.headers["x-custom-header"] == "logiwa-webhook"
+
+
+async def test_the_receiver_verifies_and_drops_duplicates(platform: PlatformProcess, tmp_path: Path) -> None:
+    port, event = free_port(), await platform.event()
+    webhook = await platform.webhook(event, f"http://127.0.0.1:{port}/")
+    with (tmp_path / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(SAMPLES / "receiver.py")),
+            env={"WEBHOOK_SECRET": webhook["signing_secret"], "PORT": str(port)},
+            stderr=log,
+        )
+    try:
+        id = await platform.delivery(await platform.publish(event, {"text": "canary-1290"}))
+        first = await platform.wait(id, "delivered")
+        await platform.post(f"/v1/deliveries/{id}/resend", {"force": True})
+        again = await platform.wait(id, lambda delivery: len(delivery["attempts"]) > len(first["attempts"]))
+        await platform.post(f"/v1/webhooks/{webhook['id']}/rotate-secret", {"overlap": 0})
+        forged = await platform.delivery(await platform.publish(event))
+        refused = await platform.wait(forged, lambda delivery: bool(delivery["attempts"]))
+    finally:
+        process.terminate()
+        await process.wait()
+
+    messages = [json.loads(made["attempts"][-1]["response_body"])["message"] for made in (first, again)]
+    assert [made["attempts"][-1]["status_code"] for made in (first, again, refused)] == [202, 202, 401]
+    assert messages == ["Webhook received for asynchronous processing", "Webhook received before"]
+    assert (tmp_path / "log").read_text().count("canary-1290") == 1
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda document: document.name
+)
+def test_links_lead_somewhere(document: Path) -> None:
+    for match in LINK.finditer(document.read_text()):
+        file, _, anchor = match["target"].partition("#")
+        if "://" in file:
+            continue
+        target = document.parent / file if file else document
+
+        assert target.is_file(), f"{document.name}: {match['target']}"
+        assert not anchor or anchor in anchors(target), f"{document.name}: {match['target']}"
+
+
+def anchors(document: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = HEADING.findall(FENCE.sub("", document.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

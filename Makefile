@@ -24,7 +24,7 @@ check: $(READY)  ## lint, types, layers
 	@$(PY) -m pytest -q tests/test_layers.py
 
 bench: $(READY) temporal  ## what the README's figures come from
-	@$(PY) -m bench
+	@$(PY) -m bench $(ONLY)
 
 temporal: $(READY)  ## finds, downloads or builds the Temporal server, once on a machine
 	@$(PY) -m webhooks.temporal_binary

@@ -1,0 +1,95 @@
+"""One customer's receiver gives trouble: what does another one notice?
+
+A healthy webhook is fed beside a troubled one, and beside nothing or a second healthy one; the ratio of the two p95
+from publication to arrival is the figure.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.figures import occurrence, quantile
+from bench.producer import Producer
+from demo.platform_process import PlatformProcess, free_port
+from demo.receiver import Answer, Receiver
+
+SECONDS = 30
+BAR = 1.5
+
+
+async def drip() -> None:
+    await asyncio.sleep(14)
+
+
+TROUBLES: dict[str, Callable[[], Answer | int]] = {
+    "never answers": lambda: Answer(200, before=asyncio.Event().wait),
+    "answers 503 after 14 s": lambda: Answer(503, before=drip),
+    "hangs up": lambda: Answer(raw=b""),
+}
+
+
+@dataclass(frozen=True)
+class Load:
+    """Occurrences a second for the healthy webhook and for the other, and what the other one's receiver does."""
+
+    healthy: float
+    other: float
+    trouble: str | None
+
+
+async def main() -> None:
+    print(f"a healthy webhook's publish to first byte beside a troubled one, {SECONDS} s each:")
+    alone = await show(Load(10, 0, None))
+    for trouble in (*TROUBLES, "refuses"):
+        await show(Load(10, 20, trouble), alone)
+    beside = await show(Load(25, 50, None))
+    await show(Load(25, 50, "never answers"), beside)
+
+
+async def show(load: Load, baseline: float = 0) -> float:
+    """Prints a line; the p95 in milliseconds."""
+    waits, refused, tried = await measure(load)
+    p95 = quantile(waits, 0.95)
+    other = (
+        f"beside {load.other:.0f}/s" + (f" to one that {load.trouble}" if load.trouble else "") if load.other else ""
+    )
+    ratio = f"   {p95 / baseline:.2f} of the p95 without trouble (bar: {BAR})" if baseline else ""
+    print(
+        f"  {load.healthy:.0f}/s {other:<42} p50 {quantile(waits, 0.5):6.1f} ms   p95 {p95:6.1f} ms{ratio}"
+        f"   refused {refused}   requests to the other {tried}",
+        flush=True,
+    )
+    return p95
+
+
+async def measure(load: Load) -> tuple[list[float], int, int]:
+    """Waits of the healthy webhook's occurrences in ms, sorted; how many publications were refused; requests that the
+    other receiver got."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with Receiver().serving() as receiver, contextlib.AsyncExitStack() as stack:
+            platform = PlatformProcess(Path(folder))
+            stack.push_async_callback(platform.close)  # a clean end would wait for what hangs
+            await platform.start()
+            healthy, other = await platform.event(), await platform.event()
+            await platform.webhook(healthy, receiver.url("/healthy"))
+            url = receiver.tell("/other", [TROUBLES[load.trouble]() if load.trouble in TROUBLES else 200])
+            if load.trouble == "refuses":
+                url = f"http://127.0.0.1:{free_port()}/"
+            await platform.webhook(other, url, retry_policy={})
+            producer = Producer(platform)
+            await producer.feed(healthy, 10, 2, "warm")
+            await asyncio.gather(
+                producer.feed(healthy, load.healthy, SECONDS, "healthy"),
+                producer.feed(other, load.other, SECONDS, "other"),
+            )
+            wanted = {id for id in producer.accepted() if id.startswith("healthy")}
+            await receiver.wait_for("/healthy", 20 + len(wanted))
+            got = {occurrence(request): request.at for request in reversed(receiver.got("/healthy"))}
+            waits = sorted((got[id] - producer.answers[id].at) * 1000 for id in wanted)
+            refused = len(producer.answers) - len(producer.accepted())
+            await producer.close()
+            tried = len(receiver.got("/other"))
+    return waits, refused, tried

@@ -1,0 +1,68 @@
+"""A producer that costs next to nothing: a few hundred requests a second must not take the cores that it measures."""
+
+import asyncio
+import json
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from demo.platform_process import KEY, PlatformProcess
+
+_IDLE_SECONDS = 3.0
+"""The server closes what has been idle for longer."""
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """`at` is the monotonic second at which it was asked, `seconds` how long the answer took."""
+
+    status: int
+    at: float
+    seconds: float
+
+
+class Producer:
+    """Publishes over keep-alive connections, and keeps what was answered by occurrence id."""
+
+    def __init__(self, platform: PlatformProcess) -> None:
+        self._port = platform.port
+        self._idle: deque[tuple[float, Connection]] = deque()
+        self.answers: dict[str, Answered] = {}
+
+    def accepted(self) -> set[str]:
+        return {id for id, answered in self.answers.items() if answered.status == 202}
+
+    async def publish(self, event: str, id: str) -> None:
+        body = json.dumps({"id": id, "event": event, "data": {}}).encode()
+        head = (
+            f"POST /v1/occurrences HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        at = time.monotonic()
+        reader, writer = await self._connection(at)
+        writer.write(head.encode() + body)
+        answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        await reader.readexactly(int(answer.partition("content-length:")[2].partition("\r\n")[0]))
+        self.answers[id] = Answered(int(answer.split(" ", 2)[1]), at, time.monotonic() - at)
+        self._idle.append((time.monotonic(), (reader, writer)))
+
+    async def feed(self, event: str, rate: float, seconds: float, prefix: str) -> None:
+        """Open loop: each is published when its time has come, whatever became of the last one."""
+        start, publishing = time.monotonic(), []
+        for n in range(int(rate * seconds)):
+            await asyncio.sleep(start + n / rate - time.monotonic())
+            publishing.append(asyncio.create_task(self.publish(event, f"{prefix}-{n}")))
+        await asyncio.gather(*publishing)
+
+    async def close(self) -> None:
+        for _, (_, writer) in self._idle:
+            writer.close()
+
+    async def _connection(self, now: float) -> Connection:
+        while self._idle:
+            since, (reader, writer) = self._idle.pop()
+            if now - since < _IDLE_SECONDS:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self._port)

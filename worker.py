@@ -15,6 +15,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.delivery import DeliveryActivities
 from webhooks import process
 from webhooks.egress import Egress
+from webhooks.lanes import Lanes
+from webhooks.release import releasing
 from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
@@ -29,9 +31,9 @@ log = logging.getLogger("worker")
 WORKFLOW_RUNNER = SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules())
 
 
-def create_worker(client: Client, settings: Settings, sender: Sender) -> Worker:
+def create_worker(client: Client, settings: Settings, sender: Sender, lanes: Lanes) -> Worker:
     """A worker on the settings' task queue, for a process of its own or for the API's."""
-    activities = DeliveryActivities(sender)
+    activities = DeliveryActivities(sender, lanes)
     return Worker(
         client,
         task_queue=settings.task_queue,
@@ -55,7 +57,8 @@ async def main(settings: Settings) -> None:
     vault = Vault.of(settings)
     await database.check_keys(vault)
     sender = Sender(database, vault, egress)
-    async with create_worker(await connect(settings), settings, sender):
+    client, lanes = await connect(settings), Lanes()
+    async with create_worker(client, settings, sender, lanes), releasing(client, lanes, settings.release_rate):
         log.info("delivering from task queue %s of Temporal at %s", settings.task_queue, settings.temporal_target)
         await stop.wait()
     await sender.close()

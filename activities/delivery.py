@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from webhooks import outcomes
 from webhooks.contracts import Attempt, Deferred, Delivery, Prepared, SendOrder, Trigger
+from webhooks.lanes import Lanes
 from webhooks.sender import NotSendableError, Sender
 
 log = logging.getLogger(__name__)
@@ -21,12 +22,14 @@ _FIRST_DEFERRAL, _LONGEST_DEFERRAL = 5.0, 300.0
 class DeliveryActivities:
     """Holds what the activities share; the worker constructs it."""
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, lanes: Lanes) -> None:
         self._sender = sender
+        self._lanes = lanes
 
     @activity.defn
     async def prepare(self, delivery: Delivery) -> Prepared:
         """Loads the webhook and renders the body. Fails for good with an outcome of outcomes.NEVER_SENT as type."""
+        self._lanes.begin(activity.info().workflow_id or "")
         try:
             return await self._sender.prepare(delivery)
         except NotSendableError as error:
@@ -40,7 +43,12 @@ class DeliveryActivities:
         policy decides; what is our own fault is returned as Deferred and costs the receiver nothing."""
         number = order.attempts_made + activity.info().attempt
         trigger = order.trigger if number == 1 else Trigger.RETRY
-        request = asyncio.ensure_future(self._sender.attempt(order, trigger))
+        at_once = trigger is Trigger.RESEND
+        if wait := await self._lanes.admit(
+            order.tenant, order.webhook_id, activity.info().workflow_id or "", at_once=at_once
+        ):
+            return Deferred(after=wait.after, reason=wait.reason, attempts_made=number - 1)
+        request = asyncio.ensure_future(self._in_lane(order, trigger))
         superseded = False
         try:
             try:
@@ -89,3 +97,12 @@ class DeliveryActivities:
             next_retry_delay=timedelta(seconds=backoff) if backoff else None,
             category=ApplicationErrorCategory.BENIGN,
         ) from None
+
+    async def _in_lane(self, order: SendOrder, trigger: Trigger) -> Attempt:
+        hurt = None
+        try:
+            attempt = await self._sender.attempt(order, trigger)
+            hurt = outcomes.hurts(attempt)
+            return attempt
+        finally:
+            self._lanes.leave(order.tenant, order.webhook_id, hurt=hurt)

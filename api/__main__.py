@@ -19,6 +19,7 @@ from api.platform import Platform
 from webhooks import process, temporal
 from webhooks.egress import Egress
 from webhooks.errors import CannotRunError
+from webhooks.release import releasing
 from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store import api_keys
@@ -122,8 +123,8 @@ async def _delivering(platform: Platform, stop: asyncio.Event) -> AsyncIterator[
             platform.client = client
             await stopped.wait()
             return
-        worker = create_worker(client, platform.settings, platform.sender)
-        async with worker:
+        worker = create_worker(client, platform.settings, platform.sender, platform.lanes)
+        async with worker, releasing(client, platform.lanes, platform.settings.release_rate):
             platform.worker, platform.client = worker, client
             log.info("delivering; Temporal Web UI: %s", platform.settings.temporal_ui)
             await stopped.wait()

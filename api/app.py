@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import problems
+from api.admission import Admission
 from api.platform import Platform
 from api.routes import deliveries, events, health, occurrences, subscriptions, webhook_actions, webhooks
 from webhooks import VERSION
@@ -27,6 +28,7 @@ def create_app(platform: Platform) -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
     )
     app.state.platform = platform
+    app.add_middleware(Admission, platform=platform)
     problems.install(app)
     for routes in (events, webhooks, webhook_actions, subscriptions, occurrences, deliveries, health):
         app.include_router(routes.router)

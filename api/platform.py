@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 
 from api.problems import temporal_unreachable
 from webhooks.deliveries import Deliveries
+from webhooks.lanes import Lanes
 from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store import api_keys
@@ -34,6 +35,7 @@ class Platform:
     vault: Vault
     sender: Sender
     keys: KeyRing = field(init=False)
+    lanes: Lanes = field(default_factory=Lanes)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TESTS_AT_ONCE))
     """Of all callers: they take the time that their receivers take."""
     client: Client | None = None

@@ -14,6 +14,10 @@ RESEND_SIGNAL = "resend"
 """Signal of `DeliverWebhook`, without arguments: try now, with a fresh retry policy."""
 
 
+PROCEED_SIGNAL = "proceed"
+"""Signal of `DeliverWebhook`, without arguments: what the delivery was deferred for is over."""
+
+
 class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 

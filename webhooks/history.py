@@ -114,7 +114,8 @@ def read(events: Sequence[HistoryEvent]) -> Run:
         run.status = Status.FAILED
     else:
         run.status = Status.RETRYING if run.attempts or run.resent else Status.PENDING
-        run.next_attempt_at = None if run.resend_due else max(timers.values(), default=None)
+        begins = _time(events[0]) + _duration(first.first_workflow_task_backoff) if len(events) == 1 else None
+        run.next_attempt_at = None if run.resend_due else max(timers.values(), default=begins)
     return run
 
 

@@ -16,7 +16,7 @@ A policy with `only_5xx` retries http_5xx and nothing else.
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from webhooks.contracts import RetryRules
+from webhooks.contracts import Attempt, RetryRules
 
 DELIVERED = "delivered"
 UNAUTHORIZED = 401
@@ -62,6 +62,7 @@ UNKNOWN = "unknown"
 SUPERSEDED = "superseded"
 """Error type of an attempt that failed while a resend was already asked for: its chain ends, the new one starts."""
 
+_LATE_MS = 5_000
 JITTER = 0.1
 """Each wait is stretched or shortened by up to this share, so that receivers are not hit in step."""
 
@@ -80,6 +81,15 @@ def final_outcomes(rules: RetryRules) -> list[str]:
 def is_final(outcome: str, rules: RetryRules) -> bool:
     """Whether a failed attempt is the last of its chain, however many the policy has left."""
     return outcome in final_outcomes(rules) or (rules.only_5xx and not outcome.startswith("http_5"))
+
+
+def hurts(attempt: Attempt) -> bool | None:
+    """Whether an attempt says that its receiver should be left in peace for a while: no answer, a late failure, or its
+    own word for it (429). None if it says nothing."""
+    if attempt.outcome in NEVER_SENT:
+        return None
+    late = attempt.outcome != DELIVERED and attempt.duration_ms > _LATE_MS
+    return attempt.outcome in RETRIED or attempt.outcome == of_status(429) or late
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float | None:

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client
@@ -17,6 +17,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from webhooks import temporal
 from webhooks.contracts import Delivery, Occurrence, Recorded
 from webhooks.ids import workflow_id
+from webhooks.lanes import Lanes
 from webhooks.store.webhooks import Match
 
 MEMO_DIGEST = "digest"
@@ -41,12 +42,13 @@ async def publish(
     occurrence: Occurrence,
     matches: list[Match],
     unmatched: str,
+    lanes: Lanes | None = None,
     resend_window: float,
     task_queue: str,
 ) -> list[Published]:
     """Starts a delivery for each match, and returns when Temporal has stored them all. Publishing the same occurrence
     again starts nothing twice and completes what an earlier call could not start. `unmatched` says why nobody wants it,
-    if nobody does.
+    if nobody does. `lanes` are those of the worker in this process, if there is one.
 
     Raises OccurrenceConflictError if one of these deliveries exists with other content, or RPCError while Temporal is
     not reachable."""
@@ -60,7 +62,10 @@ async def publish(
             tenant=tenant, webhook_id=match.webhook_id, occurrence=occurrence, resend_window=resend_window
         )
         async with gate:
-            await _start(client, task_queue, delivery, url=match.url)
+            wait = timedelta(seconds=lanes.head_start(match.webhook_id) if lanes else 0)
+            if lanes and not wait:
+                lanes.announce(workflow_id(tenant, delivery.id))
+            await _start(client, task_queue, delivery, url=match.url, wait=wait)
         return Published(delivery.id, match.webhook_id)
 
     # The first start decides between concurrent publishers of one id: who loses it has started nothing.
@@ -68,7 +73,9 @@ async def publish(
     return [first, *await asyncio.gather(*(start(match) for match in matches[1:]))]
 
 
-async def _start(client: Client, task_queue: str, argument: Delivery | Recorded, *, url: str = "") -> None:
+async def _start(
+    client: Client, task_queue: str, argument: Delivery | Recorded, *, url: str = "", wait: timedelta = timedelta()
+) -> None:
     occurrence = argument.occurrence
     if isinstance(argument, Delivery):
         workflow, id = temporal.DELIVER_WEBHOOK, workflow_id(argument.tenant, argument.id)
@@ -81,7 +88,8 @@ async def _start(client: Client, task_queue: str, argument: Delivery | Recorded,
             id=id,
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            request_eager_start=True,
+            request_eager_start=not wait,
+            start_delay=wait or None,
             rpc_timeout=temporal.RPC_TIMEOUT,
             **labels(argument, url=url, created_at=datetime.now(UTC)),
         )

@@ -11,7 +11,16 @@ from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_e
 with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
     from webhooks import outcomes
-    from webhooks.contracts import RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, SendOrder, Trigger
+    from webhooks.contracts import (
+        PROCEED_SIGNAL,
+        RESEND_SIGNAL,
+        Attempt,
+        Deferred,
+        Delivery,
+        Prepared,
+        SendOrder,
+        Trigger,
+    )
     from webhooks.temporal import DELIVER_WEBHOOK, DELIVERY_STATUS, MAX_SUMMARY, PARKED, RESENT
 
 _PREPARE_TIMEOUT = timedelta(seconds=10)
@@ -36,11 +45,16 @@ class DeliverWebhook:
         self._delivery = delivery
         self._prepared: Prepared | None = None
         self._resend = False
+        self._proceed = False
         self._failure = ""
 
     @workflow.signal(name=RESEND_SIGNAL)
     def resend(self) -> None:
         self._resend = True
+
+    @workflow.signal(name=PROCEED_SIGNAL)
+    def proceed(self) -> None:
+        self._proceed = True
 
     @workflow.run
     async def run(self, delivery: Delivery) -> Attempt:
@@ -81,7 +95,7 @@ class DeliverWebhook:
     async def _send(self, prepared: Prepared, trigger: Trigger) -> Attempt | None:
         attempts_made = deferrals = 0
         while True:
-            self._resend = False  # one that came earlier gets what it asked for right now
+            self._resend = self._proceed = False  # what came earlier gets what it asked for right now
             rules = outcomes.remaining(prepared.retry, attempts_made)
             sending = workflow.start_local_activity_method(
                 DeliveryActivities.send,
@@ -117,7 +131,9 @@ class DeliverWebhook:
             attempts_made = result.attempts_made
             with contextlib.suppress(asyncio.TimeoutError):
                 await workflow.wait_condition(
-                    lambda: self._resend, timeout=result.after, timeout_summary=f"deferred: {result.reason}"
+                    lambda: self._resend or self._proceed,
+                    timeout=result.after,
+                    timeout_summary=f"deferred: {result.reason}",
                 )
             if self._resend:
                 return None

@@ -54,6 +54,7 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
             occurrence=occurrence,
             matches=matches,
             unmatched=unmatched,
+            lanes=platform.lanes if platform.settings.embedded_worker else None,
             resend_window=platform.settings.resend_window,
             task_queue=platform.settings.task_queue,
         )

@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from api.changes import IfMatch, require_match, tagged
-from api.deps import CurrentCaller, CurrentPlatform, Writing
+from api.deps import CurrentCaller, CurrentPlatform, Reading, Writing
 from api.platform import Platform
 from api.problems import RESPONSES, ProblemError, invalid, responses
 from api.schemas.common import Page
-from api.schemas.webhooks import RotatedOut, RotateIn, TestIn, TestOut
+from api.schemas.webhooks import RotatedOut, RotateIn, TestIn, TestOut, TrafficOut
 from api.strict_json import StrictRoute
 from api.webhooks import find, public_key, view
 from webhooks import signing
@@ -26,6 +26,14 @@ from webhooks.store.models import Event, Webhook
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=StrictRoute)
 
 _MOST_OLD_KEYS = 10
+
+
+@router.get("/{id}/traffic", responses=responses(404))
+async def get_traffic(id: str, caller: CurrentCaller, platform: CurrentPlatform, session: Reading) -> TrafficOut:
+    """What this process has in flight for the webhook and how much waits, `shut` or `probing` while the receiver gives
+    no answer. Other worker processes have lanes of their own."""
+    await find(session, caller.tenant, id)
+    return TrafficOut.model_validate(platform.lanes.traffic(id))
 
 
 @router.post("/{id}/rotate-secret", responses=responses(404, 409, 412))

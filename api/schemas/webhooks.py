@@ -11,6 +11,7 @@ from api.schemas.subscriptions import ClientIdentifiers, FilterDocument
 from webhooks.authentication import Authentication, NoAuthentication, header_of
 from webhooks.contracts import Format, RetryRules
 from webhooks.headers import check
+from webhooks.lanes import State
 from webhooks.presets import RETRY_PRESETS
 from webhooks.schema import json_pointer
 from webhooks.signing import Style
@@ -226,3 +227,12 @@ class TestOut(BaseModel):
     error: str | None
     response_body: str | None
     duration_ms: float | None
+
+
+class TrafficOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    state: State
+    in_flight: int
+    waiting: int = Field(description="Deliveries that wait for room, and have not used an attempt for it")
+    limit: int = Field(description="Requests at once, at this moment")

@@ -23,6 +23,7 @@ ROUTES = [
     ("GET", "/v1/webhooks/{id}"),
     ("PATCH", "/v1/webhooks/{id}"),
     ("DELETE", "/v1/webhooks/{id}"),
+    ("GET", "/v1/webhooks/{id}/traffic"),
     ("POST", "/v1/webhooks/{id}/rotate-secret"),
     ("POST", "/v1/webhooks/{id}/test"),
     ("POST", "/v1/subscriptions"),

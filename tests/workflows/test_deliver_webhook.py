@@ -13,6 +13,7 @@ from demo.platform_process import PlatformProcess, until
 from webhooks.contracts import Occurrence
 from webhooks.egress import Egress
 from webhooks.ids import uuid7
+from webhooks.lanes import Lanes
 from webhooks.publishing import publish
 from webhooks.sender import Sender
 from webhooks.settings import Settings
@@ -28,7 +29,7 @@ async def test_cancelled_while_the_database_is_away(platform: PlatformProcess, t
     client = await platform.temporal()
     settings = Settings(data_dir=tmp_path, task_queue=uuid4().hex)
     database, egress = Database.of(settings), Egress(())
-    async with create_worker(client, settings, Sender(database, Vault.of(settings, create=True), egress)):
+    async with create_worker(client, settings, Sender(database, Vault.of(settings, create=True), egress), Lanes()):
         [started] = await publish(
             client,
             tenant="default",

@@ -1,0 +1,43 @@
+"""Publishing more than can be begun soon is refused at the door: early, cheaply, and with nothing started."""
+
+import json
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.platform import Platform
+
+_AT_ONCE = 128
+"""Publications that are on their way into Temporal."""
+_PATH = "/v1/occurrences"
+_STATUS = HTTPStatus.SERVICE_UNAVAILABLE
+_BODY = json.dumps(
+    {"type": "about:blank", "title": _STATUS.phrase, "status": _STATUS, "detail": "too much at once; try again"}
+).encode()
+_HEADERS = [
+    (b"content-type", b"application/problem+json"),
+    (b"content-length", str(len(_BODY)).encode()),
+    (b"retry-after", b"1"),
+]
+
+
+class Admission:
+    """An ASGI middleware before everything else: refusing must cost next to nothing, or it would be the load."""
+
+    def __init__(self, app: ASGIApp, platform: Platform) -> None:
+        self._app = app
+        self._platform = platform
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+        elif self._inside >= _AT_ONCE or self._platform.lanes.backlogged():
+            await send({"type": "http.response.start", "status": _STATUS, "headers": _HEADERS})
+            await send({"type": "http.response.body", "body": _BODY})
+        else:
+            self._inside += 1
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._inside -= 1

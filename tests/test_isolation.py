@@ -1,0 +1,80 @@
+"""One receiver's trouble is nobody else's: what it cannot take waits, and comes when it is back."""
+
+import asyncio
+
+from bench.producer import Producer
+from demo.platform_process import PlatformProcess, until
+from demo.receiver import Answer, Receiver
+
+QUICK = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_attempts": 100}
+
+
+async def test_a_hanging_receiver_holds_nobody_else(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """A hundred deliveries to a receiver that answers nothing: a few requests are made, the rest waits with no attempt
+    of its own, and another webhook's delivery comes through at once. Once it answers, everything arrives, once."""
+    back = asyncio.Event()
+    hanging, healthy = await platform.event(), await platform.event()
+    url = receiver.tell(path, [Answer(200, before=back.wait)])
+    webhook = await platform.webhook(hanging, url, timeout=1, retry_policy=QUICK)
+    await platform.webhook(healthy, receiver.url(f"{path}/healthy"))
+    published = await asyncio.gather(*(platform.publish(hanging, {"n": n}) for n in range(100)))
+    traffic = f"/v1/webhooks/{webhook['id']}/traffic"
+
+    async def shut() -> bool:
+        return bool((await platform.get(traffic))["state"] != "open")
+
+    await until(shut, timeout=30, what="a shut lane")
+    for n in range(5):
+        delivery = await platform.delivery(await platform.publish(healthy, {"n": n}))
+        assert len((await platform.wait(delivery, "delivered"))["attempts"]) == 1
+    during, seen = await platform.get(traffic), len(receiver.got(path))
+    waiting = [await platform.get(f"/v1/deliveries/{await platform.delivery(one)}") for one in published]
+    back.set()
+    receiver.tell(path, [200])
+    for one in published:
+        await platform.wait(await platform.delivery(one), "delivered", timeout=60)
+    after = await platform.get(traffic)
+
+    assert seen < 30
+    assert during["waiting"] > 40
+    assert sum(not delivery["attempts"] and delivery["next_attempt_at"] is not None for delivery in waiting) > 40
+    assert (after["state"], after["waiting"], after["in_flight"]) == ("open", 0, 0)
+    answered = [request.headers["webhook-id"] for request in receiver.got(path)[seen:]]
+    assert len(set(answered)) == 100 or len(answered) <= 100 + seen
+
+
+async def test_a_delivery_waits_for_its_receiver_without_losing_attempts(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """Three attempts are allowed; while others have shut the lane, this one spends none of them."""
+    event = await platform.event()
+    url = receiver.tell(path, [Answer(raw=b"")])  # hangs up
+    policy = {"initial_interval": 0.1, "backoff_coefficient": 1, "maximum_attempts": 3}
+    webhook = await platform.webhook(event, url, retry_policy=policy)
+    for n in range(2):
+        await platform.wait(await platform.delivery(await platform.publish(event, {"n": n})), "failed")
+    assert (await platform.get(f"/v1/webhooks/{webhook['id']}/traffic"))["state"] != "open"
+    receiver.tell(path, [200])
+    delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
+
+    assert [attempt["outcome"] for attempt in delivery["attempts"]] == ["delivered"]
+
+
+async def test_what_cannot_be_begun_soon_is_refused_and_nothing_accepted_is_lost(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """Six hundred publications at once: some are refused, with the time to try again; whoever does is accepted, and
+    each arrives once."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    producer = Producer(platform)
+    wanted = {f"{event}-{n}" for n in range(600)}
+    await asyncio.gather(*(producer.publish(event, id) for id in wanted))
+    statuses = {answer.status for answer in producer.answers.values()}
+    while refused := wanted - producer.accepted():
+        await asyncio.gather(*(producer.publish(event, id) for id in sorted(refused)[:50]))
+    requests = await receiver.wait_for(path, len(wanted), timeout=90)
+    await producer.close()
+
+    assert statuses == {202, 503}
+    assert sorted(request.headers["webhook-id"].partition("~")[0] for request in requests) == sorted(wanted)

@@ -1,0 +1,234 @@
+"""How much of this process each webhook may hold, so that no receiver can slow another.
+
+Each webhook has a lane. It starts narrow, grows by one request with each answer, and halves with each request that
+hurt: one that got no answer, or a late failure. After some of these in a row the lane is shut, and opens for one probe
+at a time, after pauses that double; the first answer opens it.
+
+What does not get into a lane that flows queues for a moment. What does not get in at all waits in Temporal, on a timer
+of its own workflow, without an attempt or a slot; the lane remembers who waits, oldest first, and calls them when there
+is room. The state is this process's own: after a restart the timers do what the calls would have done.
+"""
+
+import asyncio
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+NARROW, WIDE = 8, 32
+"""Requests at once for one webhook: at first, and at most."""
+OF_ONE_TENANT = 128
+BACKLOG = 150
+"""Deliveries accepted and not begun."""
+_ANNOUNCED_SECONDS = 30.0
+_QUEUE, _QUEUES = 32, 96
+"""Who queues for one lane, and for all: each holds one of the worker's slots."""
+_QUEUE_SECONDS = 2.0
+_STRIKES = 5
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+_STALLED_SECONDS = 2.0
+_BRIEF = 5.0
+_HEAD_START = 60.0
+"""Beginning a delivery only to find its lane shut costs as much as a delivery. Temporal ends no delay early, so while
+the trouble is young, a new delivery is delayed by no more than twice the trouble's age."""
+_SHORTEST_WAIT, _LONGEST_WAIT = 30.0, 3_600.0
+_WAKES_PER_SECOND = 2.0
+"""Of all that wait for one webhook: many waiting deliveries wait longer, so that their timers stay nothing."""
+_CALL_SECONDS = 10.0
+"""A called delivery that has not come by then is not waited for."""
+
+
+class State(StrEnum):
+    OPEN = "open"
+    PROBING = "probing"
+    SHUT = "shut"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a delivery cannot be tried now, and the seconds after which it asks again if nobody calls it."""
+
+    after: float
+    reason: str
+
+
+@dataclass
+class _Lane:
+    tenant: str
+    width: float = NARROW
+    in_flight: int = 0
+    strikes: int = 0
+    pause: float = 0
+    shut_until: float = 0
+    left_at: float = 0
+    """When a request last ended, well or not."""
+    troubled_since: float | None = None
+    waiting: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    called: dict[str, float] = field(default_factory=dict)
+    queue: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+    def state(self, now: float) -> State:
+        if self.strikes < _STRIKES:
+            return State.OPEN
+        return State.SHUT if now < self.shut_until else State.PROBING
+
+    def room(self, now: float) -> int:
+        """How many more may be in flight."""
+        limit = {State.OPEN: int(self.width), State.PROBING: 1, State.SHUT: 0}[self.state(now)]
+        return max(limit - self.in_flight, 0)
+
+    def is_troubled(self, now: float) -> bool:
+        """Whether it is shut, or full of requests of which none has ended for a while."""
+        stalled = not self.room(now) and now - self.left_at > _STALLED_SECONDS
+        return stalled or self.state(now) is not State.OPEN
+
+    def forgettable(self) -> bool:
+        return not (self.in_flight or self.queue or self.waiting or self.called or self.strikes)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """A lane for people."""
+
+    state: State
+    in_flight: int
+    waiting: int
+    limit: int
+
+
+class Lanes:
+    """One for each process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lanes: dict[str, _Lane] = {}
+        self._queued = 0
+        self._crowded: OrderedDict[str, None] = OrderedDict()
+        """Webhooks with somebody who waits, the one that was served longest ago first."""
+        self._announced: OrderedDict[str, float] = OrderedDict()
+        self._of_tenant: dict[str, int] = {}
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when there may be room for somebody who waits."""
+
+    async def admit(self, tenant: str, webhook_id: str, delivery: str, *, at_once: bool = False) -> Wait | None:
+        """`enter`, after a moment in the queue of a lane that flows."""
+        wait = self.enter(tenant, webhook_id, delivery, at_once=at_once)
+        lane = self._lanes[webhook_id]
+        full = len(lane.queue) >= _QUEUE or self._queued >= _QUEUES
+        if wait is None or full or lane.strikes or lane.is_troubled(self._clock()):
+            return wait
+        lane.waiting.pop(delivery)
+        turn = asyncio.get_running_loop().create_future()
+        lane.queue.append(turn)
+        self._queued += 1
+        try:
+            async with asyncio.timeout(_QUEUE_SECONDS):
+                await asyncio.shield(turn)
+        except TimeoutError:
+            if not turn.done():
+                lane.queue.remove(turn)
+                return self.enter(tenant, webhook_id, delivery)
+        except asyncio.CancelledError:
+            if turn.done():
+                self.leave(tenant, webhook_id, hurt=None)
+            else:
+                lane.queue.remove(turn)
+            raise
+        finally:
+            self._queued -= 1
+        return None
+
+    def enter(self, tenant: str, webhook_id: str, delivery: str, *, at_once: bool = False) -> Wait | None:
+        """None, if the delivery may be tried: `leave` must follow. `at_once` is for a person who asks: it goes through
+        where a probe would."""
+        now = self._clock()
+        lane = self._lanes.setdefault(webhook_id, _Lane(tenant, left_at=now))
+        lane.waiting.pop(delivery, None)
+        lane.called.pop(delivery, None)
+        if lane.room(now) or (at_once and lane.in_flight < WIDE):
+            if self._of_tenant.get(tenant, 0) < OF_ONE_TENANT:
+                self._take(lane)
+                return None
+            reason = "the tenant's share of requests is in flight"
+        elif lane.state(now) is State.OPEN:
+            reason = "the webhook's share of requests is in flight"
+        else:
+            reason = "the receiver gives no answer"
+        lane.waiting[delivery] = None
+        self._crowded.setdefault(webhook_id)
+        wait = min(max(_SHORTEST_WAIT, len(lane.waiting) / _WAKES_PER_SECOND), _LONGEST_WAIT)
+        return Wait(wait * random.uniform(1, 2), reason)  # noqa: S311  spreads load, guards nothing
+
+    def leave(self, tenant: str, webhook_id: str, *, hurt: bool | None) -> None:
+        """`hurt` is webhooks.outcomes.hurts of the attempt; None if it says nothing."""
+        now, lane = self._clock(), self._lanes[webhook_id]
+        lane.in_flight -= 1
+        lane.left_at = now
+        self._of_tenant[tenant] -= 1
+        if hurt is False:
+            lane.width, lane.strikes, lane.pause = min(lane.width + 1, WIDE), 0, 0
+            lane.troubled_since = None
+        elif hurt and lane.state(now) is not State.SHUT:  # what was sent before it was shut says nothing new
+            lane.width, lane.strikes = max(lane.width / 2, 1), lane.strikes + 1
+            if lane.strikes >= _STRIKES:
+                lane.pause = min(lane.pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
+                lane.shut_until = now + lane.pause
+        while lane.queue and lane.room(now) and self._of_tenant[tenant] < OF_ONE_TENANT:
+            self._take(lane)
+            lane.queue.popleft().set_result(None)
+        if lane.forgettable():
+            del self._lanes[webhook_id]
+            self._crowded.pop(webhook_id, None)
+        if not self._of_tenant[tenant]:
+            del self._of_tenant[tenant]
+        self.on_room()
+
+    def _take(self, lane: _Lane) -> None:
+        lane.in_flight += 1
+        self._of_tenant[lane.tenant] = self._of_tenant.get(lane.tenant, 0) + 1
+
+    def announce(self, delivery: str) -> None:
+        """This process accepted a delivery that its own worker will begin."""
+        self._announced[delivery] = self._clock() + _ANNOUNCED_SECONDS
+
+    def begin(self, delivery: str) -> None:
+        self._announced.pop(delivery, None)
+
+    def backlogged(self) -> bool:
+        """Whether as many deliveries wait to be begun as the worker can begin in good time. Begun late, a workflow task
+        would be timed out and run again."""
+        now = self._clock()
+        while self._announced and next(iter(self._announced.values())) < now:  # another process's worker has it
+            self._announced.popitem(last=False)
+        return len(self._announced) >= BACKLOG
+
+    def head_start(self, webhook_id: str) -> float:
+        """Seconds that a new delivery may as well wait before it is begun at all; 0 if its lane flows."""
+        lane, now = self._lanes.get(webhook_id), self._clock()
+        if lane is None or not lane.is_troubled(now):
+            return 0
+        if lane.troubled_since is None:
+            lane.troubled_since = now
+        age = now - lane.troubled_since
+        return (max(age, 1) if age < _BRIEF else _HEAD_START) * random.uniform(1, 2)  # noqa: S311
+
+    def call(self) -> str | None:
+        """A delivery that may come now, the oldest of its lane, each lane in turn; None if there is no room."""
+        now = self._clock()
+        for webhook_id in list(self._crowded):
+            lane = self._lanes[webhook_id]
+            lane.called = {delivery: until for delivery, until in lane.called.items() if now < until}
+            if not lane.waiting:
+                del self._crowded[webhook_id]
+            elif len(lane.called) < lane.room(now):
+                self._crowded.move_to_end(webhook_id)
+                delivery, _ = lane.waiting.popitem(last=False)
+                lane.called[delivery] = now + _CALL_SECONDS
+                return delivery
+        return None
+
+    def traffic(self, webhook_id: str) -> Traffic:
+        lane, now = self._lanes.get(webhook_id) or _Lane(""), self._clock()
+        return Traffic(lane.state(now), lane.in_flight, len(lane.waiting) + len(lane.called), int(lane.width))

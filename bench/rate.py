@@ -20,11 +20,11 @@ from webhooks.addresses import parse_networks
 from webhooks.contracts import Occurrence
 from webhooks.egress import Egress
 from webhooks.lanes import Lanes
+from webhooks.matching import Match
 from webhooks.publishing import publish
 from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
-from webhooks.store.webhooks import Match
 from webhooks.vault import Vault
 from worker import WORKFLOW_RUNNER, create_worker
 

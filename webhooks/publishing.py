@@ -18,7 +18,7 @@ from webhooks import temporal
 from webhooks.contracts import Delivery, Occurrence, Recorded
 from webhooks.ids import workflow_id
 from webhooks.lanes import Lanes
-from webhooks.store.webhooks import Match
+from webhooks.matching import Match
 
 MEMO_DIGEST = "digest"
 MEMO_URL = "url"

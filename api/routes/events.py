@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import JsonValue
 
 from api.changes import IfMatch, changes_in, document_of, merged, require_match, tagged, validated
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
@@ -23,9 +22,10 @@ from api.schemas.events import (
     PreviewOut,
 )
 from api.strict_json import LargeStrictRoute, StrictRoute
-from webhooks import catalogue, rendering, schema
+from webhooks import catalogue, event_rules, rendering, schema
 from webhooks.contracts import Format, Occurrence
 from webhooks.documents import DocumentError
+from webhooks.event_rules import BadEventError
 from webhooks.schema import json_pointer
 from webhooks.sender import own_fields
 from webhooks.store import events as store
@@ -42,7 +42,7 @@ _CATALOGUE = {
         "content": {type: {"schema": {"type": "object"}} for type in ("application/json", "application/yaml")},
     }
 }
-_MAX_TEMPLATE_BYTES = _MAX_SAMPLE_BYTES = 64 * 1024
+_VERSIONED = {"version", "json_schema", "template"}
 
 
 @router.post("", status_code=201, responses=responses(409))
@@ -178,7 +178,10 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
     wanted = body or PreviewIn()
     data = wanted.data if "data" in wanted.model_fields_set else event.sample
     template = wanted.template if "template" in wanted.model_fields_set else event.template
-    _check_template(template, data, event, "/template")
+    try:
+        event_rules.check_template(event, template, data)
+    except BadEventError as error:
+        raise _refused(error) from None
     occurrence = Occurrence(
         id="preview",
         event=event.key,
@@ -202,11 +205,6 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
         body=text,
         schema_errors=[FieldError(pointer=f"/data{pointer}", detail=message) for pointer, message in found],
     )
-
-
-_COMPOSING = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "patternProperties"}
-"""Keywords by which a schema knows more names than those in its `properties`."""
-_VERSIONED = {"version", "json_schema", "template"}
 
 
 async def _event(session: Reading, caller: CurrentCaller, key: str) -> Event:
@@ -258,46 +256,14 @@ async def _set(session: Writing, event: Event, body: EventBody) -> bool:
 
 
 def _check(event: Event, place: str = "") -> None:
-    if _size(event.sample) > _MAX_SAMPLE_BYTES:
-        raise invalid(f"{place}/sample", f"the sample is over {_MAX_SAMPLE_BYTES} bytes")
-    if _size(event.template) > _MAX_TEMPLATE_BYTES:
-        raise invalid(f"{place}/template", f"the template is over {_MAX_TEMPLATE_BYTES} bytes")
-    if event.json_schema is not None:
-        try:
-            schema.check(event.json_schema)
-        except schema.NotASchemaError as error:
-            raise invalid(f"{place}/schema", f"not a JSON Schema: {error}") from None
-        if event.sample is not None and (found := schema.violations(event.json_schema, event.sample)):
-            raise ProblemError(
-                422,
-                "the sample does not fit the schema",
-                errors=[(f"{place}/sample{pointer}", message) for pointer, message in found],
-            )
-    _check_template(event.template, event.sample, event, f"{place}/template")
-    if event.template is not None and event.sample is not None:
-        occurrence = Occurrence(id="sample", event=event.key, occurred_at=datetime.now(UTC), data=event.sample)
-        try:
-            rendering.render(event.template, occurrence, own_fields(EXAMPLE_WEBHOOK, event.tenant, event, occurrence))
-        except rendering.NotRenderedError as error:
-            raise invalid(f"{place}/template", f"it cannot render the sample: {error}") from None
-
-
-def _check_template(template: JsonValue, data: JsonValue, event: Event, place: str) -> None:
-    own = rendering.OWN_FIELDS if event.entity else rendering.OWN_FIELDS - {"entity", "action"}
-    json_schema: JsonValue = event.json_schema
-    known: set[str] = set(data) if isinstance(data, dict) else set()
-    if isinstance(json_schema, dict):
-        properties = json_schema.get("properties")
-        known |= set(properties) if isinstance(properties, dict) else set()
-    composed = isinstance(json_schema, dict) and _COMPOSING & json_schema.keys()
     try:
-        rendering.check(template, None if composed else known or None, own)
-    except rendering.BadTemplateError as error:
-        raise invalid(f"{place}{json_pointer(error.path)}", str(error)) from None
+        event_rules.check(event)
+    except BadEventError as error:
+        raise _refused(error, place) from None
 
 
-def _size(value: JsonValue) -> int:
-    return len(json.dumps(value, ensure_ascii=False).encode())
+def _refused(error: BadEventError, place: str = "") -> ProblemError:
+    return ProblemError(422, str(error), errors=[(place + pointer, message) for pointer, message in error.errors])
 
 
 router.include_router(imports)

@@ -9,9 +9,10 @@ from api.deps import CurrentCaller, CurrentPlatform
 from api.problems import RESPONSES, ProblemError, invalid, responses, temporal_unreachable
 from api.schemas.occurrences import OccurrenceIn, OccurrenceOut, PublishedOut
 from api.strict_json import StrictRoute
-from webhooks import filters, schema
+from webhooks import schema
 from webhooks.contracts import Occurrence
 from webhooks.ids import uuid7
+from webhooks.matching import match
 from webhooks.publishing import OccurrenceConflictError, publish
 from webhooks.store import webhooks as store
 from webhooks.temporal import is_passing
@@ -34,9 +35,7 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
         occurred_at=body.occurred_at or datetime.now(UTC),
     )
     async with platform.database.read() as session:
-        event, matches, unmatched = await store.matching(
-            session, caller.tenant, body.event, filters.fields_of(occurrence)
-        )
+        event, subscribed = await store.subscribed(session, caller.tenant, body.event)
     if event is None:
         raise invalid("/event", "no such event")
     if not event.active:
@@ -47,6 +46,7 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
             "data does not fit the event's schema",
             errors=[(f"/data{pointer}", message) for pointer, message in found],
         )
+    matches, unmatched = match(event, subscribed, occurrence)
     try:
         published = await publish(
             client,
@@ -70,5 +70,5 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
         id=occurrence.id,
         event=event.key,
         deliveries=[PublishedOut(id=item.delivery_id, webhook_id=item.webhook_id) for item in published],
-        unmatched=None if published else unmatched,
+        unmatched=unmatched or None,
     )

@@ -14,11 +14,11 @@ from webhooks.contracts import Occurrence
 from webhooks.egress import Egress
 from webhooks.ids import uuid7
 from webhooks.lanes import Lanes
+from webhooks.matching import Match
 from webhooks.publishing import publish
 from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
-from webhooks.store.webhooks import Match
 from webhooks.vault import Vault
 from worker import create_worker
 

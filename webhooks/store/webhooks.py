@@ -1,17 +1,15 @@
 """Webhooks, what is sealed of them, and the loads that a delivery makes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import JsonValue
 from sqlalchemy import bindparam, func
 from sqlalchemy.orm import load_only
 from sqlmodel import SQLModel, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from webhooks import credentials, filters, signing
+from webhooks import credentials, signing
 from webhooks.credentials import Secrets
 from webhooks.store.models import Event, Subscription, Webhook
 from webhooks.vault import PREFIX_BYTES, Vault, key_id
@@ -22,7 +20,7 @@ def _columns(table: type[SQLModel], *names: str) -> list[Any]:
 
 
 # Built once: a delivery's three queries, whose construction would cost more than their execution.
-_MATCHING = (
+_SUBSCRIBED = (
     select(Event, Subscription, Webhook)
     .outerjoin(Subscription, (col(Subscription.event_id) == col(Event.id)))
     .outerjoin(Webhook, (col(Webhook.id) == col(Subscription.webhook_id)))
@@ -54,14 +52,6 @@ _LOAD_WITH_EVENT = (
 )
 
 
-@dataclass(frozen=True)
-class Match:
-    """A webhook that wants an occurrence."""
-
-    webhook_id: str
-    url: str
-
-
 async def find(session: AsyncSession, tenant: str, webhook_id: str, *, lock: bool = False) -> Webhook | None:
     """One query. `lock` keeps others from changing it until the transaction ends."""
     query = _FIND.with_for_update() if lock else _FIND
@@ -87,36 +77,12 @@ async def list_newest_first(
     return (await session.exec(query)).all()
 
 
-async def matching(
-    session: AsyncSession, tenant: str, event_key: str, occurrence: dict[str, JsonValue]
-) -> tuple[Event | None, list[Match], str]:
-    """The event, the webhooks that want this occurrence, oldest first, and why none does. One query. `occurrence` has
-    the fields that filters see."""
-    rows = (await session.exec(_MATCHING, params={"tenant": tenant, "event": event_key})).all()
-    if not rows:
-        return None, [], "there is no such event"
-    event = rows[0][0]
-    if event.owner_required and not (occurrence["owner_id"] or occurrence["user_id"]):
-        return event, [], "the event requires an owner_id or a user_id"
-    matches, reasons = [], []
-    for _, subscription, webhook in rows:
-        if webhook is None:
-            continue
-        allowed = subscription.allowed_client_identifiers
-        if not webhook.active:
-            reasons.append("the webhook is inactive")
-        elif not subscription.active:
-            reasons.append("the subscription is inactive")
-        elif occurrence["bulk"] and not webhook.bulk:
-            reasons.append("the webhook takes no bulk occurrences")
-        elif allowed and occurrence["client_identifier"] not in allowed:
-            reasons.append("the client is not among allowedClientIdentifiers")
-        elif subscription.filter is not None and filters.mismatch(subscription.filter, occurrence) is not None:
-            reasons.append("the filter does not match")
-        else:
-            matches.append(Match(webhook.id, webhook.url))
-    counted = (f"{reason} ({reasons.count(reason)})" for reason in dict.fromkeys(reasons))
-    return event, matches, "; ".join(counted) or "no webhook is subscribed"
+async def subscribed(
+    session: AsyncSession, tenant: str, event_key: str
+) -> tuple[Event | None, list[tuple[Subscription, Webhook]]]:
+    """The event with its subscriptions and their webhooks, oldest first, as far as matching needs them. One query."""
+    rows = (await session.exec(_SUBSCRIBED, params={"tenant": tenant, "event": event_key})).all()
+    return (rows[0][0] if rows else None), [(row[1], row[2]) for row in rows if row[2] is not None]
 
 
 async def load(session: AsyncSession, tenant: str, webhook_id: str, event: str) -> tuple[Webhook, bool | None] | None:

@@ -14,6 +14,7 @@ from temporalio.worker import Worker
 
 from bench.empty_workflow import EmptyWorkflow
 from bench.figures import loss, occurrence, quantile, settle
+from bench.producer import Producer
 from demo.platform_process import PlatformProcess, running
 from demo.receiver import Receiver
 from webhooks.addresses import parse_networks
@@ -78,12 +79,15 @@ async def rates(platform: PlatformProcess, receiver: Receiver) -> None:
     """Three ways to finish BURST workflows, AT_ONCE at a time, in turn: the machine's speed drifts, ratios do not."""
     event = await platform.event()
     webhook = await platform.webhook(event, receiver.url("/rate"))
-    client = await platform.temporal()
+    client, producer = await platform.temporal(), Producer(platform)
     ids: set[str] = set()
 
     async def through_api(n: int) -> None:
         ids.add(id := f"api-{uuid4().hex}")
-        await platform.publish(event, {"n": n}, id=id)
+        await producer.publish(event, id)
+        while producer.answers[id].status != 202:
+            await asyncio.sleep(0.1)
+            await producer.publish(event, id)
 
     async with Engine(client, platform, event, webhook["id"]) as (empty, deliver):
         ways: dict[str, Once] = {
@@ -101,6 +105,7 @@ async def rates(platform: PlatformProcess, receiver: Receiver) -> None:
                     await receiver.wait_for("/rate", before + BURST)
                 results[name].append(BURST / (time.monotonic() - started))
                 await settle(receiver, "/rate")
+    await producer.close()
     print(f"rate, {AT_ONCE} at once, {ROUNDS} rounds of {BURST} in turn (median of the rounds):")
     for name, measured in results.items():
         ratios = [ours / theirs for ours, theirs in zip(measured, results["empty workflow"], strict=True)]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from api.problems import ProblemError, invalid
 from webhooks.credentials import MASK
-from webhooks.schema import json_pointer
+from webhooks.json_pointer import json_pointer
 
 _WHOLE = {"schema", "template", "sample", "filter"}
 """Values of their own, in which null has a meaning: merging would change what they say."""

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
 
 from webhooks.authentication import MODES
-from webhooks.schema import json_pointer
+from webhooks.json_pointer import json_pointer
 from webhooks.store.pages import BadCursorError
 from webhooks.temporal import is_passing
 

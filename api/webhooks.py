@@ -35,7 +35,8 @@ def patched(document: dict[str, Any], patch: dict[str, JsonValue]) -> dict[str, 
     if isinstance(new, dict) and new.get("type") not in (None, document["authentication"]["type"]):
         document = {**document, "authentication": {}}
     result: dict[str, Any] = merged(document, patch)
-    return result | {name: unmasked(result[name], document[name], name) for name in SECRET & result.keys()}
+    result |= unmasked({name: result[name] for name in SECRET & result.keys()}, document)
+    return result
 
 
 def document(webhook: Webhook, subscribed: list[Subscribed], secrets: Secrets) -> dict[str, Any]:

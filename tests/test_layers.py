@@ -18,7 +18,7 @@ ROOMS = {
 }
 COMPOSITION_ROOTS = {"api/__main__.py": {"worker"}}
 PURE = {"addresses", "authentication", "contracts", "credentials", "filters", "headers", "ids", "outcomes", "presets"}
-PURE |= {"rendering", "signing"}
+PURE |= {"json_pointer", "rendering", "signing"}
 """Files of webhooks/ that import the standard library, pydantic, cryptography and each other only."""
 EGRESS_ONLY = {"httpx", "httpcore"}
 """Who opens connections to strangers does it in one file."""

@@ -124,7 +124,12 @@ class Deliveries:
             start_signal=RESEND_SIGNAL,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             rpc_timeout=RPC_TIMEOUT,
-            **publishing.labels(detail.delivery, url=detail.summary.url, created_at=detail.summary.created_at),
+            **publishing.labels(
+                detail.delivery,
+                digest=publishing.digest_of(detail.delivery.occurrence),
+                url=detail.summary.url,
+                created_at=detail.summary.created_at,
+            ),
         )
         return True
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from webhooks.schema import json_pointer
+from webhooks.json_pointer import json_pointer
 
 _MAX_LEVELS = 100
 _MAX_DIGITS = 1000

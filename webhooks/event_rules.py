@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from webhooks import rendering, schema
 from webhooks.contracts import Occurrence
-from webhooks.schema import json_pointer
+from webhooks.json_pointer import json_pointer
 from webhooks.sender import own_fields
 from webhooks.store.models import Event
 

@@ -23,6 +23,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from webhooks.contracts import Occurrence
+from webhooks.json_pointer import json_pointer
 
 MAX_FILTER_BYTES = 16 * 1024
 MAX_NESTING = 20
@@ -104,7 +105,7 @@ def _conditions(pattern: JsonValue, at: str, *, object_only: bool = False, top: 
         return 1
     count = 0
     for key, operand in pattern.items():
-        here = at + _pointer(key)
+        here = at + json_pointer([key])
         if top and key not in _TOP:
             raise NotAFilterError(here, f"an occurrence is filtered by {', '.join(_TOP)}")
         if not _is_operator(key):
@@ -168,7 +169,7 @@ class _Evaluation:
             else:
                 where = self._mismatch(operand, found.get(key, _MISSING) if isinstance(found, dict) else _MISSING)
             if where is not None:
-                return _pointer(key) + where
+                return json_pointer([key]) + where
         return None
 
     def _operator_mismatch(self, name: str, operand: JsonValue, found: JsonValue | _Missing) -> str | None:
@@ -235,8 +236,3 @@ def _nested_deeper(value: JsonValue, limit: int) -> bool:
         return False
     inner = value.values() if isinstance(value, dict) else value
     return limit == 0 or any(_nested_deeper(each, limit - 1) for each in inner)
-
-
-def _pointer(key: str) -> str:
-    """RFC 6901, one step."""
-    return "/" + key.replace("~", "~0").replace("/", "~1")

@@ -15,7 +15,8 @@ from urllib.parse import quote, unquote
 from pydantic import JsonValue
 
 from webhooks.documents import DocumentError, Path
-from webhooks.schema import MAX_SCHEMA_BYTES, json_pointer
+from webhooks.json_pointer import json_pointer
+from webhooks.schema import MAX_SCHEMA_BYTES
 
 _MAX_DESCRIPTION = 2000
 _MAX_TOTAL = 8 * 1024 * 1024

@@ -52,8 +52,9 @@ async def publish(
 
     Raises OccurrenceConflictError if one of these deliveries exists with other content, or RPCError while Temporal is
     not reachable."""
+    digest = digest_of(occurrence)
     if not matches:
-        await _start(client, task_queue, Recorded(tenant=tenant, occurrence=occurrence, reason=unmatched))
+        await _start(client, task_queue, Recorded(tenant=tenant, occurrence=occurrence, reason=unmatched), digest)
         return []
     gate = asyncio.Semaphore(_STARTS_AT_ONCE)
 
@@ -65,7 +66,7 @@ async def publish(
             wait = timedelta(seconds=lanes.head_start(match.webhook_id) if lanes else 0)
             if lanes and not wait:
                 lanes.announce(workflow_id(tenant, delivery.id))
-            await _start(client, task_queue, delivery, url=match.url, wait=wait)
+            await _start(client, task_queue, delivery, digest, url=match.url, wait=wait)
         return Published(delivery.id, match.webhook_id)
 
     # The first start decides between concurrent publishers of one id: who loses it has started nothing.
@@ -74,7 +75,13 @@ async def publish(
 
 
 async def _start(
-    client: Client, task_queue: str, argument: Delivery | Recorded, *, url: str = "", wait: timedelta = timedelta()
+    client: Client,
+    task_queue: str,
+    argument: Delivery | Recorded,
+    digest: str,
+    *,
+    url: str = "",
+    wait: timedelta = timedelta(),
 ) -> None:
     occurrence = argument.occurrence
     if isinstance(argument, Delivery):
@@ -91,17 +98,17 @@ async def _start(
             request_eager_start=not wait,
             start_delay=wait or None,
             rpc_timeout=temporal.RPC_TIMEOUT,
-            **labels(argument, url=url, created_at=datetime.now(UTC)),
+            **labels(argument, digest=digest, url=url, created_at=datetime.now(UTC)),
         )
     except WorkflowAlreadyStartedError:
         described = await client.get_workflow_handle(id).describe(rpc_timeout=temporal.RPC_TIMEOUT)
-        if await described.memo_value(MEMO_DIGEST, default=None) != _digest(occurrence):
+        if await described.memo_value(MEMO_DIGEST, default=None) != digest:
             raise OccurrenceConflictError(
                 f"occurrence {occurrence.id} was published before with other content"
             ) from None
 
 
-def labels(argument: Delivery | Recorded, *, url: str, created_at: datetime) -> dict[str, Any]:
+def labels(argument: Delivery | Recorded, *, digest: str, url: str, created_at: datetime) -> dict[str, Any]:
     """What a workflow is started with beside its input: what it is found by, what tells a repeated publication from a
     conflicting one, where it was to go, and its line in the Temporal Web UI."""
     occurrence = argument.occurrence
@@ -120,12 +127,12 @@ def labels(argument: Delivery | Recorded, *, url: str, created_at: datetime) -> 
         pairs.append(SearchAttributePair(temporal.CLIENT_ID, occurrence.client_identifier))
     return {
         "search_attributes": TypedSearchAttributes(pairs),
-        "memo": {MEMO_DIGEST: _digest(occurrence), MEMO_URL: url},
+        "memo": {MEMO_DIGEST: digest, MEMO_URL: url},
         "static_summary": summary[: temporal.MAX_SUMMARY],
     }
 
 
-def _digest(occurrence: Occurrence) -> str:
+def digest_of(occurrence: Occurrence) -> str:
     """What makes two publications of one id the same. Not the time: a producer that stamps each try would conflict
     with itself."""
     content: dict[str, Any] = occurrence.model_dump(include={"event", "client_identifier", "data"})

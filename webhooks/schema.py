@@ -4,10 +4,11 @@ is trusted with that."""
 
 import functools
 import json
-from collections.abc import Sequence
 
 import jsonschema_rs
 from pydantic import JsonValue
+
+from webhooks.json_pointer import json_pointer
 
 MAX_SCHEMA_BYTES = 64 * 1024
 _MOST_VIOLATIONS = 20
@@ -66,8 +67,3 @@ def _patterns(schema: JsonValue) -> int:
             here = ("pattern" in schema) + (len(named) if isinstance(named, dict) else 0)
             return here + sum(map(_patterns, schema.values()))
     return 0
-
-
-def json_pointer(path: Sequence[str | int]) -> str:
-    """RFC 6901."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

@@ -26,7 +26,7 @@ from webhooks import catalogue, event_rules, rendering, schema
 from webhooks.contracts import Format, Occurrence
 from webhooks.documents import DocumentError
 from webhooks.event_rules import BadEventError
-from webhooks.schema import json_pointer
+from webhooks.json_pointer import json_pointer
 from webhooks.sender import own_fields
 from webhooks.store import events as store
 from webhooks.store import pages

@@ -47,8 +47,7 @@ async def create_webhook(
     for pointer, given in (("/allowedClientIdentifiers", body.allowed_client_identifiers), ("/filter", body.filter)):
         if given and not body.events:
             raise invalid(pointer, _NO_SUBSCRIPTION)
-    for name in SECRET:
-        unmasked(body.model_dump(mode="json", by_alias=True)[name], None, name)
+    unmasked(body.model_dump(mode="json", by_alias=True, include=SECRET), None)  # nothing is stored yet
     await _check_urls(platform, body.url, getattr(body.authentication, "token_url", None))
     key = signing.new_key(body.signing_secret)
     _check_signatures(body, key.secret)

@@ -11,9 +11,9 @@ from api.schemas.subscriptions import ClientIdentifiers, FilterDocument
 from webhooks.authentication import Authentication, NoAuthentication, header_of
 from webhooks.contracts import Format, RetryRules
 from webhooks.headers import check
+from webhooks.json_pointer import json_pointer
 from webhooks.lanes import State
 from webhooks.presets import RETRY_PRESETS
-from webhooks.schema import json_pointer
 from webhooks.signing import Style
 
 

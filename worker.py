@@ -58,7 +58,7 @@ async def main(settings: Settings) -> None:
     await database.check_keys(vault)
     sender = Sender(database, vault, egress)
     client, lanes = await connect(settings), Lanes()
-    async with create_worker(client, settings, sender, lanes), releasing(client, lanes, settings.release_rate):
+    async with create_worker(client, settings, sender, lanes), releasing(client, lanes, settings):
         log.info("delivering from task queue %s of Temporal at %s", settings.task_queue, settings.temporal_target)
         await stop.wait()
     await sender.close()

@@ -27,9 +27,13 @@ class DeliveryActivities:
         self._lanes = lanes
 
     @activity.defn
-    async def prepare(self, delivery: Delivery) -> Prepared:
-        """Loads the webhook and renders the body. Fails for good with an outcome of outcomes.NEVER_SENT as type."""
-        self._lanes.begin(activity.info().workflow_id or "")
+    async def prepare(self, delivery: Delivery, at_once: bool = False) -> Prepared | Deferred:
+        """Loads the webhook and renders the body, unless its lane is shut. Fails for good with an outcome of
+        outcomes.NEVER_SENT as type."""
+        workflow_id = activity.info().workflow_id or ""
+        self._lanes.begin(workflow_id)
+        if not at_once and (wait := self._lanes.turn_away(delivery.webhook_id, workflow_id)):
+            return Deferred(after=wait.after, reason=wait.reason, attempts_made=0)
         try:
             return await self._sender.prepare(delivery)
         except NotSendableError as error:

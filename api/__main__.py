@@ -120,11 +120,12 @@ async def _delivering(platform: Platform, stop: asyncio.Event) -> AsyncIterator[
     async def deliver() -> None:
         client = await temporal.connect(platform.settings)
         if not platform.settings.embedded_worker:
-            platform.client = client
-            await stopped.wait()
+            async with platform.backlog.watched(client, platform.settings.task_queue):
+                platform.client = client
+                await stopped.wait()
             return
         worker = create_worker(client, platform.settings, platform.sender, platform.lanes)
-        async with worker, releasing(client, platform.lanes, platform.settings.release_rate):
+        async with worker, releasing(client, platform.lanes, platform.settings):
             platform.worker, platform.client = worker, client
             log.info("delivering; Temporal Web UI: %s", platform.settings.temporal_ui)
             await stopped.wait()

@@ -32,7 +32,7 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
-        elif self._inside >= _AT_ONCE or self._platform.lanes.backlogged():
+        elif self._inside >= _AT_ONCE or self._platform.overloaded():
             await send({"type": "http.response.start", "status": _STATUS, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": _BODY})
         else:

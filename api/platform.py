@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from api.backlog import Backlog
 from api.problems import temporal_unreachable
 from webhooks.deliveries import Deliveries
 from webhooks.lanes import Lanes
@@ -20,6 +18,7 @@ from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.api_keys import KeyRing
 from webhooks.store.database import Database
+from webhooks.temporal import describe_task_queue
 from webhooks.vault import Vault
 
 _TESTS_AT_ONCE = 10
@@ -36,6 +35,7 @@ class Platform:
     sender: Sender
     keys: KeyRing = field(init=False)
     lanes: Lanes = field(default_factory=Lanes)
+    backlog: Backlog = field(default_factory=Backlog)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TESTS_AT_ONCE))
     """Of all callers: they take the time that their receivers take."""
     client: Client | None = None
@@ -53,7 +53,13 @@ class Platform:
 
     @property
     def deliveries(self) -> Deliveries:
-        return Deliveries(self.temporal, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
+        return Deliveries(self.temporal, self.lanes, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
+
+    def overloaded(self) -> bool:
+        """Whether as much is accepted and not begun as should be."""
+        if self.settings.embedded_worker:
+            return self.lanes.backlogged()
+        return self.backlog.size >= self.settings.max_backlog
 
     async def why_not_ready(self) -> str | None:
         """What keeps deliveries from flowing, or None if nothing does."""
@@ -65,7 +71,7 @@ class Platform:
             if self.settings.embedded_worker:
                 if self.worker is None or not self.worker.is_running:
                     return "the worker does not run"
-            elif not await self._has_pollers(self.client):
+            elif not (await describe_task_queue(self.client, self.settings.task_queue)).pollers:
                 return "no worker polls the task queue"
         except RPCError:
             return "Temporal is not reachable"
@@ -75,14 +81,3 @@ class Platform:
         except SQLAlchemyError:
             return "the configuration database cannot be read"
         return None
-
-    async def _has_pollers(self, client: Client) -> bool:
-        described = await client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=client.namespace,
-                task_queue=TaskQueue(name=self.settings.task_queue),
-                task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-            ),
-            timeout=_CHECK_TIMEOUT,
-        )
-        return bool(described.pollers)

@@ -20,13 +20,14 @@ SECONDS = 30
 BAR = 1.5
 
 
-async def drip() -> None:
+async def late() -> None:
     await asyncio.sleep(14)
 
 
 TROUBLES: dict[str, Callable[[], Answer | int]] = {
     "never answers": lambda: Answer(200, before=asyncio.Event().wait),
-    "answers 503 after 14 s": lambda: Answer(503, before=drip),
+    "answers 503 after 14 s": lambda: Answer(503, before=late),
+    "drips a byte a second": lambda: Answer(200, drip=1),
     "hangs up": lambda: Answer(raw=b""),
 }
 

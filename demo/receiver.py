@@ -23,13 +23,15 @@ class Received:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer. `before` is awaited first, so a test can hold the request; `raw` replaces the whole answer."""
+    """What to answer. `before` is awaited first, so a test can hold the request; `raw` replaces the whole answer;
+    `drip` is the seconds between its bytes."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     before: Callable[[], Awaitable[object]] | None = None
     raw: bytes | None = None
+    drip: float = 0
 
 
 Told = int | Answer | Callable[[Received], Answer]
@@ -86,8 +88,7 @@ class Receiver:
                     self._arrived.notify_all()
                 if answer.before:
                     await answer.before()
-                writer.write(answer.raw if answer.raw is not None else _encode(answer))
-                await writer.drain()
+                await _write(writer, answer.raw if answer.raw is not None else _encode(answer), answer.drip)
                 if answer.raw is not None:
                     break
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -113,6 +114,13 @@ class Receiver:
         if callable(answer):
             return answer(request)
         return Answer(answer) if isinstance(answer, int) else answer
+
+
+async def _write(writer: asyncio.StreamWriter, answer: bytes, drip: float) -> None:
+    for part in [answer] if not drip else [answer[n : n + 1] for n in range(len(answer))]:
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(drip)
 
 
 def _encode(answer: Answer) -> bytes:

@@ -1,6 +1,7 @@
 """One platform and one receiver for the whole run; tests keep apart by their own events and paths."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,14 @@ from demo.receiver import Receiver
 async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PlatformProcess]:
     async with running(tmp_path_factory.mktemp("platform")) as platform:
         yield platform
+
+
+@pytest.fixture
+async def own(tmp_path: Path) -> AsyncIterator[PlatformProcess]:
+    """A platform that a test may break; not started."""
+    platform = PlatformProcess(tmp_path / "platform")
+    yield platform
+    await platform.close()
 
 
 @pytest.fixture(scope="session")

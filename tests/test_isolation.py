@@ -1,6 +1,8 @@
 """One receiver's trouble is nobody else's: what it cannot take waits, and comes when it is back."""
 
 import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
 
 from bench.producer import Producer
 from demo.platform_process import PlatformProcess, until
@@ -78,3 +80,102 @@ async def test_what_cannot_be_begun_soon_is_refused_and_nothing_accepted_is_lost
 
     assert statuses == {202, 503}
     assert sorted(request.headers["webhook-id"].partition("~")[0] for request in requests) == sorted(wanted)
+
+
+async def held_back(own: PlatformProcess, receiver: Receiver, path: str, back: asyncio.Event) -> tuple[str, list[str]]:
+    """A webhook whose receiver has been silent for a while, and deliveries to it that Temporal does not begin for at
+    least a minute."""
+    await own.start()
+    event = await own.event()
+    receiver.tell(path, [Answer(200, before=back.wait)])
+    webhook = await own.webhook(event, receiver.url(path), timeout=1, retry_policy=QUICK)
+    traffic = f"/v1/webhooks/{webhook['id']}/traffic"
+    held: list[str] = []
+
+    async def enough() -> bool:
+        id = await own.delivery(await own.publish(event))
+        delivery = await own.get(f"/v1/deliveries/{id}")
+        begins = datetime.fromisoformat(delivery["next_attempt_at"] or delivery["created_at"])
+        if not delivery["attempts"] and begins - datetime.fromisoformat(delivery["created_at"]) > timedelta(seconds=59):
+            held.append(id)
+        return len(held) == 5
+
+    await until(enough, timeout=40, what="deliveries that are held back")
+    assert (await own.get(traffic))["waiting"] >= 5
+    return webhook["id"], held
+
+
+async def test_what_is_held_back_comes_when_the_receiver_is_back(
+    own: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """Long before its delay would end; once; and the list shows each delivery once."""
+    back = asyncio.Event()
+    webhook, held = await held_back(own, receiver, path, back)
+    back.set()
+    for id in held:
+        delivery = await own.wait(id, "delivered", timeout=25)
+        assert len(delivery["attempts"]) == 1
+    requests = [request.headers["webhook-id"] for request in receiver.got(path)]
+    listed = [item["id"] for item in (await own.get("/v1/deliveries", webhook_id=webhook, limit=100))["items"]]
+    failed = await own.get("/v1/deliveries", webhook_id=webhook, status="failed")
+
+    assert [requests.count(id) for id in held] == [1] * len(held)
+    assert [listed.count(id) for id in held] == [1] * len(held)
+    assert failed["items"] == []
+
+
+async def test_what_is_held_back_can_be_sent_by_hand(own: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """Though its receiver is still silent for others."""
+    back = asyncio.Event()
+    _, [id, *others] = await held_back(own, receiver, path, back)
+    answers = {True: Answer(200), False: Answer(200, before=back.wait)}
+    receiver.tell(path, [lambda request: answers[request.headers["webhook-id"] == id]])
+    await own.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await own.wait(id, "delivered")
+    back.set()
+
+    assert [attempt["trigger"] for attempt in delivery["attempts"]] == ["resend"]
+    assert {request.headers["webhook-id"] for request in receiver.got(path)}.isdisjoint(others)
+
+
+async def test_what_a_killed_process_held_back_comes_after_its_restart(
+    own: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    back = asyncio.Event()
+    _, held = await held_back(own, receiver, path, back)
+    await own.kill()
+    back.set()
+    await own.start()
+    for id in held:
+        assert len((await own.wait(id, "delivered", timeout=40))["attempts"]) == 1
+
+    requests = [request.headers["webhook-id"] for request in receiver.got(path)]
+    assert [requests.count(id) for id in held] == [1] * len(held)
+
+
+async def test_an_api_without_a_worker_accepts_no_more_than_is_set(
+    tmp_path: Path, receiver: Receiver, path: str
+) -> None:
+    """What waits to be begun is bounded, and what was accepted comes when there is a worker."""
+    own = PlatformProcess(tmp_path / "platform", WEBHOOKS_EMBEDDED_WORKER="false", WEBHOOKS_MAX_BACKLOG="20")
+    await own.start(ready=False)
+    event = await own.event()
+    await own.webhook(event, receiver.url(path))
+    accepted = 0
+
+    async def refused() -> bool:
+        nonlocal accepted
+        answer = await own.http.post("/v1/occurrences", json={"event": event, "data": {}})
+        if answer.status_code == 503 and "too much" in answer.text:
+            return True
+        accepted += answer.status_code == 202
+        return False
+
+    await until(refused, timeout=30, what="a refusal")
+    await own.stop()
+    own = PlatformProcess(own.data_dir)
+    await own.start()
+    await receiver.wait_for(path, accepted)
+    await own.close()
+
+    assert accepted >= 20

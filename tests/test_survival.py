@@ -8,12 +8,10 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
-import pytest
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
@@ -22,14 +20,6 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, Register
 from demo.platform_process import ROOT, PlatformProcess, free_port, running, until
 from demo.receiver import Answer, Receiver
 from tests.workflows.save_histories import break_database
-
-
-@pytest.fixture
-async def own(tmp_path: Path) -> AsyncIterator[PlatformProcess]:
-    """A platform that this test may break."""
-    platform = PlatformProcess(tmp_path / "platform")
-    yield platform
-    await platform.close()
 
 
 async def test_killed_while_the_receiver_holds_the_request(own: PlatformProcess, receiver: Receiver, path: str) -> None:

@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
-from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from webhooks import publishing, temporal
-from webhooks.contracts import RESEND_SIGNAL, Attempt, Delivery, Prepared
+from webhooks.contracts import RESEND_SIGNAL, Attempt, Prepared
 from webhooks.history import Run, Status, read
 from webhooks.ids import name_in, workflow_id
+from webhooks.lanes import Lanes
+from webhooks.runs import start_anew
 from webhooks.temporal import RPC_TIMEOUT
 from webhooks.visibility import Filter, Position, found, latest_runs, newest_first, quoted
 
@@ -53,7 +53,7 @@ class DeliveryDetail:
     """A delivery with every attempt of all its runs."""
 
     summary: DeliverySummary
-    delivery: Delivery
+    latest: Run
     prepared: Prepared | None
     attempts: list[Attempt]
 
@@ -61,8 +61,9 @@ class DeliveryDetail:
 class Deliveries:
     """What happened to a tenant's deliveries, and making it happen again."""
 
-    def __init__(self, client: Client, *, ui: str, task_queue: str) -> None:
+    def __init__(self, client: Client, lanes: Lanes, *, ui: str, task_queue: str) -> None:
         self._client = client
+        self._lanes = lanes
         self._ui = ui
         self._task_queue = task_queue
 
@@ -96,12 +97,12 @@ class Deliveries:
         return page, None
 
     async def resend(self, tenant: str, delivery_id: str, *, force: bool) -> bool:
-        """Sends again now: what is parked or waits is signalled, what is closed gets a new run of the same workflow
-        with the original's input, and what is on the wire this moment is left to arrive. False if there is no such
-        delivery. Raises AlreadyDeliveredError unless forced."""
+        """Sends again now: what is parked or waits is signalled, what is closed or held back gets a new run of the same
+        workflow with the original's input, and what is on the wire this moment is left to arrive. False if there is no
+        such delivery. Raises AlreadyDeliveredError unless forced."""
         id = workflow_id(tenant, delivery_id)
         detail = await self.get(tenant, delivery_id)
-        if detail and not detail.summary.closed_at:
+        if detail and detail.latest.begun and not detail.summary.closed_at:
             if detail.summary.status is not Status.FAILED and detail.summary.next_attempt_at is None:
                 return True
             try:
@@ -116,21 +117,8 @@ class Deliveries:
             return False
         if detail.summary.status is Status.DELIVERED and not force:
             raise AlreadyDeliveredError
-        await self._client.start_workflow(
-            temporal.DELIVER_WEBHOOK,
-            detail.delivery,
-            id=id,
-            task_queue=self._task_queue,
-            start_signal=RESEND_SIGNAL,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            rpc_timeout=RPC_TIMEOUT,
-            **publishing.labels(
-                detail.delivery,
-                digest=publishing.digest_of(detail.delivery.occurrence),
-                url=detail.summary.url,
-                created_at=detail.summary.created_at,
-            ),
-        )
+        if detail.latest.begun or self._lanes.release(detail.summary.webhook_id, id):
+            await start_anew(self._client, self._task_queue, detail.latest, resend=True)
         return True
 
     async def _detail(self, delivery_id: str, id: str, run_id: str) -> DeliveryDetail | None:
@@ -163,7 +151,7 @@ class Deliveries:
             "/history",
         )
         prepared = next((run.prepared for run in reversed(runs) if run.prepared), None)
-        return DeliveryDetail(summary, latest.delivery, prepared, attempts)
+        return DeliveryDetail(summary, latest, prepared, attempts)
 
     async def _run(self, id: str, run_id: str) -> Run | None:
         try:

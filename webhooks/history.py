@@ -23,6 +23,7 @@ from webhooks.temporal import CREATED_AT, DELIVERY_STATUS, PARKED
 
 _MARKER = "core_local_activity"
 _CREATED_AT = TypeAdapter(AwareDatetime)
+_PREPARED: TypeAdapter[Prepared | Deferred] = TypeAdapter(Prepared | Deferred)
 _SENT: TypeAdapter[Attempt | Deferred] = TypeAdapter(Attempt | Deferred)
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -58,6 +59,8 @@ class Run:
     started_at: datetime
     url: str
     """Where the delivery was to go when it was accepted."""
+    begun: bool = False
+    """Whether its first workflow task is due: Temporal holds back a start that was asked to be delayed."""
     resent: bool = False
     """Whether a resend of the closed delivery started this run."""
     prepared: Prepared | None = None
@@ -87,6 +90,8 @@ def read(events: Sequence[HistoryEvent]) -> Run:
     trigger = Trigger.EVENT
     for event in events[1:]:
         match event.event_type:
+            case EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
+                run.begun = True
             case EventType.EVENT_TYPE_MARKER_RECORDED:
                 known = len(run.attempts)
                 if _read_marker(run, event, trigger) == "send" or len(run.attempts) > known:
@@ -114,7 +119,7 @@ def read(events: Sequence[HistoryEvent]) -> Run:
         run.status = Status.FAILED
     else:
         run.status = Status.RETRYING if run.attempts or run.resent else Status.PENDING
-        begins = _time(events[0]) + _duration(first.first_workflow_task_backoff) if len(events) == 1 else None
+        begins = None if run.begun else _time(events[0]) + _duration(first.first_workflow_task_backoff)
         run.next_attempt_at = None if run.resend_due else max(timers.values(), default=begins)
     return run
 
@@ -128,7 +133,9 @@ def _read_marker(run: Run, event: HistoryEvent, trigger: Trigger) -> str | None:
     failure = marker.failure if marker.HasField("failure") else None
     if failure is None:
         if activity == "prepare":
-            run.prepared = _parse(marker.details["result"].payloads[0], Prepared)
+            prepared = _PREPARED.validate_json(marker.details["result"].payloads[0].data)
+            if isinstance(prepared, Prepared):
+                run.prepared = prepared
         elif activity == "send":
             sent = _SENT.validate_json(marker.details["result"].payloads[0].data)
             if isinstance(sent, Attempt):

@@ -30,9 +30,13 @@ _STRIKES = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _STALLED_SECONDS = 2.0
 _BRIEF = 5.0
-_HEAD_START = 60.0
-"""Beginning a delivery only to find its lane shut costs as much as a delivery. Temporal ends no delay early, so while
-the trouble is young, a new delivery is delayed by no more than twice the trouble's age."""
+_HEAD_START, _LONGEST_HEAD_START = 60.0, 6 * 3_600.0
+_PATIENCE = 4
+"""Beginning a delivery only to find its lane shut costs more than delivering it. So a new one is delayed by a few times
+the trouble's age, lest many be begun by their delay's end before the trouble is over. While the trouble is
+young the delay is short, for it may be no more than a hiccup."""
+_SOON = 20.0
+"""Seconds: a delivery that will be begun this soon by itself is left to it."""
 _SHORTEST_WAIT, _LONGEST_WAIT = 30.0, 3_600.0
 _WAKES_PER_SECOND = 2.0
 """Of all that wait for one webhook: many waiting deliveries wait longer, so that their timers stay nothing."""
@@ -54,6 +58,14 @@ class Wait:
     reason: str
 
 
+@dataclass(frozen=True)
+class Call:
+    """A delivery that may come now, and whether it has been begun."""
+
+    delivery: str
+    begun: bool
+
+
 @dataclass
 class _Lane:
     tenant: str
@@ -65,7 +77,8 @@ class _Lane:
     left_at: float = 0
     """When a request last ended, well or not."""
     troubled_since: float | None = None
-    waiting: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    waiting: OrderedDict[str, float | None] = field(default_factory=OrderedDict)
+    """Each with the time at which it will be begun; None once it is."""
     called: dict[str, float] = field(default_factory=dict)
     queue: deque[asyncio.Future[None]] = field(default_factory=deque)
 
@@ -151,11 +164,26 @@ class Lanes:
             if self._of_tenant.get(tenant, 0) < OF_ONE_TENANT:
                 self._take(lane)
                 return None
-            reason = "the tenant's share of requests is in flight"
-        elif lane.state(now) is State.OPEN:
-            reason = "the webhook's share of requests is in flight"
-        else:
-            reason = "the receiver gives no answer"
+            return self._wait(webhook_id, delivery, "the tenant's share of requests is in flight")
+        return self._turned_away(webhook_id, delivery)
+
+    def turn_away(self, webhook_id: str, delivery: str) -> Wait | None:
+        """`enter`, where it would be in vain because of trouble: who is turned away before anything is loaded costs
+        least. None says no more than that it may try to enter."""
+        lane, now = self._lanes.get(webhook_id), self._clock()
+        if lane is None or lane.room(now) or not lane.is_troubled(now):
+            return None
+        lane.waiting.pop(delivery, None)
+        lane.called.pop(delivery, None)
+        return self._turned_away(webhook_id, delivery)
+
+    def _turned_away(self, webhook_id: str, delivery: str) -> Wait:
+        flows = self._lanes[webhook_id].state(self._clock()) is State.OPEN
+        reason = "the webhook's share of requests is in flight" if flows else "the receiver gives no answer"
+        return self._wait(webhook_id, delivery, reason)
+
+    def _wait(self, webhook_id: str, delivery: str, reason: str) -> Wait:
+        lane = self._lanes[webhook_id]
         lane.waiting[delivery] = None
         self._crowded.setdefault(webhook_id)
         wait = min(max(_SHORTEST_WAIT, len(lane.waiting) / _WAKES_PER_SECOND), _LONGEST_WAIT)
@@ -212,21 +240,38 @@ class Lanes:
         if lane.troubled_since is None:
             lane.troubled_since = now
         age = now - lane.troubled_since
-        return (max(age, 1) if age < _BRIEF else _HEAD_START) * random.uniform(1, 2)  # noqa: S311
+        if age < _BRIEF:
+            return max(age, 1) * random.uniform(1, 2)  # noqa: S311
+        return min(max(age * _PATIENCE, _HEAD_START), _LONGEST_HEAD_START) * random.uniform(1, 2)  # noqa: S311
 
-    def call(self) -> str | None:
-        """A delivery that may come now, the oldest of its lane, each lane in turn; None if there is no room."""
+    def hold(self, tenant: str, webhook_id: str, delivery: str, seconds: float) -> None:
+        """A delivery is stored that will be begun in so many seconds, unless it is called before."""
+        lane = self._lanes.setdefault(webhook_id, _Lane(tenant, left_at=self._clock()))
+        lane.waiting[delivery] = self._clock() + seconds
+        self._crowded.setdefault(webhook_id)
+
+    def release(self, webhook_id: str, delivery: str) -> bool:
+        """Somebody else begins a delivery that is held. False if it is being begun already."""
+        lane = self._lanes.get(webhook_id)
+        if lane is None:
+            return True
+        lane.waiting.pop(delivery, None)
+        return delivery not in lane.called
+
+    def call(self) -> Call | None:
+        """Who may come now: the oldest of its lane, each lane in turn; None if there is no room."""
         now = self._clock()
         for webhook_id in list(self._crowded):
             lane = self._lanes[webhook_id]
             lane.called = {delivery: until for delivery, until in lane.called.items() if now < until}
+            while lane.waiting and len(lane.called) < lane.room(now):
+                delivery, begins_at = lane.waiting.popitem(last=False)
+                if begins_at is None or begins_at > now + _SOON:
+                    self._crowded.move_to_end(webhook_id)
+                    lane.called[delivery] = now + _CALL_SECONDS
+                    return Call(delivery, begun=begins_at is None)
             if not lane.waiting:
                 del self._crowded[webhook_id]
-            elif len(lane.called) < lane.room(now):
-                self._crowded.move_to_end(webhook_id)
-                delivery, _ = lane.waiting.popitem(last=False)
-                lane.called[delivery] = now + _CALL_SECONDS
-                return delivery
         return None
 
     def traffic(self, webhook_id: str) -> Traffic:

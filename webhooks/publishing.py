@@ -62,11 +62,14 @@ async def publish(
         delivery = Delivery(
             tenant=tenant, webhook_id=match.webhook_id, occurrence=occurrence, resend_window=resend_window
         )
+        id = workflow_id(tenant, delivery.id)
         async with gate:
-            wait = timedelta(seconds=lanes.head_start(match.webhook_id) if lanes else 0)
+            wait = lanes.head_start(match.webhook_id) if lanes else 0
             if lanes and not wait:
-                lanes.announce(workflow_id(tenant, delivery.id))
-            await _start(client, task_queue, delivery, digest, url=match.url, wait=wait)
+                lanes.announce(id)
+            started = await _start(client, task_queue, delivery, digest, url=match.url, wait=wait)
+            if lanes and wait and started:
+                lanes.hold(tenant, match.webhook_id, id, wait)
         return Published(delivery.id, match.webhook_id)
 
     # The first start decides between concurrent publishers of one id: who loses it has started nothing.
@@ -81,8 +84,9 @@ async def _start(
     digest: str,
     *,
     url: str = "",
-    wait: timedelta = timedelta(),
-) -> None:
+    wait: float = 0,
+) -> bool:
+    """Whether it is a new one. `wait` is the seconds after which it is begun."""
     occurrence = argument.occurrence
     if isinstance(argument, Delivery):
         workflow, id = temporal.DELIVER_WEBHOOK, workflow_id(argument.tenant, argument.id)
@@ -96,19 +100,29 @@ async def _start(
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             request_eager_start=not wait,
-            start_delay=wait or None,
+            start_delay=timedelta(seconds=wait) if wait else None,
             rpc_timeout=temporal.RPC_TIMEOUT,
-            **labels(argument, digest=digest, url=url, created_at=datetime.now(UTC)),
+            **labels(
+                argument,
+                digest=digest,
+                url=url,
+                created_at=datetime.now(UTC),
+                held_by=client.identity if wait else None,
+            ),
         )
+        return True
     except WorkflowAlreadyStartedError:
         described = await client.get_workflow_handle(id).describe(rpc_timeout=temporal.RPC_TIMEOUT)
         if await described.memo_value(MEMO_DIGEST, default=None) != digest:
             raise OccurrenceConflictError(
                 f"occurrence {occurrence.id} was published before with other content"
             ) from None
+        return False
 
 
-def labels(argument: Delivery | Recorded, *, digest: str, url: str, created_at: datetime) -> dict[str, Any]:
+def labels(
+    argument: Delivery | Recorded, *, digest: str, url: str, created_at: datetime, held_by: str | None = None
+) -> dict[str, Any]:
     """What a workflow is started with beside its input: what it is found by, what tells a repeated publication from a
     conflicting one, where it was to go, and its line in the Temporal Web UI."""
     occurrence = argument.occurrence
@@ -123,6 +137,8 @@ def labels(argument: Delivery | Recorded, *, digest: str, url: str, created_at: 
         summary = f"{occurrence.event} to {url}"
     else:
         summary = f"{occurrence.event}: {argument.reason}"
+    if held_by:
+        pairs.append(SearchAttributePair(temporal.HELD_BY, held_by))
     if occurrence.client_identifier:
         pairs.append(SearchAttributePair(temporal.CLIENT_ID, occurrence.client_identifier))
     return {

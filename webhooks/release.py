@@ -8,29 +8,47 @@ from collections.abc import AsyncIterator
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from webhooks.adoption import adopt
 from webhooks.contracts import PROCEED_SIGNAL
 from webhooks.lanes import Lanes
+from webhooks.runs import begin
+from webhooks.settings import Settings
 from webhooks.temporal import RPC_TIMEOUT
 
 log = logging.getLogger(__name__)
 
+_ADOPT_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 """A lane that was shut gets room as time passes, and says nothing."""
 
 
 @contextlib.asynccontextmanager
-async def releasing(client: Client, lanes: Lanes, per_second: float) -> AsyncIterator[None]:
-    """Calls for as long as the block runs. Who is not reached proceeds when the timer of its own workflow ends."""
-    calling = asyncio.create_task(_call(client, lanes, per_second))
+async def releasing(client: Client, lanes: Lanes, settings: Settings) -> AsyncIterator[None]:
+    """Calls for as long as the block runs. Who is not reached comes when its own delay or timer ends."""
+    tasks = [asyncio.create_task(work(client, lanes, settings)) for work in (_adopt, _call)]
     try:
         yield
     finally:
-        calling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await calling
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _call(client: Client, lanes: Lanes, per_second: float) -> None:
+async def _adopt(client: Client, lanes: Lanes, settings: Settings) -> None:
+    at_start = True
+    while True:
+        try:
+            if adopted := await adopt(client, lanes, settings.task_queue, at_start=at_start):
+                log.info("took over %d deliveries that wait for their receivers", adopted)
+            at_start = False
+        except RPCError as error:
+            log.info("deliveries that wait could not be looked for: %s", error.status.name)
+        except Exception:
+            log.exception("deliveries that wait could not be looked for")
+        await asyncio.sleep(_ADOPT_SECONDS)
+
+
+async def _call(client: Client, lanes: Lanes, settings: Settings) -> None:
     room = asyncio.Event()
     lanes.on_room = room.set
     while True:
@@ -38,9 +56,15 @@ async def _call(client: Client, lanes: Lanes, per_second: float) -> None:
             async with asyncio.timeout(_LOOK_SECONDS):
                 await room.wait()
         room.clear()
-        while workflow_id := lanes.call():
+        while call := lanes.call():
             try:
-                await client.get_workflow_handle(workflow_id).signal(PROCEED_SIGNAL, rpc_timeout=RPC_TIMEOUT)
+                if call.begun:
+                    handle = client.get_workflow_handle(call.delivery)
+                    await handle.signal(PROCEED_SIGNAL, rpc_timeout=RPC_TIMEOUT)
+                else:
+                    await begin(client, settings.task_queue, call.delivery)
             except RPCError as error:
-                log.info("%s was not told to proceed: %s", workflow_id, error.status.name)
-            await asyncio.sleep(1 / per_second)
+                log.info("%s was not told to proceed: %s", call.delivery, error.status.name)
+            except Exception:
+                log.exception("%s was not told to proceed", call.delivery)
+            await asyncio.sleep(1 / settings.release_rate)

@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """A file of master keys, one a line. Without either, the API makes `master.key` in the data directory."""
     embedded_worker: bool = True
     """Deliver from the API's own process. Without it, run `worker.py` processes."""
+    max_backlog: Annotated[int, Field(ge=1)] = 10_000
+    """Deliveries that may wait for a worker to begin them before an API without a worker of its own refuses more."""
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
     """CIDRs of private networks that deliveries may go to, also by plain http."""
     resend_window: Annotated[float, Field(gt=0, le=30 * 86_400)] = 7 * 86_400

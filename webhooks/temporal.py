@@ -5,10 +5,16 @@ import logging
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
-from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeTaskQueueRequest,
+    DescribeTaskQueueResponse,
+    UpdateNamespaceRequest,
+)
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import PydanticPayloadConverter
@@ -31,6 +37,8 @@ OCCURRENCE_ID = SearchAttributeKey.for_keyword("OccurrenceId")
 CLIENT_ID = SearchAttributeKey.for_keyword("ClientId")
 CREATED_AT = SearchAttributeKey.for_datetime("CreatedAt")
 """When the delivery was accepted: a resend after its close starts another run, not another delivery."""
+HELD_BY = SearchAttributeKey.for_keyword("HeldBy")
+"""The process that will begin a delivery whose start is delayed: its client's identity."""
 DELIVERY_STATUS = SearchAttributeKey.for_keyword("DeliveryStatus")
 """Set only once a delivery failed for good (PARKED), and changed by a resend: success costs no upsert."""
 PARKED = "failed"
@@ -38,7 +46,7 @@ RESENT = "retrying"
 
 SEARCH_ATTRIBUTES: dict[str, IndexedValueType.ValueType] = {
     key.name: key.indexed_value_type.value  # type: ignore[misc]
-    for key in (TENANT_ID, EVENT_KEY, WEBHOOK_ID, OCCURRENCE_ID, CLIENT_ID, CREATED_AT, DELIVERY_STATUS)
+    for key in (TENANT_ID, EVENT_KEY, WEBHOOK_ID, OCCURRENCE_ID, CLIENT_ID, CREATED_AT, HELD_BY, DELIVERY_STATUS)
 }
 MAX_KEYWORD = 255
 """Characters in a Keyword: SQL visibility would retry a longer value for ever, so we refuse it first."""
@@ -49,6 +57,7 @@ MAX_SUMMARY = 100
 RETENTION = timedelta(days=30)
 RPC_TIMEOUT = timedelta(seconds=5)
 """For one call that a person or a producer waits for."""
+_CHECK_TIMEOUT = timedelta(seconds=2)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 10.0
 _PASSING = (
     RPCStatusCode.UNAVAILABLE,
@@ -77,6 +86,20 @@ class NotReadyError(CannotRunError):
 def is_passing(error: RPCError) -> bool:
     """Whether Temporal may serve the same call in a moment."""
     return error.status in _PASSING
+
+
+async def describe_task_queue(client: Client, task_queue: str) -> DescribeTaskQueueResponse:
+    """Who polls for workflow tasks, and how many wait; some seconds old, for Temporal keeps it that long. Raises
+    RPCError."""
+    return await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=task_queue),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            report_stats=True,
+        ),
+        timeout=_CHECK_TIMEOUT,
+    )
 
 
 async def connect(settings: Settings) -> Client:

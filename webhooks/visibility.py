@@ -37,15 +37,16 @@ _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _COARSE = timedelta(milliseconds=2)
 """SQLite compares times as text of milliseconds. So a window asks for a little more, and its bounds are held here."""
 
-_RUNNING = "ExecutionStatus = 'Running'"
+RUNNING = "ExecutionStatus = 'Running'"
 _BY_STATUS = {
     Status.DELIVERED: "ExecutionStatus = 'Completed'",
     Status.EXPIRED: "ExecutionStatus = 'Failed'",
-    Status.FAILED: f"(({_RUNNING} AND {DELIVERY_STATUS.name} = '{PARKED}') OR "
-    "ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut'))",
+    Status.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{PARKED}') OR "
+    # A run of two events never began: another one has taken its place.
+    "(ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut') AND HistoryLength > 2))",
     # Told apart by their history: a search attribute for it would cost each failing delivery one more write.
-    Status.PENDING: f"({_RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
-    Status.RETRYING: f"({_RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
+    Status.PENDING: f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
+    Status.RETRYING: f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
 }
 
 
@@ -111,8 +112,8 @@ async def newest_first(client: Client, filter: Filter, after: Position | None) -
     while upper >= oldest:
         lower = max(upper - width, oldest)
         window = (
-            f"{filter.query()} AND {CREATED_AT.name} >= {_stamp(lower - _COARSE)}"
-            f" AND {CREATED_AT.name} <= {_stamp(upper + _COARSE)}"
+            f"{filter.query()} AND {CREATED_AT.name} >= {stamp(lower - _COARSE)}"
+            f" AND {CREATED_AT.name} <= {stamp(upper + _COARSE)}"
         )
         count = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
         if count > _WINDOW_ROWS and width > _NARROWEST:
@@ -147,5 +148,6 @@ def quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _stamp(time: datetime) -> str:
+def stamp(time: datetime) -> str:
+    """A time of the visibility query language."""
     return quoted(time.astimezone(UTC).isoformat(timespec="microseconds"))

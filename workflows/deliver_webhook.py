@@ -77,20 +77,39 @@ class DeliverWebhook:
     async def _deliver(self, trigger: Trigger) -> Attempt | None:
         """One chain of attempts. None when it failed for good, or when a resend ended it."""
         try:
-            if self._prepared is None:
-                self._prepared = await workflow.execute_local_activity_method(
-                    DeliveryActivities.prepare,
-                    self._delivery,
-                    start_to_close_timeout=_PREPARE_TIMEOUT,
-                    retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
-                    local_retry_threshold=_AT_ONCE,
-                )
+            while self._prepared is None:
+                result = await self._prepare(trigger)
+                if isinstance(result, Prepared):
+                    self._prepared = result
+                elif await self._wait(result):
+                    return None
             return await self._send(self._prepared, trigger)
         except FailureError as error:  # not ActivityError: a local activity's failure is bare, live and on replay alike
             if is_cancelled_exception(error):
                 raise
             self._failure = str(error)
             return None
+
+    async def _prepare(self, trigger: Trigger) -> Prepared | Deferred:
+        self._proceed = False
+        result: Prepared | Deferred = await workflow.execute_local_activity_method(
+            DeliveryActivities.prepare,
+            args=[self._delivery, trigger is Trigger.RESEND],
+            start_to_close_timeout=_PREPARE_TIMEOUT,
+            retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
+            local_retry_threshold=_AT_ONCE,
+        )
+        return result
+
+    async def _wait(self, deferred: Deferred) -> bool:
+        """Until it may be tried again; whether because a person asks for it."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._resend or self._proceed,
+                timeout=deferred.after,
+                timeout_summary=f"deferred: {deferred.reason}",
+            )
+        return self._resend
 
     async def _send(self, prepared: Prepared, trigger: Trigger) -> Attempt | None:
         attempts_made = deferrals = 0
@@ -129,13 +148,7 @@ class DeliverWebhook:
                 return result
             deferrals = deferrals + 1 if result.attempts_made == attempts_made else 1
             attempts_made = result.attempts_made
-            with contextlib.suppress(asyncio.TimeoutError):
-                await workflow.wait_condition(
-                    lambda: self._resend or self._proceed,
-                    timeout=result.after,
-                    timeout_summary=f"deferred: {result.reason}",
-                )
-            if self._resend:
+            if await self._wait(result):
                 return None
 
     async def _end(self, sending: Sending) -> None:

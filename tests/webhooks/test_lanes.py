@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.lanes import BACKLOG, NARROW, OF_ONE_TENANT, WIDE, Lanes, State
+from webhooks.lanes import BACKLOG, NARROW, OF_ONE_TENANT, WIDE, Call, Lanes, State
 
 
 @dataclass
@@ -41,6 +41,11 @@ def shut(lanes: Lanes, webhook: str = "w") -> None:
             return
         assert lanes.enter("t", webhook, f"shutting-{n}") is None
         lanes.leave("t", webhook, hurt=True)
+
+
+def called(lanes: Lanes) -> str | None:
+    call = lanes.call()
+    return call.delivery if call else None
 
 
 def test_a_new_lane_is_narrow_and_grows_with_answers(lanes: Lanes) -> None:
@@ -129,7 +134,7 @@ def test_those_who_wait_are_called_oldest_first_as_there_is_room(lanes: Lanes, c
     assert lanes.call() is None
     lanes.leave("t", "w", hurt=False)
 
-    assert [lanes.call(), lanes.call(), lanes.call()] == [waiting[0], waiting[1], None]
+    assert [called(lanes), called(lanes), called(lanes)] == [waiting[0], waiting[1], None]
     assert lanes.enter("t", "w", waiting[0]) is None
     assert lanes.enter("t", "w", waiting[1]) is None
     assert lanes.call() is None
@@ -139,11 +144,11 @@ def test_those_who_wait_are_called_oldest_first_as_there_is_room(lanes: Lanes, c
 def test_who_does_not_come_gives_way(lanes: Lanes, clock: Clock) -> None:
     waiting = fill(lanes, NARROW + 6)
     lanes.leave("t", "w", hurt=None)
-    assert lanes.call() == waiting[0]
+    assert called(lanes) == waiting[0]
     assert lanes.call() is None
     clock.now += 10
 
-    assert lanes.call() == waiting[1]
+    assert called(lanes) == waiting[1]
 
 
 def test_a_shut_lane_calls_one_when_it_probes(lanes: Lanes, clock: Clock) -> None:
@@ -152,7 +157,7 @@ def test_a_shut_lane_calls_one_when_it_probes(lanes: Lanes, clock: Clock) -> Non
     assert lanes.call() is None
     clock.now += 1
 
-    assert [lanes.call(), lanes.call()] == [waiting[0], None]
+    assert [called(lanes), called(lanes)] == [waiting[0], None]
 
 
 def test_lanes_are_called_in_turn(lanes: Lanes) -> None:
@@ -161,7 +166,7 @@ def test_lanes_are_called_in_turn(lanes: Lanes) -> None:
         for _ in range(2):
             lanes.leave("t", webhook, hurt=None)
 
-    assert [lanes.call() for _ in range(5)] == [names["a"][0], names["b"][0], names["a"][1], names["b"][1], None]
+    assert [called(lanes) for _ in range(5)] == [names["a"][0], names["b"][0], names["a"][1], names["b"][1], None]
 
 
 def test_the_more_wait_the_longer(lanes: Lanes) -> None:
@@ -183,9 +188,59 @@ def test_a_new_delivery_has_a_head_start_only_where_the_lane_is_shut(lanes: Lane
     assert 3 <= lanes.head_start("dead") <= 6, "as old as the trouble"
     clock.now += 2
     assert 60 <= lanes.head_start("dead") <= 120
+    clock.now += 595
+    assert 2_400 <= lanes.head_start("dead") <= 4_800, "several times as long as the trouble has lasted"
+    clock.now += 86_400
+    assert 21_600 <= lanes.head_start("dead") <= 43_200
     assert lanes.enter("t", "dead", "probe") is None
     lanes.leave("t", "dead", hurt=False)
     assert lanes.head_start("dead") == 0
+
+
+def test_what_is_held_is_called_like_what_waits(lanes: Lanes, clock: Clock) -> None:
+    shut(lanes)
+    lanes.hold("t", "w", "held", 60)
+    assert lanes.enter("t", "w", "begun")
+    clock.now += 1
+    assert lanes.traffic("w").waiting == 2
+
+    assert lanes.call() == Call("held", begun=False)
+    assert lanes.enter("t", "w", "held") is None
+    lanes.leave("t", "w", hurt=False)
+    assert lanes.call() == Call("begun", begun=True)
+
+
+def test_what_is_begun_soon_by_itself_is_not_called(lanes: Lanes, clock: Clock) -> None:
+    """Beginning it once more would cut off what has just begun."""
+    lanes.hold("t", "w", "soon", 100)
+    lanes.hold("t", "w", "later", 101)
+    clock.now += 80
+
+    assert lanes.call() == Call("later", begun=False)
+    assert lanes.call() is None
+
+
+def test_what_a_person_begins_is_not_called(lanes: Lanes, clock: Clock) -> None:
+    lanes.hold("t", "w", "a", 100)
+    lanes.hold("t", "w", "b", 100)
+
+    assert lanes.release("w", "a")
+    assert lanes.call() == Call("b", begun=False)
+    assert not lanes.release("w", "b"), "it is being begun"
+    assert lanes.release("unknown", "c")
+
+
+def test_who_is_turned_away_before_it_is_prepared_waits_like_the_others(lanes: Lanes, clock: Clock) -> None:
+    assert lanes.turn_away("w", "first") is None
+    fill(lanes, NARROW)
+    assert lanes.turn_away("w", "second") is None, "a lane that flows has a queue"
+    shut(lanes, "dead")
+    wait = lanes.turn_away("dead", "third")
+    assert wait
+    assert wait.reason == "the receiver gives no answer"
+    clock.now += 1
+    assert lanes.turn_away("dead", "fourth") is None, "it may probe"
+    assert called(lanes) == "third"
 
 
 def test_a_full_lane_in_which_nothing_ends_is_in_trouble(lanes: Lanes, clock: Clock) -> None:

@@ -114,11 +114,12 @@ class Deliveries:
                 return True
         if detail is None:
             return False
-        if detail.summary.status is Status.DELIVERED and not force:
+        failed = detail.summary.status is not Status.DELIVERED
+        if not failed and not force:
             raise AlreadyDeliveredError
         await self._client.start_workflow(
             temporal.DELIVER_WEBHOOK,
-            detail.delivery,
+            detail.delivery.model_copy(update={"failed_before": failed}),
             id=id,
             task_queue=self._task_queue,
             start_signal=RESEND_SIGNAL,

@@ -352,6 +352,37 @@ async def test_a_database_that_is_away_is_said_once_by_every_step(
     assert "Completing activity as failed" not in log
 
 
+async def test_a_deactivation_is_told_though_the_process_dies_after_it(
+    tmp_path: Path, receiver: Receiver, path: str
+) -> None:
+    """The webhook is deactivated, nothing is published yet: then `kill -9`."""
+    async with running(tmp_path) as platform:
+        event, answered = await platform.event(), asyncio.Event()
+        webhook = await platform.webhook(event, receiver.tell(path, [Answer(410, before=answered.wait)]))
+        await watch(platform, receiver.url(f"{path}/watch"), webhook)
+        id = await platform.delivery(await platform.publish(event))
+        await receiver.wait_for(path, 1)
+        rename(platform, "events", "away")
+        answered.set()
+
+        async def deactivated() -> bool:
+            found = await platform.get(f"/v1/deliveries/{id}")
+            return bool(found["attempts"]) and "reporting delivery.failed" in platform.log
+
+        await until(deactivated, timeout=30, what="a report that failed")
+        before = len(receiver.got(f"{path}/watch"))
+        await platform.kill()
+        rename(platform, "away", "events")
+        await platform.start()
+        bodies = await heard(receiver, f"{path}/watch", 2)
+        await reported(platform, id)
+
+    assert before == 0
+    assert [body["event"] for body in bodies] == [DELIVERY_FAILED, WEBHOOK_DEACTIVATED]
+    assert len(receiver.got(f"{path}/watch")) == 2
+    assert len(receiver.got(path)) == 1
+
+
 def seal(platform: PlatformProcess, webhook_id: str, sealed: bytes) -> bytes:
     """Puts other bytes in place of what is sealed, and returns those."""
     with sqlite3.connect(platform.data_dir / "webhooks.db", timeout=10) as database:

@@ -38,7 +38,8 @@ class Sender:
     """What the activities call. Exceptions other than NotSendableError are our own faults, never the receiver's."""
 
     def __init__(self, database: Database, vault: Vault, egress: Egress, *, deactivate_after: float = 0) -> None:
-        """`deactivate_after` is the setting of this name."""
+        """`deactivate_after` is the setting of this name. `database` and `faults` are also for those who work beside
+        it in this process."""
         self.database = database
         self.faults = Faults()
         self._vault = vault

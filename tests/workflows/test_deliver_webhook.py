@@ -72,7 +72,7 @@ async def test_each_fault_of_ours_is_counted(platform: PlatformProcess, tmp_path
 
     async def twice() -> bool:
         for update in buffer.retrieve_updates():
-            if update.metric.name.endswith(METRIC):
+            if update.metric.name == METRIC:
                 counted.extend([str(update.attributes["type"])] * int(update.value))
         return len(counted) >= 2
 

@@ -17,6 +17,7 @@ from webhooks import process
 from webhooks.egress import Egress
 from webhooks.lanes import Lanes
 from webhooks.release import releasing
+from webhooks.reporter import Reporter
 from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
@@ -33,12 +34,12 @@ WORKFLOW_RUNNER = SandboxedWorkflowRunner(SandboxRestrictions.default.with_passt
 
 def create_worker(client: Client, settings: Settings, sender: Sender, lanes: Lanes) -> Worker:
     """A worker on the settings' task queue, for a process of its own or for the API's."""
-    activities = DeliveryActivities(sender, lanes)
+    activities = DeliveryActivities(sender, lanes, Reporter(client, sender.database, settings))
     return Worker(
         client,
         task_queue=settings.task_queue,
         workflows=[DeliverWebhook, RecordOccurrence],
-        activities=[activities.prepare, activities.send],
+        activities=[activities.prepare, activities.send, activities.report],
         workflow_runner=WORKFLOW_RUNNER,
         no_remote_activities=True,
         max_concurrent_workflow_tasks=200,  # a local activity keeps its workflow task's slot while it runs
@@ -56,7 +57,7 @@ async def main(settings: Settings) -> None:
     database, egress = Database.of(settings), Egress(settings.egress_allow)
     vault = Vault.of(settings)
     await database.check_keys(vault)
-    sender = Sender(database, vault, egress)
+    sender = Sender(database, vault, egress, deactivate_after=settings.deactivate_after)
     client, lanes = await connect(settings), Lanes()
     async with create_worker(client, settings, sender, lanes), releasing(client, lanes, settings):
         log.info("delivering from task queue %s of Temporal at %s", settings.task_queue, settings.temporal_target)

@@ -1,17 +1,19 @@
-"""The two local activities of a delivery."""
+"""The three local activities of a delivery."""
 
 import asyncio
 import contextlib
 import logging
 import random
+from collections.abc import Iterator
 from datetime import timedelta
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from webhooks import outcomes
-from webhooks.contracts import Attempt, Deferred, Delivery, Prepared, SendOrder, Trigger
+from webhooks.contracts import Attempt, Deferred, Delivery, Prepared, Report, SendOrder, Trigger
 from webhooks.lanes import Lanes
+from webhooks.reporter import Reporter
 from webhooks.sender import NotSendableError, Sender
 
 log = logging.getLogger(__name__)
@@ -22,9 +24,10 @@ _FIRST_DEFERRAL, _LONGEST_DEFERRAL = 5.0, 300.0
 class DeliveryActivities:
     """Holds what the activities share; the worker constructs it."""
 
-    def __init__(self, sender: Sender, lanes: Lanes) -> None:
+    def __init__(self, sender: Sender, lanes: Lanes, reporter: Reporter) -> None:
         self._sender = sender
         self._lanes = lanes
+        self._reporter = reporter
 
     @activity.defn
     async def prepare(self, delivery: Delivery, at_once: bool = False) -> Prepared | Deferred:
@@ -35,7 +38,8 @@ class DeliveryActivities:
         if not at_once and (wait := self._lanes.turn_away(delivery.webhook_id, workflow_id)):
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=0)
         try:
-            return await self._sender.prepare(delivery)
+            with self._tried_again(f"preparing delivery {delivery.id}", NotSendableError):
+                return await self._sender.prepare(delivery)
         except NotSendableError as error:
             raise ApplicationError(
                 str(error), type=error.outcome, non_retryable=True, category=ApplicationErrorCategory.BENIGN
@@ -53,7 +57,7 @@ class DeliveryActivities:
         ):
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=number - 1)
         request = asyncio.ensure_future(self._in_lane(order, trigger))
-        superseded = False
+        superseded, where = False, f"sending delivery {order.delivery_id}"
         try:
             try:
                 attempt = await asyncio.shield(request)
@@ -66,19 +70,20 @@ class DeliveryActivities:
                     with contextlib.suppress(asyncio.CancelledError):
                         await asyncio.shield(request)
                 attempt = request.result()
-        except Exception:
-            log.exception("delivery %s could not be tried", order.delivery_id)
+        except Exception as error:
+            self._sender.faults.happened(error, where)
             wait = min(_FIRST_DEFERRAL * 2**order.deferrals, _LONGEST_DEFERRAL)
             return Deferred(
                 after=wait * random.uniform(1, 2),  # noqa: S311  spreads load, guards nothing
                 reason="internal error",
                 attempts_made=number - 1,
             )
+        self._sender.faults.passed(where)
         if attempt.outcome == outcomes.DELIVERED:
             log.info("delivery %s: attempt %d delivered in %.0f ms", order.delivery_id, number, attempt.duration_ms)
             return attempt
         backoff = None
-        final = superseded or outcomes.is_final(attempt.outcome, order.prepared.retry)
+        final = superseded or attempt.deactivated or outcomes.is_final(attempt.outcome, order.prepared.retry)
         if not final:
             backoff = outcomes.backoff_seconds(
                 order.prepared.retry,
@@ -101,6 +106,27 @@ class DeliveryActivities:
             next_retry_delay=timedelta(seconds=backoff) if backoff else None,
             category=ApplicationErrorCategory.BENIGN,
         ) from None
+
+    @activity.defn
+    async def report(self, report: Report) -> None:
+        """Publishes what became of the delivery, as operational events."""
+        with self._tried_again(f"reporting {report.change} of delivery {report.delivery_id}"):
+            await self._reporter.report(report)
+
+    @contextlib.contextmanager
+    def _tried_again(self, where: str, *expected: type[Exception]) -> Iterator[None]:
+        """Makes an exception that is not expected a fault of ours, which the retry policy tries again without end."""
+        try:
+            yield
+        except expected:
+            self._sender.faults.passed(where)
+            raise
+        except Exception as error:
+            self._sender.faults.happened(error, where)
+            raise ApplicationError(
+                str(error), type=type(error).__name__, category=ApplicationErrorCategory.BENIGN
+            ) from None
+        self._sender.faults.passed(where)
 
     async def _in_lane(self, order: SendOrder, trigger: Trigger) -> Attempt:
         hurt = None

@@ -16,7 +16,7 @@ import uvicorn
 
 from api.app import create_app
 from api.platform import Platform
-from webhooks import process, temporal
+from webhooks import operational, process, temporal
 from webhooks.egress import Egress
 from webhooks.errors import CannotRunError
 from webhooks.release import releasing
@@ -57,9 +57,11 @@ async def serve(settings: Settings) -> None:
         await database.migrate(vault)
         await database.check_keys(vault)
         await _ensure_key(settings, database)
+        async with database.write() as session:
+            await operational.provide(session)
         egress = Egress(settings.egress_allow)
         stack.push_async_callback(egress.close)
-        sender = Sender(database, vault, egress)
+        sender = Sender(database, vault, egress, deactivate_after=settings.deactivate_after)
         stack.push_async_callback(sender.close)
         if settings.temporal_address is None:
             temporal_server = TemporalServer(settings, lambda line: log.info("%s", line), on_end=stop.set)

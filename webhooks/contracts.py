@@ -67,6 +67,8 @@ class Delivery(Contract):
     occurrence: Occurrence
     resend_window: float = 7 * 86_400
     """Seconds that the delivery waits for `resend` once it has failed for good."""
+    failed_before: bool = False
+    """Whether an earlier run of it failed for good."""
 
     @property
     def id(self) -> str:
@@ -121,7 +123,8 @@ class Attempt(Contract):
     """One HTTP request of a delivery and its outcome (`webhooks/outcomes.py` has the words).
 
     `retry_after` is what the receiver asked for and `backoff` what we wait before the next attempt, both in seconds.
-    `response_body` holds the first 16 KiB, decoded leniently and with our own credentials blotted out."""
+    `response_body` holds the first 16 KiB, decoded leniently and with our own credentials blotted out.
+    `deactivated` says that its failure deactivated the webhook, which makes it the last of its chain."""
 
     trigger: Trigger
     url: str
@@ -133,6 +136,24 @@ class Attempt(Contract):
     response_body: str | None = None
     retry_after: float | None = None
     backoff: float | None = None
+    deactivated: bool = False
+
+
+class Report(Contract):
+    """What became of a delivery: the input of `report`. `change` is the operational event and `id` that of its
+    occurrence; `event` and `client_identifier` are those of the occurrence that was to be delivered, `outcome` that of
+    the last attempt."""
+
+    id: str
+    change: str
+    tenant: str
+    webhook_id: str
+    delivery_id: str
+    occurrence_id: str
+    event: str
+    client_identifier: str | None = None
+    outcome: str
+    at: AwareDatetime
 
 
 class Deferred(Contract):

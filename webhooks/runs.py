@@ -5,7 +5,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from webhooks import publishing, temporal
 from webhooks.contracts import RESEND_SIGNAL
-from webhooks.history import Run, read
+from webhooks.history import Run, Status, read
 from webhooks.ids import workflow_id
 
 
@@ -13,6 +13,8 @@ async def start_anew(client: Client, task_queue: str, run: Run, *, resend: bool)
     """Starts a run after a closed one, or in the place of one that Temporal holds back: it ends no delay early. Raises
     RPCError."""
     delivery = run.delivery
+    if run.begun:
+        delivery = delivery.model_copy(update={"failed_before": run.status is not Status.DELIVERED})
     await client.start_workflow(
         temporal.DELIVER_WEBHOOK,
         delivery,

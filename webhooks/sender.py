@@ -1,7 +1,6 @@
 """One delivery's two steps: prepare what is sent, and send it once. And a test, which is both and leaves no trace."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,14 +12,14 @@ from webhooks.authentication import KeyValuePair, OAuth
 from webhooks.contracts import Attempt, Delivery, Format, Occurrence, Prepared, RetryRules, SendOrder, Trigger
 from webhooks.credentials import Secrets
 from webhooks.egress import MAX_ANSWER_BYTES, Answer, Egress
+from webhooks.faults import Faults
+from webhooks.health import Health
 from webhooks.ids import delivery_id
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
 from webhooks.store.models import Event, Webhook
 from webhooks.tokens import NoTokenError, Tokens
 from webhooks.vault import Vault
-
-log = logging.getLogger(__name__)
 
 _NOT_SUBSCRIBED = "the webhook is no longer subscribed to the event"
 _LOAD_SECONDS = 5.0
@@ -38,15 +37,19 @@ class NotSendableError(Exception):
 class Sender:
     """What the activities call. Exceptions other than NotSendableError are our own faults, never the receiver's."""
 
-    def __init__(self, database: Database, vault: Vault, egress: Egress) -> None:
-        self._database = database
+    def __init__(self, database: Database, vault: Vault, egress: Egress, *, deactivate_after: float = 0) -> None:
+        """`deactivate_after` is the setting of this name. `database` and `faults` are also for those who work beside
+        it in this process."""
+        self.database = database
+        self.faults = Faults()
         self._vault = vault
         self._egress = egress
         self._tokens = Tokens(egress)
+        self._health = Health(database, deactivate_after, self.faults)
 
     async def prepare(self, delivery: Delivery) -> Prepared:
         """Renders the body, which stays the same for every attempt. Raises NotSendableError."""
-        async with asyncio.timeout(_LOAD_SECONDS), self._database.read() as session:
+        async with asyncio.timeout(_LOAD_SECONDS), self.database.read() as session:
             found = await store.load_with_event(
                 session, delivery.tenant, delivery.webhook_id, delivery.occurrence.event
             )
@@ -59,8 +62,8 @@ class Sender:
 
     async def attempt(self, order: SendOrder, trigger: Trigger) -> Attempt:
         """Sends once, to the destination and with the secrets as they are now."""
-        started_at, clock = datetime.now(UTC), time.monotonic()
-        async with asyncio.timeout(_LOAD_SECONDS), self._database.read() as session:
+        started_at, clock, deactivated = datetime.now(UTC), time.monotonic(), False
+        async with asyncio.timeout(_LOAD_SECONDS), self.database.read() as session:
             webhook, subscribed = await store.load(session, order.tenant, order.webhook_id, order.event) or (None, None)
         if webhook is None:
             answer = Answer(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
@@ -72,9 +75,9 @@ class Sender:
             answer = Answer(outcomes.SUBSCRIPTION_INACTIVE, error="the subscription is inactive")
         else:
             answer = await self._send(webhook, order.delivery_id, order.prepared)
-            if answer.status_code == outcomes.GONE:
-                await self._deactivate(webhook, "the receiver answered 410 Gone")
-        return _attempt(trigger, webhook.url if webhook else order.prepared.url, started_at, clock, answer)
+            deactivated = await self._health.attempted(webhook, answer.outcome)
+        attempt = _attempt(trigger, webhook.url if webhook else order.prepared.url, started_at, clock, answer)
+        return attempt.model_copy(update={"deactivated": deactivated})
 
     async def test(self, webhook: Webhook, event: Event, occurrence: Occurrence) -> tuple[Prepared, Attempt]:
         """Sends an occurrence that did not happen. Nothing is recorded, and no answer has consequences.
@@ -127,16 +130,6 @@ class Sender:
         if isinstance(authentication, OAuth) and answer.status_code == outcomes.UNAUTHORIZED:
             self._tokens.drop(webhook.tenant, webhook.id, authentication, token)
         return _without(secrets, token, answer)
-
-    async def _deactivate(self, webhook: Webhook, reason: str) -> None:
-        """The answer has come and counts, so a database that is away must not cost us the attempt."""
-        try:
-            async with asyncio.timeout(_LOAD_SECONDS), self._database.write() as session:
-                await store.deactivate(session, webhook.tenant, webhook.id, webhook.url, reason)
-        except Exception:
-            log.exception("webhook %s could not be deactivated: %s", webhook.id, reason)
-        else:
-            log.warning("webhook %s is deactivated: %s", webhook.id, reason)
 
 
 def own_fields(webhook_id: str, tenant: str, event: Event, occurrence: Occurrence) -> Mapping[str, str | None]:

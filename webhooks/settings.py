@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """CIDRs of private networks that deliveries may go to, also by plain http."""
     resend_window: Annotated[float, Field(gt=0, le=30 * 86_400)] = 7 * 86_400
     """Seconds that a delivery which failed for good stays open for `resend`."""
+    deactivate_after: Annotated[float, Field(ge=0, le=365 * 86_400)] = 5 * 86_400
+    """Seconds that a webhook may fail without one success before it is deactivated; 0 for never."""
     release_rate: Annotated[float, Field(gt=0, le=10_000)] = 20
     """Deliveries a second that a process calls from waiting once their receiver has room again."""
     temporal_port: Annotated[int, Field(ge=1, le=65535)] = 7233

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_e
 
 with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
-    from webhooks import outcomes
+    from webhooks import operational, outcomes
     from webhooks.contracts import (
         PROCEED_SIGNAL,
         RESEND_SIGNAL,
@@ -18,12 +18,14 @@ with workflow.unsafe.imports_passed_through():
         Deferred,
         Delivery,
         Prepared,
+        Report,
         SendOrder,
         Trigger,
     )
     from webhooks.temporal import DELIVER_WEBHOOK, DELIVERY_STATUS, MAX_SUMMARY, PARKED, RESENT
 
 _PREPARE_TIMEOUT = timedelta(seconds=10)
+_REPORT_TIMEOUT = timedelta(seconds=30)
 _SEND_MARGIN = 10.0
 """Seconds that `send` may take beyond the request's own deadline, for loading and signing."""
 _COMMIT = timedelta(milliseconds=1)
@@ -47,6 +49,10 @@ class DeliverWebhook:
         self._resend = False
         self._proceed = False
         self._failure = ""
+        self._outcome = outcomes.UNKNOWN
+        """Of the chain that failed last."""
+        self._failed = delivery.failed_before
+        self._reports: list[workflow.ActivityHandle[None]] = []
 
     @workflow.signal(name=RESEND_SIGNAL)
     def resend(self) -> None:
@@ -69,6 +75,11 @@ class DeliverWebhook:
             self._resend = False
             attempt = await self._deliver(trigger)
             if attempt:
+                with contextlib.suppress(asyncio.CancelledError):  # delivered is what it stays
+                    if self._failed and self._reporting():
+                        await workflow.sleep(_COMMIT, summary="delivered")  # on record before anything else can fail
+                        self._report(operational.DELIVERY_RECOVERED, attempt.outcome)
+                    await self._reported()
                 return attempt
             if not self._resend:
                 await self._park()
@@ -88,6 +99,7 @@ class DeliverWebhook:
             if is_cancelled_exception(error):
                 raise
             self._failure = str(error)
+            self._outcome = (isinstance(error, ApplicationError) and error.type) or outcomes.UNKNOWN
             return None
 
     async def _prepare(self, trigger: Trigger) -> Prepared | Deferred:
@@ -175,6 +187,9 @@ class DeliverWebhook:
     async def _park(self) -> None:
         """Waits for `resend`. Raises when the window ends without one."""
         workflow.upsert_search_attributes([DELIVERY_STATUS.value_set(PARKED)])
+        self._failed = True
+        if self._reporting():
+            self._report(operational.DELIVERY_FAILED, self._outcome)
         try:
             await workflow.wait_condition(
                 lambda: self._resend,
@@ -182,7 +197,44 @@ class DeliverWebhook:
                 timeout_summary="failed: waiting for resend",
             )
         except TimeoutError:
+            await self._reported()
             raise ApplicationError(
                 f"not delivered: {self._failure}", type="DeliveryFailed", non_retryable=True
             ) from None
         workflow.upsert_search_attributes([DELIVERY_STATUS.value_set(RESENT)])
+
+    def _reporting(self) -> bool:
+        """What becomes of a delivery of an operational event is no such event itself: the loop would never end."""
+        return self._delivery.occurrence.event not in operational.KEYS and workflow.patched("operational-events")
+
+    def _report(self, change: str, outcome: str) -> None:
+        """Begins to publish an operational event, beside what comes next: a fault of ours must not keep a resend
+        waiting."""
+        occurrence = self._delivery.occurrence
+        report = Report(
+            id=f"{change.replace('.', '-')}:{workflow.info().run_id}:{len(self._reports)}",
+            change=change,
+            tenant=self._delivery.tenant,
+            webhook_id=self._delivery.webhook_id,
+            delivery_id=self._delivery.id,
+            occurrence_id=occurrence.id,
+            event=occurrence.event,
+            client_identifier=occurrence.client_identifier,
+            outcome=outcome,
+            at=workflow.now(),
+        )
+        self._reports.append(
+            workflow.start_local_activity_method(
+                DeliveryActivities.report,
+                report,
+                start_to_close_timeout=_REPORT_TIMEOUT,
+                retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+                local_retry_threshold=_AT_ONCE,
+                summary=change,
+            )
+        )
+
+    async def _reported(self) -> None:
+        """Nothing is closed before it is reported."""
+        if self._reports:
+            await workflow.wait_condition(lambda: all(report.done() for report in self._reports))

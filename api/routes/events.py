@@ -22,7 +22,7 @@ from api.schemas.events import (
     PreviewOut,
 )
 from api.strict_json import LargeStrictRoute, StrictRoute
-from webhooks import catalogue, event_rules, rendering, schema
+from webhooks import catalogue, event_rules, operational, rendering, schema
 from webhooks.contracts import Format, Occurrence
 from webhooks.documents import DocumentError
 from webhooks.event_rules import BadEventError
@@ -43,13 +43,16 @@ _CATALOGUE = {
     }
 }
 _VERSIONED = {"version", "json_schema", "template"}
+_OWN_CHANGEABLE = {"active", "template"}
+"""Of the platform's own events."""
 
 
 @router.post("", status_code=201, responses=responses(409))
 async def create_event(body: EventIn, caller: CurrentCaller, session: Writing, response: Response) -> EventOut:
     """Adds an event to the catalogue, named by `key`, or by `entity` and `action` (its key is then `Entity.Action`)."""
+    where = "/key" if body.key else "/entity"
+    _refuse_reserved(body.name, where)
     if await store.find(session, caller.tenant, body.name):
-        where = "/key" if body.key else "/entity"
         raise ProblemError(409, f"event {body.name} exists already", errors=[(where, "exists already")])
     event = _new(caller, body.name, body)
     session.add(event)
@@ -115,6 +118,7 @@ async def put_event(
         raise invalid("/entity" if body.entity else "/action", "the key of an entity's action is Entity.Action")
     event = await store.find(session, caller.tenant, key)
     if event is None:
+        _refuse_reserved(key, "")
         if if_match is not None:
             raise ProblemError(412, "there is no such event")
         event = _new(caller, key, body)
@@ -122,7 +126,8 @@ async def put_event(
         response.status_code = 201
     else:
         require_match(if_match, EventOut.model_validate(event))
-        await _set(session, event, body)
+        given = body.model_fields_set - ({"sample"} if body.preset else set())
+        await _set(session, event, _of_own(event, body, given))
         _check(event)
     return tagged(response, EventOut.model_validate(event))
 
@@ -142,7 +147,8 @@ async def change_event(
     view = EventOut.model_validate(event)
     require_match(if_match, view)
     patch = changes_in(patch, view, EventBody)
-    await _set(session, event, validated(EventBody, merged(document_of(view, EventBody), patch)))
+    body = validated(EventBody, merged(document_of(view, EventBody), patch))
+    await _set(session, event, _of_own(event, body, set(EventBody.model_fields)))
     _check(event)
     return tagged(response, EventOut.model_validate(event))
 
@@ -151,6 +157,8 @@ async def change_event(
 async def delete_event(key: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
     event = await _event(session, caller, key)
     require_match(if_match, EventOut.model_validate(event))
+    if key in operational.KEYS:
+        raise ProblemError(409, "it is the platform's own and cannot be deleted; `active` false silences it")
     if await store.is_subscribed(session, event):
         raise ProblemError(409, "a webhook is subscribed to this event; delete or change it first")
     await session.delete(event)
@@ -230,10 +238,32 @@ def _read_catalogue(caller: CurrentCaller, content: bytes) -> dict[str, tuple[Ev
         raise invalid(error.pointer, str(error)) from None
     for path, document in documents:
         body, place = validated(EventIn, document, *path), json_pointer(path)
+        _refuse_reserved(body.name, place)
         if body.name in found:
             raise invalid(place, f"event {body.name} comes twice")
         found[body.name] = body, _new(caller, body.name, body, place)
     return found
+
+
+def _refuse_reserved(key: str, place: str) -> None:
+    if key in operational.KEYS:
+        raise invalid(place, f"{key} is reserved: it is the platform's own event, which exists")
+
+
+def _of_own(event: Event, body: EventBody, given: set[str]) -> EventBody:
+    """The body; for one of the platform's own events with what is not given as it is. Raises ProblemError 422 if it
+    would change more than such an event allows."""
+    if event.key not in operational.KEYS:
+        return body
+    fixed = set(EventBody.model_fields) - _OWN_CHANGEABLE
+    for name in sorted(fixed & given):
+        if getattr(body, name) != getattr(event, name):
+            raise invalid(f"/{_alias(name)}", "it is the platform's own event: only active and template can be changed")
+    return body.model_copy(update={name: getattr(event, name) for name in fixed})
+
+
+def _alias(field: str) -> str:
+    return EventBody.model_fields[field].alias or field
 
 
 def _new(caller: CurrentCaller, key: str, body: EventReplace, place: str = "") -> Event:

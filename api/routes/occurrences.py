@@ -9,7 +9,7 @@ from api.deps import CurrentCaller, CurrentPlatform
 from api.problems import RESPONSES, ProblemError, invalid, responses, temporal_unreachable
 from api.schemas.occurrences import OccurrenceIn, OccurrenceOut, PublishedOut
 from api.strict_json import StrictRoute
-from webhooks import schema
+from webhooks import operational, schema
 from webhooks.contracts import Occurrence
 from webhooks.ids import uuid7
 from webhooks.matching import match
@@ -28,6 +28,8 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
     (30 days on our own Temporal server): the same id and data again start nothing twice and complete what an earlier
     call could not; other content (event, client, data) under the same id is a 409, found out by the webhooks that both
     reach. Without an id, each call is an occurrence of its own."""
+    if body.event in operational.KEYS:
+        raise invalid("/event", "only the platform publishes it")
     client = platform.temporal
     occurrence = Occurrence(
         **body.model_dump(exclude={"id", "occurred_at"}),

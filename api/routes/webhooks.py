@@ -105,7 +105,8 @@ async def change_webhook(
     if_match: IfMatch = None,
 ) -> WebhookOut:
     """Changes what is given. URL, headers, authentication, signatures and `active` take effect with the next attempt of
-    every delivery; what one was prepared with (body, method, timeout, retry policy) stays. A secret sent back masked
+    every delivery; what one was prepared with (body, method, timeout, retry policy) stays. Activation and another URL
+    forget that the webhook was failing. A secret sent back masked
     keeps its value; an `authentication` of another type replaces the old one whole. `events`,
     `allowedClientIdentifiers` and `filter` change all of its subscriptions."""
     async with platform.database.read() as reading:
@@ -126,9 +127,9 @@ async def change_webhook(
     body = validated(WebhookBody, patched(document(webhook, subscribed, secrets), patch))
     _check_signatures(body, secrets.signing[0].secret)
     secrets = secrets.model_copy(update={"headers": body.headers, "authentication": body.authentication})
+    if body.url != webhook.url or (body.active and not webhook.active):
+        webhook.failing_since = webhook.deactivated_reason = webhook.deactivated_at = None
     set_columns(platform.vault, webhook, body, secrets)
-    if body.active:
-        webhook.deactivated_reason = None
     webhook.updated_at = datetime.now(UTC)
     known = {event for _, event in subscribed}
     places = {key: place for key, place in _places(body.events, one=one).items() if key not in known}

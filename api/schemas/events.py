@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, computed_field, model_validator
 
 from api.problems import FieldError, invalid
 from api.schemas.common import Body, Description, EventKey, Identifier
 from webhooks.contracts import Format
+from webhooks.operational import KEYS
 from webhooks.presets import PRESETS, Preset
 
 Part = Annotated[
@@ -95,6 +96,11 @@ class EventOut(BaseModel):
     sample: JsonValue
     created_at: datetime
     updated_at: datetime
+
+    @computed_field(description="The platform's own: it alone publishes it")  # type: ignore[prop-decorator]
+    @property
+    def operational(self) -> bool:
+        return self.key in KEYS
 
     model_config = ConfigDict(from_attributes=True)
 

@@ -173,6 +173,8 @@ class WebhookOut(BaseModel):
     headers: dict[str, str]
     active: bool
     deactivated_reason: str | None = Field(description="Why the platform itself deactivated it")
+    deactivated_at: datetime | None = Field(description="When it did")
+    failing_since: datetime | None = Field(description="No attempt has succeeded since; null while they do")
     allowed_client_identifiers: list[str] | None = Field(
         serialization_alias="allowedClientIdentifiers", description="null if its subscriptions differ"
     )

@@ -122,6 +122,8 @@ async def test_what_subscriptions_do_not_share_may_be_sent_back(platform: Platfo
         (webhook, "id"),
         (webhook, "public_key"),
         (webhook, "deactivated_reason"),
+        (webhook, "failing_since"),
+        (event, "operational"),
         (webhook, "signing_secret"),
         (subscription, "webhook_id"),
         (subscription, "event"),

@@ -45,6 +45,7 @@ async def test_an_event_is_created_read_changed_and_deleted(platform: PlatformPr
         "active": True,
         "owner_required": False,
         "version": 1,
+        "operational": False,
         "created_at": created["created_at"],
         "updated_at": created["updated_at"],
     }

@@ -88,6 +88,8 @@ async def test_logiwas_own_request(platform: PlatformProcess) -> None:
         "events": [event],
         "filter": None,
         "deactivated_reason": None,
+        "deactivated_at": None,
+        "failing_since": None,
         "method": "POST",
         "format": "JSON",
         "sends_json": True,

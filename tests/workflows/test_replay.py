@@ -53,6 +53,10 @@ async def test_saved_histories_replay(file: Path) -> None:
         ("deferred", Status.DELIVERED, ["event http_503", "retry delivered"]),
         ("expired", Status.EXPIRED, ["event http_400"]),
         ("resent_when_expired", Status.DELIVERED, ["resend delivered"]),
+        ("reported", Status.FAILED, ["event http_400"]),
+        ("recovered", Status.DELIVERED, ["event http_400", "resend http_400", "resend delivered"]),
+        ("reported_when_expired", Status.EXPIRED, ["event http_400"]),
+        ("recovered_when_expired", Status.DELIVERED, ["resend delivered"]),
     ],
 )
 def test_saved_histories_read_as_attempts(name: str, status: Status, attempts: list[str]) -> None:

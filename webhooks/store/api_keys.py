@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 
 from sqlalchemy import bindparam
 from sqlmodel import col, select
@@ -41,6 +42,10 @@ class KeyRing:
             return None
         self._known[name] = (found.tenant, now + _REMEMBERED_SECONDS)
         return found.tenant
+
+
+async def tenants(session: AsyncSession) -> Sequence[str]:
+    return (await session.exec(select(ApiKey.tenant).distinct().order_by(ApiKey.tenant))).all()
 
 
 async def any_stored(session: AsyncSession) -> bool:

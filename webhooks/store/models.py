@@ -94,6 +94,8 @@ class Webhook(SQLModel, table=True):
     sealed: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False), repr=False)
     active: bool = True
     deactivated_reason: str | None = None
+    deactivated_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    failing_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
     bulk: bool = False
     retry_policy: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     timeout: float = 15

@@ -1,10 +1,10 @@
 """Webhooks, what is sealed of them, and the loads that a delivery makes."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func
+from sqlalchemy import ColumnElement, bindparam, func, update
 from sqlalchemy.orm import load_only
 from sqlmodel import SQLModel, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -100,12 +100,34 @@ async def load_with_event(
     return (await session.exec(_LOAD_WITH_EVENT, params=params)).first()
 
 
-async def deactivate(session: AsyncSession, tenant: str, webhook_id: str, url: str, reason: str) -> None:
-    """Unless it has been given another URL since."""
-    webhook = await find(session, tenant, webhook_id, lock=True)
-    if webhook and webhook.active and webhook.url == url:
-        webhook.active, webhook.deactivated_reason = False, reason
-        webhook.updated_at = datetime.now(UTC)
+async def deactivate(
+    session: AsyncSession, seen: Webhook, now: datetime, reason: str, *, failing_since: datetime | None = None
+) -> bool:
+    """Whether it did: not if the webhook has been given another URL since it was seen, or has not been failing since
+    then, if that is given."""
+    webhook = await find(session, seen.tenant, seen.id, lock=True)
+    if webhook is None or not webhook.active or webhook.url != seen.url:
+        return False
+    if failing_since and webhook.failing_since != failing_since:
+        return False
+    webhook.active, webhook.deactivated_reason = False, reason
+    webhook.deactivated_at = webhook.updated_at = now
+    return True
+
+
+async def set_failing(session: AsyncSession, seen: Webhook, since: datetime) -> bool:
+    """Whether it did: not if it is known already, or the webhook has been given another URL since it was seen."""
+    still = (col(Webhook.url) == seen.url, col(Webhook.failing_since).is_(None))
+    return await _update(session, seen, *still, failing_since=since)
+
+
+async def clear_failing(session: AsyncSession, seen: Webhook) -> bool:
+    return await _update(session, seen, col(Webhook.failing_since).is_not(None), failing_since=None)
+
+
+async def _update(session: AsyncSession, webhook: Webhook, *still: ColumnElement[bool], **values: Any) -> bool:
+    query = update(Webhook).where(col(Webhook.tenant) == webhook.tenant, col(Webhook.id) == webhook.id, *still)
+    return bool((await session.exec(query.values(**values))).rowcount)
 
 
 def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:

@@ -252,6 +252,8 @@ async def test_an_upgrade_from_the_first_release_loses_nothing(tmp_path: Path) -
         "signatures": ["v1"],
         "active": False,
         "deactivated_reason": "gone",
+        "deactivated_at": None,
+        "failing_since": None,
         "bulk": False,
         "retry_policy": {"maximum_attempts": 3},
         "timeout": 7.5,

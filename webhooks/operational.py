@@ -1,0 +1,90 @@
+"""The platform's own events: of webhooks and deliveries, in every tenant's catalogue, under reserved keys."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from webhooks.store import api_keys, events
+from webhooks.store.models import Event
+
+log = logging.getLogger(__name__)
+
+WEBHOOK_DEACTIVATED = "webhook.deactivated"
+DELIVERY_FAILED = "delivery.failed"
+DELIVERY_RECOVERED = "delivery.recovered"
+KEYS = frozenset((WEBHOOK_DEACTIVATED, DELIVERY_FAILED, DELIVERY_RECOVERED))
+
+_TEXT: dict[str, Any] = {"type": "string"}
+_TEXT_OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
+_MOMENT: dict[str, Any] = {"type": "string", "format": "date-time"}
+_WEBHOOK = {"webhook_id": _TEXT, "webhook_name": _TEXT}
+_DELIVERY = {
+    "delivery_id": _TEXT,
+    **_WEBHOOK,
+    "occurrence_id": _TEXT,
+    "event": _TEXT,
+    "client_identifier": _TEXT_OR_NULL,
+    "outcome": _TEXT,
+}
+_WEBHOOK_SAMPLE = {"webhook_id": "123e4567-e89b-12d3-a456-426614174000", "webhook_name": "Shipment Order Webhook"}
+_DELIVERY_SAMPLE = {
+    "delivery_id": "order-4711-created~123e4567-e89b-12d3-a456-426614174000",
+    **_WEBHOOK_SAMPLE,
+    "occurrence_id": "order-4711-created",
+    "event": "ShipmentOrderCreated",
+    "client_identifier": None,
+}
+
+
+@dataclass(frozen=True)
+class _Own:
+    description: str
+    members: dict[str, Any]
+    sample: dict[str, Any]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "properties": self.members, "required": [*self.members]}
+
+
+_EVENTS = {
+    WEBHOOK_DEACTIVATED: _Own(
+        "The platform deactivated a webhook: its receiver answered 410, or had failed for too long",
+        {**_WEBHOOK, "reason": _TEXT, "deactivated_at": _MOMENT},
+        {
+            **_WEBHOOK_SAMPLE,
+            "reason": "the receiver answered 410 Gone",
+            "deactivated_at": "2026-01-10T10:30:00Z",
+        },
+    ),
+    DELIVERY_FAILED: _Own(
+        "A delivery failed for good, and waits for a resend",
+        {**_DELIVERY, "failed_at": _MOMENT},
+        {**_DELIVERY_SAMPLE, "outcome": "http_503", "failed_at": "2026-01-10T10:30:00Z"},
+    ),
+    DELIVERY_RECOVERED: _Own(
+        "A delivery that had failed for good was sent again and delivered",
+        {**_DELIVERY, "recovered_at": _MOMENT},
+        {**_DELIVERY_SAMPLE, "outcome": "delivered", "recovered_at": "2026-01-10T11:05:00Z"},
+    ),
+}
+
+
+async def provide(session: AsyncSession) -> None:
+    """Puts them into the catalogue of each tenant that has an API key, as this version has them. What a tenant chose
+    (active, template) stays."""
+    for tenant in await api_keys.tenants(session):
+        found = {event.key: event for event in await events.find_all(session, tenant, sorted(KEYS))}
+        for key, own in _EVENTS.items():
+            entity, action = key.split(".")
+            event = found.get(key)
+            if event is None:
+                event = Event(tenant=tenant, key=key, json_schema=own.schema)
+                session.add(event)
+            elif event.json_schema != own.schema:
+                log.warning("event %s of tenant %s has now the platform's own schema", key, tenant)
+                await events.change(session, event, json_schema=own.schema, template=event.template)
+            event.entity, event.action, event.owner_required = entity, action, False
+            event.description, event.sample = own.description, own.sample

@@ -66,7 +66,7 @@ async def serve(settings: Settings) -> None:
             stack.push_async_callback(temporal_server.stop)
             if not await _before(stop, temporal_server.start()):
                 return
-        platform = Platform(settings, database, vault, sender)
+        platform = Platform(settings, database, vault, egress, sender)
         await stack.enter_async_context(_delivering(platform, stop))
         server = _Server(
             uvicorn.Config(

@@ -1,0 +1,102 @@
+"""Which connections may be opened: a name's addresses are judged, and the connection goes to a judged address, so that
+nothing can change between check and use."""
+
+import logging
+import socket
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+import anyio
+import httpcore
+
+from webhooks.addresses import Address, Network, Verdict, judge
+from webhooks.resolver import Resolver
+
+log = logging.getLogger(__name__)
+
+
+class AddressNotAllowedError(httpcore.ConnectError):
+    """No request may go there. The message is fit for a tenant's eyes."""
+
+
+class Guard:
+    """Looks names up and judges what they stand for. `allowed` are the operator's networks."""
+
+    def __init__(self, resolver: Resolver, allowed: Sequence[Network]) -> None:
+        self._resolver = resolver
+        self._allowed = allowed
+
+    async def addresses(self, tenant: str, host: str, *, plain: bool) -> list[Address]:
+        """Where a connection may go. One address that is not allowed refuses the whole name. `plain`: without TLS,
+        which is for the operator's networks only. Raises AddressNotAllowedError or NotResolvedError."""
+        addresses = await self._resolver.addresses(tenant, host)
+        verdicts = {address: self._judge(address) for address in addresses}
+        for address, verdict in verdicts.items():
+            if verdict is Verdict.DENIED:
+                # The address goes to the operator's log only: told to a tenant, it would be a window on our network.
+                log.warning("refused to connect to %s, which is %s", host, address)
+                raise AddressNotAllowedError("address not allowed")
+        if plain and set(verdicts.values()) != {Verdict.NAMED}:
+            raise AddressNotAllowedError("https is required")
+        return addresses
+
+    def _judge(self, address: Address) -> Verdict:
+        verdict = judge(address, self._allowed)
+        return Verdict.DENIED if verdict is Verdict.PUBLIC and _is_ours(address) else verdict
+
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Opens TCP connections, but only to addresses that were judged here."""
+
+    def __init__(self, guard: Guard, tenant: str, *, plain: bool) -> None:
+        self._guard = guard
+        self._tenant = tenant
+        self._plain = plain
+        self._inner: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        failure: Exception = httpcore.ConnectError("the name has no address")
+        for address in await self._guard.addresses(self._tenant, host, plain=self._plain):
+            try:
+                stream = await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+                continue
+            peer = stream.get_extra_info("server_addr")
+            if peer and ip_address(peer[0]) == address:
+                return stream
+            await stream.aclose()
+            if peer is None:  # it is gone already
+                raise httpcore.ReadError("reset")
+            log.error("a connection to %s went to %s", address, peer[0])
+            raise AddressNotAllowedError("address not allowed")
+        raise failure
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        raise AddressNotAllowedError("address not allowed")
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+
+def _is_ours(address: Address) -> bool:
+    """Whether this machine has the address: who connects to an address of his own has it on both sides. A datagram
+    socket is connected without a packet, so this knows before anybody is reached, needs no list of interfaces, and
+    follows them when they change."""
+    family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+            return ip_address(probe.getsockname()[0]) == address
+    except OSError:  # no way there, so no way to ourselves
+        return False

@@ -57,7 +57,7 @@ async def serve(settings: Settings) -> None:
         await database.migrate(vault)
         await database.check_keys(vault)
         await _ensure_key(settings, database)
-        egress = Egress(settings.egress_allow)
+        egress = Egress.of(settings)
         stack.push_async_callback(egress.close)
         sender = Sender(database, vault, egress)
         stack.push_async_callback(sender.close)

@@ -21,7 +21,7 @@ PURE = {"addresses", "authentication", "contracts", "credentials", "filters", "h
 PURE |= {"destination", "json_pointer", "rendering", "signing"}
 """Files of webhooks/ that import the standard library, pydantic, cryptography and each other only."""
 EGRESS_ONLY = {"httpx", "httpcore"}
-EGRESS = {"egress.py", "guard.py"}
+EGRESS = {"egress.py", "connections.py", "guard.py"}
 """Who opens connections to strangers does it in these files."""
 
 

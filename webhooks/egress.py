@@ -3,27 +3,25 @@
 Connections go to addresses that were judged (webhooks/guard.py), while Host and TLS keep the name. No redirects,
 cookies, proxies from the environment or content decoding: requests go straight to an httpx transport, whose client
 layer would add those.
-
-httpcore 1.0.9 can lose a pool's slots when requests are cancelled, and scans its pool quadratically. So each
-(tenant, origin) has a small pool of its own, and a pool whose request was cut off is retired.
 """
 
 import asyncio
 import errno
 import logging
 import ssl
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
-import httpcore
 import httpx
 
 from webhooks import USER_AGENT, destination, outcomes
 from webhooks.addresses import Network
-from webhooks.guard import AddressNotAllowedError, Guard, GuardedBackend
+from webhooks.connections import Pools
+from webhooks.guard import AddressNotAllowedError, Guard, ProxyFaultError
 from webhooks.resolver import NotResolvedError, Resolver
+from webhooks.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +30,9 @@ MAX_ANSWER_BYTES = 16 * 1024
 _LOOKUP_SECONDS = 5.0
 _BODY_SECONDS = 5.0
 """How long the body may take once the status is known; it never changes the outcome."""
-_IDLE_SECONDS = 60.0
 _OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_MAX_POOLS = 1_000
-_POOL_CONNECTIONS = 100
+_NOT_CONNECTED = ("403", "502", "503", "504")
+"""What a proxy answers to CONNECT when it is the destination that cannot be reached, or may not."""
 
 
 class NoAnswerError(Exception):
@@ -59,67 +56,41 @@ class Answer:
     retry_after: float | None = None
 
 
-class _GuardedTransport(httpx.AsyncHTTPTransport):
-    """httpx's transport on a pool whose network backend is ours; httpx has no parameter for that."""
-
-    def __init__(self, context: ssl.SSLContext, backend: httpcore.AsyncNetworkBackend) -> None:
-        super().__init__(verify=context, trust_env=False)
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=_POOL_CONNECTIONS,
-            max_keepalive_connections=10,
-            keepalive_expiry=30,
-            network_backend=backend,
-        )
-
-
-class _Pool:
-    """The connections to one origin for one tenant; closed when it is retired and its last request has ended."""
-
-    def __init__(self, transport: _GuardedTransport) -> None:
-        self.transport = transport
-        self.retired = False
-        self.used_at = 0.0
-        self._in_flight = 0
-
-    async def __aenter__(self) -> httpx.AsyncBaseTransport:
-        self._in_flight += 1
-        return self.transport
-
-    async def __aexit__(self, *_: object) -> None:
-        self._in_flight -= 1
-        await self._close_if_done()
-
-    async def retire(self) -> None:
-        self.retired = True
-        await self._close_if_done()
-
-    async def _close_if_done(self) -> None:
-        if self.retired and not self._in_flight:
-            await self.transport.aclose()
-
-
 class Egress:
     """Sends requests to receivers. One for each process; close it when the process ends."""
 
     def __init__(
-        self, allowed: Sequence[Network], *, resolver: Resolver | None = None, context: ssl.SSLContext | None = None
+        self,
+        allowed: Sequence[Network],
+        *,
+        proxy: str | None = None,
+        resolver: Resolver | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
+        """`proxy` is the URL of the operator's HTTP proxy, through which everything goes then."""
+        self._proxied = proxy is not None
         self._resolver = resolver or Resolver()
-        self._guard = Guard(self._resolver, allowed)
-        self._context = context or httpx.create_ssl_context(trust_env=False)
-        self._pools: OrderedDict[tuple[str, str], _Pool] = OrderedDict()
+        self._guard = Guard(self._resolver, allowed, proxied=self._proxied)
+        self._pools = Pools(
+            self._guard, httpx.Proxy(proxy) if proxy else None, context or httpx.create_ssl_context(trust_env=False)
+        )
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        proxy = settings.egress_proxy
+        return cls(settings.egress_allow, proxy=proxy.get_secret_value() if proxy else None)
 
     async def send(
         self, tenant: str, method: str, url: str, headers: dict[str, str], body: bytes, timeout: float
     ) -> Answer:
-        """One request, `timeout` seconds for all of it. Never raises for what a receiver does."""
+        """One request, `timeout` seconds for all of it. Never raises for what a receiver does, and ProxyFaultError for
+        what the operator's proxy does."""
         try:
             target = _target(url)
         except AddressNotAllowedError as error:
             return Answer(outcomes.ADDRESS_NOT_ALLOWED, error=str(error))
-        origin = (tenant, f"{target.scheme}://{target.netloc.decode()}")
-        pool = await self._pool(origin, plain=target.scheme == "http")
+        plain = target.scheme == "http"
+        pool = await self._pools.get(tenant, target)
         deadline = asyncio.get_running_loop().time() + timeout
         request = httpx.Request(
             method,
@@ -131,12 +102,14 @@ class Egress:
         async with pool as transport:
             try:
                 async with asyncio.timeout_at(deadline):
+                    if self._proxied:  # no connection of ours is for this host, and so none asks
+                        await self._guard.addresses(tenant, target.raw_host.decode(), plain=plain)
                     response = await transport.handle_async_request(request)
             except TimeoutError:
-                await self._retire(origin, pool)
+                await self._pools.retire(pool)
                 return Answer(outcomes.TIMEOUT, error=f"no answer within {timeout:.3g} s")
             except asyncio.CancelledError:
-                await self._retire(origin, pool)
+                await self._pools.retire(pool)
                 raise
             except Exception as error:
                 outcome, message = _classify(error)
@@ -151,12 +124,14 @@ class Egress:
                     else:
                         complete = True
             except TimeoutError:  # the status has come and stands, whatever becomes of the body
-                await self._retire(origin, pool)
+                await self._pools.retire(pool)
             except httpx.HTTPError:
                 pass
             finally:
                 await response.aclose()
         status = response.status_code
+        if self._proxied and plain and status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
+            raise _proxy_answered(status)
         return Answer(
             outcomes.of_status(status),
             status,
@@ -197,30 +172,8 @@ class Egress:
         return _Lent(self, tenant, timeout)
 
     async def close(self) -> None:
-        pools, self._pools = list(self._pools.values()), OrderedDict()
-        for pool in pools:
-            await pool.transport.aclose()
+        await self._pools.close()
         await self._resolver.close()
-
-    async def _pool(self, origin: tuple[str, str], *, plain: bool) -> _Pool:
-        tenant, now = origin[0], asyncio.get_running_loop().time()
-        pool = self._pools.get(origin)
-        if pool is None:
-            pool = self._pools[origin] = _Pool(
-                _GuardedTransport(self._context, GuardedBackend(self._guard, tenant, plain=plain))
-            )
-        self._pools.move_to_end(origin)
-        pool.used_at = now
-        eldest, unused = next(iter(self._pools.items()))
-        if len(self._pools) > _MAX_POOLS or unused.used_at < now - _IDLE_SECONDS:
-            await self._retire(eldest, unused)
-        return pool
-
-    async def _retire(self, origin: tuple[str, str], pool: _Pool) -> None:
-        """New requests get a new pool; the old one lives on until its last request has ended."""
-        if self._pools.get(origin) is pool:
-            del self._pools[origin]
-        await pool.retire()
 
 
 class _Lent(httpx.AsyncBaseTransport):
@@ -260,6 +213,8 @@ def _target(text: str) -> httpx.URL:
 def _classify(error: Exception) -> tuple[str, str]:
     """Outcome and message of a request that got no answer. The causes hold addresses and library internals, so no
     message is built from them."""
+    if isinstance(error, ProxyFaultError):
+        raise error
     for cause in _chain(error):
         if isinstance(cause, OSError) and cause.errno in _OUR_LIMITS:
             raise error  # our machine's fault
@@ -281,6 +236,11 @@ def _classify(error: Exception) -> tuple[str, str]:
             return outcomes.TIMEOUT, "no answer in time"
         case httpx.ConnectError():
             return outcomes.CONNECTION_FAILED, "connection failed"
+        case httpx.ProxyError():  # its answer to CONNECT, as "502 Bad Gateway"
+            status = str(error).split()[0]
+            if status not in _NOT_CONNECTED:
+                raise _proxy_answered(status) from error
+            return outcomes.CONNECTION_FAILED, "the proxy could not connect"
         case httpx.ReadError() | httpx.WriteError():
             return outcomes.CONNECTION_RESET, "connection reset by the receiver"
         case httpx.RemoteProtocolError():
@@ -288,6 +248,10 @@ def _classify(error: Exception) -> tuple[str, str]:
         case httpx.TransportError():
             return outcomes.CONNECTION_FAILED, "connection failed"
     raise error
+
+
+def _proxy_answered(status: object) -> ProxyFaultError:
+    return ProxyFaultError(f"the proxy of WEBHOOKS_EGRESS_PROXY answered {status}")
 
 
 def _chain(error: BaseException | None) -> Iterable[BaseException]:

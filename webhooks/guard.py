@@ -11,25 +11,39 @@ import anyio
 import httpcore
 
 from webhooks.addresses import Address, Network, Verdict, judge
-from webhooks.resolver import Resolver
+from webhooks.resolver import Resolver, is_literal
 
 log = logging.getLogger(__name__)
+
+_PROXY_SECONDS = 5.0
 
 
 class AddressNotAllowedError(httpcore.ConnectError):
     """No request may go there. The message is fit for a tenant's eyes."""
 
 
-class Guard:
-    """Looks names up and judges what they stand for. `allowed` are the operator's networks."""
+class ProxyFaultError(Exception):
+    """The operator's proxy does not do its part. No receiver's fault."""
 
-    def __init__(self, resolver: Resolver, allowed: Sequence[Network]) -> None:
+
+class Guard:
+    """Looks names up and judges what they stand for. `allowed` are the operator's networks. `proxied`: a proxy looks
+    names up instead, and decides where they lead; only what needs no lookup is judged here."""
+
+    def __init__(self, resolver: Resolver, allowed: Sequence[Network], *, proxied: bool = False) -> None:
         self._resolver = resolver
         self._allowed = allowed
+        self._proxied = proxied
 
     async def addresses(self, tenant: str, host: str, *, plain: bool) -> list[Address]:
         """Where a connection may go. One address that is not allowed refuses the whole name. `plain`: without TLS,
         which is for the operator's networks only. Raises AddressNotAllowedError or NotResolvedError."""
+        if self._proxied and not is_literal(host):
+            if f".{host}".removesuffix(".").endswith(".localhost"):
+                raise AddressNotAllowedError("address not allowed")
+            if plain:
+                raise AddressNotAllowedError("https is required")
+            return []
         addresses = await self._resolver.addresses(tenant, host)
         verdicts = {address: self._judge(address) for address in addresses}
         for address, verdict in verdicts.items():
@@ -87,6 +101,25 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
+
+
+class ProxyBackend(httpcore.AnyIOBackend):
+    """Opens connections to the operator's proxy, which is not judged. Raises ProxyFaultError."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        # Shorter than the request's own deadline, which would be charged to the receiver.
+        timeout = _PROXY_SECONDS if timeout is None else min(timeout / 2, _PROXY_SECONDS)
+        try:
+            return await super().connect_tcp(host, port, timeout, local_address, socket_options)
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            raise ProxyFaultError("no connection to the proxy of WEBHOOKS_EGRESS_PROXY") from error
 
 
 def _is_ours(address: Address) -> bool:

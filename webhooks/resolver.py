@@ -51,10 +51,8 @@ class Resolver:
     async def addresses(self, tenant: str, host: str) -> list[Address]:
         """Every address of a host name, or the one that a literal is. Raises NotResolvedError."""
         name = host.lower().removesuffix(".")
-        try:
+        if is_literal(name):
             return [ip_address(name)]
-        except ValueError:
-            pass
         known = self._fresh(name) or await self._join(name) or await self._begin(tenant, name)
         if known.failure:
             raise NotResolvedError(known.failure)
@@ -146,3 +144,11 @@ class _Channel:
     async def close_if_done(self) -> None:
         if self.retired and not self.users:
             await self.dns.close()
+
+
+def is_literal(host: str) -> bool:
+    try:
+        ip_address(host.removesuffix("."))
+    except ValueError:
+        return False
+    return True

@@ -376,7 +376,7 @@ async def test_after_twenty_timeouts_at_once_the_next_request_works(
     egress: Egress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With room for five connections, some are cut off while they are opened and some while they wait for a place."""
-    monkeypatch.setattr(egress_module, "_POOL_CONNECTIONS", 5)
+    monkeypatch.setattr("webhooks.connections._POOL_CONNECTIONS", 5)
     healthy = False
     open_now: set[int] = set()
     all_closed = asyncio.Event()
@@ -425,7 +425,7 @@ async def test_a_cancelled_send_ends_at_once_and_leaves_no_connection(egress: Eg
 
 
 async def test_a_pool_beyond_the_limit_is_closed(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.egress._MAX_POOLS", 1)
+    monkeypatch.setattr("webhooks.connections._MAX_POOLS", 1)
     closed = asyncio.Event()
 
     async def then(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:

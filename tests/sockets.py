@@ -64,11 +64,17 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIte
         await asyncio.gather(*talks)
 
 
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    _, _, length = head.lower().partition(b"content-length: ")
+    return head + await reader.readexactly(int(length.split(b"\r\n")[0] or 0))
+
+
 def answering(raw: bytes, *, then: Script | None = None) -> Script:
-    """Reads a request's head and answers these bytes."""
+    """Reads a request and answers these bytes."""
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        await read_request(reader)
         writer.write(raw)
         await writer.drain()
         if then:

@@ -38,11 +38,25 @@ class _Transport(httpx.AsyncHTTPTransport):
         else:
             self._pool = httpcore.AsyncHTTPProxy(str(proxy.url), proxy.raw_auth, **options)
 
+    async def drop_talkative(self) -> None:
+        """Closes kept connections with bytes beyond the answer that was asked for: httpcore would take them for the
+        beginning of the next one."""
+        for connection in self._pool.connections:
+            if connection.is_idle() and _leftover(connection):
+                await connection.aclose()
+
+
+def _leftover(connection: Any) -> bytes:
+    """What was read and not used. httpcore has no interface for it."""
+    while connection is not None and not hasattr(connection, "_h11_state"):
+        connection = connection._connection
+    return bytes(connection._h11_state.trailing_data[0]) if connection else b""
+
 
 class Pool:
     """The connections to one origin for one tenant; closed when it is retired and its last request has ended."""
 
-    def __init__(self, key: tuple[str, str], transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, key: tuple[str, str], transport: _Transport) -> None:
         self.key = key
         self.transport = transport
         self.retired = False
@@ -56,6 +70,9 @@ class Pool:
     async def __aexit__(self, *_: object) -> None:
         self._in_flight -= 1
         await self._close_if_done()
+
+    async def drop_talkative(self) -> None:
+        await self.transport.drop_talkative()
 
     async def retire(self) -> None:
         self.retired = True

@@ -125,10 +125,11 @@ class Egress:
                         complete = True
             except TimeoutError:  # the status has come and stands, whatever becomes of the body
                 await self._pools.retire(pool)
-            except httpx.HTTPError:
+            except (httpx.HTTPError, OSError):  # ssl.SSLError is an OSError
                 pass
             finally:
                 await response.aclose()
+                await pool.drop_talkative()
         status = response.status_code
         if self._proxied and plain and status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
             raise _proxy_answered(status)

@@ -24,9 +24,7 @@ from tests.sockets import (
     dripping,
     listening,
     port_of,
-    reset,
     serving,
-    silence,
     without_end,
 )
 from webhooks import egress as egress_module
@@ -197,35 +195,6 @@ async def test_a_retry_after_that_makes_no_sense_changes_nothing(egress: Egress,
 
 
 @pytest.mark.parametrize(
-    ("script", "outcome"),
-    [
-        (reset, outcomes.CONNECTION_RESET),
-        (answering(b"", then=reset), outcomes.CONNECTION_RESET),
-        (answering(b"HTTP/1.1 200 OK\r\n", then=reset), outcomes.CONNECTION_RESET),
-        (answering(b""), outcomes.PROTOCOL_ERROR),
-        (answering(b"SSH-2.0-OpenSSH_9\r\n\r\n"), outcomes.PROTOCOL_ERROR),
-        (answering(b"HTTP/2 200 OK\r\n\r\n"), outcomes.PROTOCOL_ERROR),
-        (answering(b"HTTP/1.1 099 Odd\r\n\r\n"), outcomes.PROTOCOL_ERROR),
-        (answering(b"HTTP/1.1 101 Upgrade\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"), outcomes.PROTOCOL_ERROR),
-        (answering(b"HTTP/1.1 200 OK\r\n", then=without_end(b"a: b\r\n" * 100)), outcomes.PROTOCOL_ERROR),
-        (answering(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"), outcomes.PROTOCOL_ERROR),
-    ],
-    ids=[
-        "reset at once", "reset after the request", "reset in the head", "closed", "other protocol", "HTTP/2",
-        "status 099", "upgrade", "endless head", "two lengths",
-    ],
-)  # fmt: skip
-async def test_what_is_no_answer_is_told_apart(egress: Egress, script: Script, outcome: str) -> None:
-    async with serving(script) as url:
-        answer = await send(egress, url)
-
-    assert outcome == answer.outcome
-    assert answer.status_code is None
-    assert answer.error
-    assert "127.0.0.1" not in answer.error
-
-
-@pytest.mark.parametrize(
     ("script", "body", "complete"),
     [
         (answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello"), b"hello", False),
@@ -259,25 +228,6 @@ async def test_a_body_that_is_cut_off_ends_its_connection_and_the_next_request_w
         await send(egress, url)
         await closed.wait()
         assert (await send(egress, url)).outcome == "delivered"
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        silence,
-        answering(b"", then=dripping(b"HTTP/1.1 200 OK\r\n" * 9)),
-        answering(b"", then=without_end(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 9)),
-    ],
-    ids=["silence", "slow head", "1xx storm"],
-)
-async def test_no_answer_within_the_deadline_is_a_timeout(egress: Egress, script: Script) -> None:
-    async with serving(script) as url:
-        started = time.monotonic()
-        answer = await send(egress, url, timeout=0.5)
-        seconds = time.monotonic() - started
-
-    assert answer.outcome == outcomes.TIMEOUT
-    assert 0.5 <= seconds < 0.5 + SLACK
 
 
 @pytest.mark.parametrize(("timeout", "body_seconds"), [(0.5, 5.0), (30, 0.5)], ids=["deadline", "body's own limit"])
@@ -320,26 +270,6 @@ async def test_an_untrusted_certificate_is_refused_before_anything_is_sent(egres
     assert answer.error
     assert answer.error.startswith("certificate not accepted")
     assert requests in ([], [b""])
-
-
-async def test_plain_text_where_tls_was_asked_for_is_a_tls_error(egress: Egress) -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        await writer.drain()
-        await reader.read(-1)
-
-    async with serving(script) as url:
-        answer = await send(egress, url.replace("http:", "https:"))
-
-    assert answer == Outcome(outcomes.TLS_ERROR, error="TLS handshake failed")
-
-
-async def test_a_reset_handshake_is_connection_reset(egress: Egress) -> None:
-    async with serving(reset) as url:
-        answer = await send(egress, url.replace("http:", "https:"))
-
-    assert answer.outcome == outcomes.CONNECTION_RESET
 
 
 async def test_of_a_name_s_addresses_the_first_that_answers_is_used(

@@ -1,8 +1,10 @@
 """Which connections may be opened: a name's addresses are judged, and the connection goes to a judged address, so that
 nothing can change between check and use."""
 
+import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -86,7 +88,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
                 continue
             peer = stream.get_extra_info("server_addr")
             if peer and ip_address(peer[0]) == address:
-                return stream
+                return _Stream(stream)
             await stream.aclose()
             if peer is None:  # it is gone already
                 raise httpcore.ReadError("reset")
@@ -117,9 +119,37 @@ class ProxyBackend(httpcore.AnyIOBackend):
         # Shorter than the request's own deadline, which would be charged to the receiver.
         timeout = _PROXY_SECONDS if timeout is None else min(timeout / 2, _PROXY_SECONDS)
         try:
-            return await super().connect_tcp(host, port, timeout, local_address, socket_options)
+            return _Stream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
             raise ProxyFaultError("no connection to the proxy of WEBHOOKS_EGRESS_PROXY") from error
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """Closes its socket when a TLS handshake is cut off by a deadline, which httpcore's own stream leaves open."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._inner.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
+        except asyncio.CancelledError:
+            await self._inner.aclose()
+            raise
 
 
 def _is_ours(address: Address) -> bool:

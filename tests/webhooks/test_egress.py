@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import socket
 import ssl
@@ -352,6 +353,24 @@ async def test_a_cancelled_send_ends_at_once_and_leaves_no_connection(egress: Eg
         with pytest.raises(asyncio.CancelledError):
             await sending
         await closed.wait()
+
+
+async def test_a_handshake_that_is_cut_off_leaves_no_connection(egress: Egress) -> None:
+    closed = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        closed.set()
+
+    gc.disable()  # which would close it too, some time
+    try:
+        async with serving(script) as url, asyncio.timeout(10):
+            answer = await send(egress, url.replace("http:", "https:"), timeout=0.3)
+            await closed.wait()
+    finally:
+        gc.enable()
+
+    assert answer.outcome == outcomes.TIMEOUT
 
 
 async def test_a_pool_beyond_the_limit_is_closed(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:

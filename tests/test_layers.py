@@ -18,7 +18,7 @@ ROOMS = {
 }
 COMPOSITION_ROOTS = {"api/__main__.py": {"worker"}}
 PURE = {"addresses", "authentication", "contracts", "credentials", "filters", "headers", "ids", "outcomes", "presets"}
-PURE |= {"destination", "json_pointer", "rendering", "signing"}
+PURE |= {"destination", "json_pointer", "rendering", "schema_cost", "signing"}
 """Files of webhooks/ that import the standard library, pydantic, cryptography and each other only."""
 EGRESS_ONLY = {"httpx", "httpcore"}
 EGRESS = {"egress.py", "connections.py", "guard.py"}

@@ -54,7 +54,7 @@ async def main(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    database, egress = Database.of(settings), Egress(settings.egress_allow)
+    database, egress = Database.of(settings), Egress.of(settings)
     vault = Vault.of(settings)
     await database.check_keys(vault)
     sender = Sender(database, vault, egress, deactivate_after=settings.deactivate_after)

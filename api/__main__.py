@@ -59,7 +59,7 @@ async def serve(settings: Settings) -> None:
         await _ensure_key(settings, database)
         async with database.write() as session:
             await operational.provide(session)
-        egress = Egress(settings.egress_allow)
+        egress = Egress.of(settings)
         stack.push_async_callback(egress.close)
         sender = Sender(database, vault, egress, deactivate_after=settings.deactivate_after)
         stack.push_async_callback(sender.close)
@@ -68,7 +68,7 @@ async def serve(settings: Settings) -> None:
             stack.push_async_callback(temporal_server.stop)
             if not await _before(stop, temporal_server.start()):
                 return
-        platform = Platform(settings, database, vault, sender)
+        platform = Platform(settings, database, vault, egress, sender)
         await stack.enter_async_context(_delivering(platform, stop))
         server = _Server(
             uvicorn.Config(

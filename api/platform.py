@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 from api.backlog import Backlog
 from api.problems import temporal_unreachable
 from webhooks.deliveries import Deliveries
+from webhooks.egress import Egress
 from webhooks.lanes import Lanes
 from webhooks.sender import Sender
 from webhooks.settings import Settings
@@ -32,6 +33,7 @@ class Platform:
     settings: Settings
     database: Database
     vault: Vault
+    egress: Egress
     sender: Sender
     keys: KeyRing = field(init=False)
     lanes: Lanes = field(default_factory=Lanes)

@@ -1,6 +1,5 @@
-"""JSON Schema 2020-12 for occurrence data. References to other documents are never fetched, and regular expressions
-run in linear time. A schema that branches at every level of a recursion can still take long: whoever may write schemas
-is trusted with that."""
+"""JSON Schema 2020-12 for occurrence data. References to other documents are never fetched, regular expressions run in
+linear time, and data for which a check would take too many steps is not checked but refused."""
 
 import functools
 import json
@@ -8,6 +7,7 @@ import json
 import jsonschema_rs
 from pydantic import JsonValue
 
+from webhooks import schema_cost
 from webhooks.json_pointer import json_pointer
 
 MAX_SCHEMA_BYTES = 64 * 1024
@@ -25,6 +25,8 @@ def check(schema: JsonValue) -> None:
     text = json.dumps(schema)
     if len(text) > MAX_SCHEMA_BYTES:
         raise NotASchemaError(f"the schema is over {MAX_SCHEMA_BYTES} bytes")
+    if _embedded(schema):
+        raise NotASchemaError("a $id is for the whole schema only")
     if _patterns(schema) > _MOST_PATTERNS:
         raise NotASchemaError(f"the schema has over {_MOST_PATTERNS} regular expressions")
     _validator(text)
@@ -32,6 +34,10 @@ def check(schema: JsonValue) -> None:
 
 def violations(schema: JsonValue, data: JsonValue) -> list[tuple[str, str]]:
     """JSON pointer into `data` and message of each violation, at most 20. Messages repeat no value."""
+    try:
+        schema_cost.check(schema, data)
+    except schema_cost.TooCostlyError:
+        return [("", "the schema is too costly to check for this data")]
     found = []
     for error in _validator(json.dumps(schema)).iter_errors(data):
         found.append((json_pointer(error.instance_path), error.message))
@@ -56,6 +62,14 @@ def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
         raise NotASchemaError(f"at {json_pointer(error.instance_path) or 'the root'}: {error.message}") from None
     except ValueError as error:
         raise NotASchemaError(str(error)) from None
+
+
+def _embedded(schema: JsonValue, *, root: bool = True) -> bool:
+    """Whether a part of it has a base of its own, for which references mean something else."""
+    if isinstance(schema, dict):
+        own = not root and isinstance(schema.get("$id"), str)
+        return own or any(_embedded(each, root=False) for each in schema.values())
+    return isinstance(schema, list) and any(_embedded(each, root=False) for each in schema)
 
 
 def _patterns(schema: JsonValue) -> int:

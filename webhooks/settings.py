@@ -1,5 +1,6 @@
 """Everything an operator sets, from the environment. Built once by each process, then passed down."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +10,19 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from webhooks.addresses import Network, parse_networks
 from webhooks.errors import CannotRunError
 
+_PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
+
 
 class Settings(BaseSettings):
     """`WEBHOOKS_<FIELD>` for each field below; Temporal's own by the names that Temporal's tools use."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WEBHOOKS_", frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
+        env_prefix="WEBHOOKS_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     host: str = "127.0.0.1"
@@ -34,6 +42,8 @@ class Settings(BaseSettings):
     """Deliveries that may wait for a worker to begin them before an API without a worker of its own refuses more."""
     egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
     """CIDRs of private networks that deliveries may go to, also by plain http."""
+    egress_proxy: SecretStr | None = None
+    """http://host:port of a proxy that all deliveries go through, with user:password@ before the host if it asks."""
     resend_window: Annotated[float, Field(gt=0, le=30 * 86_400)] = 7 * 86_400
     """Seconds that a delivery which failed for good stays open for `resend`."""
     deactivate_after: Annotated[float, Field(ge=0, le=365 * 86_400)] = 5 * 86_400
@@ -54,6 +64,13 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: object) -> object:
         return parse_networks(value) if isinstance(value, str) else value
+
+    @field_validator("egress_proxy")
+    @classmethod
+    def _is_http_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _PROXY.fullmatch(value.get_secret_value()):
+            raise ValueError("must be http://host:port or http://user:password@host:port")
+        return value
 
     def make_data_dir(self) -> None:
         """Raises CannotRunError."""

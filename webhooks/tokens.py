@@ -99,6 +99,8 @@ class Tokens:
         return token
 
     async def _ask(self, tenant: str, authentication: OAuth) -> dict[str, Any]:
+        if refusal := self._egress.refusal(authentication.token_url):  # httpx's own client fails on some of these
+            raise NoTokenError(outcomes.ADDRESS_NOT_ALLOWED, f"the token endpoint: {refusal}")
         parameters = dict(authentication.parameters)
         if authentication.audience:
             parameters["audience"] = authentication.audience

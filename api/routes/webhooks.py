@@ -19,7 +19,7 @@ from api.schemas.webhooks import (
 )
 from api.strict_json import StrictRoute
 from api.webhooks import SECRET, differ, document, find, patched, set_columns, view
-from webhooks import egress, signing
+from webhooks import signing
 from webhooks.credentials import Secrets
 from webhooks.signing import Style
 from webhooks.store import events, pages, subscriptions
@@ -48,7 +48,7 @@ async def create_webhook(
         if given and not body.events:
             raise invalid(pointer, _NO_SUBSCRIPTION)
     unmasked(body.model_dump(mode="json", by_alias=True, include=SECRET), None)  # nothing is stored yet
-    await _check_urls(platform, body.url, getattr(body.authentication, "token_url", None))
+    await _check_urls(platform, caller.tenant, body.url, getattr(body.authentication, "token_url", None))
     key = signing.new_key(body.signing_secret)
     _check_signatures(body, key.secret)
     subscribed = await _active_events(session, caller, _places(body.events, one=body.event is not None))
@@ -116,7 +116,7 @@ async def change_webhook(
     # The transaction, which keeps others waiting, begins with its first query; this may look up a name.
     authentication = patch.get("authentication")
     token_url = authentication.get("token_url") if isinstance(authentication, dict) else None
-    await _check_urls(platform, patch.get("url"), token_url)
+    await _check_urls(platform, caller.tenant, patch.get("url"), token_url)
     webhook, subscribed = await find(session, caller.tenant, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
     secrets = store.unseal(platform.vault, webhook)
@@ -150,10 +150,10 @@ async def delete_webhook(id: str, caller: CurrentCaller, session: Writing, if_ma
     await session.delete(webhook)
 
 
-async def _check_urls(platform: Platform, url: object, token_url: object) -> None:
+async def _check_urls(platform: Platform, tenant: str, url: object, token_url: object) -> None:
     """Those that are given; what is no text fails its own check."""
     for pointer, text in (("/url", url), ("/authentication/token_url", token_url)):
-        if isinstance(text, str) and (problem := await egress.check_url(text, platform.settings.egress_allow)):
+        if isinstance(text, str) and (problem := await platform.egress.check_url(tenant, text)):
             raise invalid(pointer, problem)
 
 

@@ -65,7 +65,7 @@ def test_another_document_is_never_fetched(keyword: str) -> None:
                 check(schema)
                 violations(schema, {"a": 1})
             except NotASchemaError:
-                assert keyword in ("$ref", "$dynamicRef")
+                assert keyword in ("$ref", "$dynamicRef") or (keyword == "$id" and schema == schemas[1])
             else:
                 assert keyword in ("$schema", "$id")
         listening.setblocking(False)
@@ -177,3 +177,69 @@ def test_a_pattern_that_backtracks_elsewhere_is_linear_here(pattern: str) -> Non
 def test_regular_expressions_that_take_long_to_compile_are_refused(schema: JsonValue) -> None:
     with pytest.raises(NotASchemaError):
         check(schema)
+
+
+def nested(depth: int, names: str = "c") -> JsonValue:
+    data: JsonValue = {}
+    for _ in range(depth):
+        data = dict.fromkeys(names, data)
+    return data
+
+
+NODE: JsonValue = {"$ref": "#/$defs/n"}
+CHILD: dict[str, JsonValue] = {"properties": {"c": NODE}}
+TREE: JsonValue = {"properties": {"c": {"anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}]}}}
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"anyOf": [CHILD, CHILD]},
+        {"oneOf": [CHILD, CHILD]},
+        {"allOf": [CHILD, CHILD]},
+        {
+            "allOf": [
+                {"additionalProperties": {"$ref": "#/$defs/n"}},
+                {"patternProperties": {"c": {"$ref": "#/$defs/n"}}},
+            ]
+        },
+        {"not": CHILD, "if": CHILD},
+        {**CHILD, "unevaluatedProperties": False, "dependentSchemas": {"c": CHILD}},
+        {"$dynamicAnchor": "n", "anyOf": [{"properties": {"c": {"$dynamicRef": "#n"}}}] * 2},
+    ],
+    ids=["anyOf", "oneOf", "allOf", "members", "not and if", "unevaluated", "dynamic"],
+)
+def test_a_schema_that_branches_at_every_level_is_given_up_before_it_is_checked(
+    node: dict[str, JsonValue], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema: JsonValue = {"$defs": {"n": node}, "$ref": "#/$defs/n"}
+    check(schema)
+    counted = len(violations(schema, nested(3)))
+    monkeypatch.setattr("webhooks.schema._validator", None)  # nothing is checked
+
+    assert violations(schema, nested(60)) == [("", "the schema is too costly to check for this data")]
+    assert counted <= 20
+
+
+def test_many_subschemas_for_many_values_are_given_up_too() -> None:
+    schema: JsonValue = {"items": {"allOf": [{"minimum": n} for n in range(1_000)]}}
+
+    assert "too costly" in violations(schema, list(range(1_000)))[0][1]
+
+
+@pytest.mark.parametrize(
+    ("schema", "data"),
+    [
+        ({"$defs": {"n": TREE}, "$ref": "#/$defs/n"}, nested(80)),
+        ({"$defs": {"n": {**CHILD, "required": []}}, "$ref": "#/$defs/n"}, nested(80)),
+        ({"items": {"type": "integer"}}, list(range(100_000))),
+        ({"items": {"type": "object", "properties": {"a": {"type": "integer"}}}}, [{"a": n} for n in range(10_000)]),
+    ],
+    ids=["nullable tree", "chain", "long list", "long list of objects"],
+)
+def test_a_schema_as_people_write_them_is_checked_however_deep_or_long_the_data(
+    schema: JsonValue, data: JsonValue
+) -> None:
+    check(schema)
+
+    assert violations(schema, data) == []

@@ -68,6 +68,27 @@ def test_a_key_shows_nowhere_but_where_it_is_asked_for(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
+    "url", ["http://proxy:3128", "http://10.0.0.1:3128/", "http://[::1]:3128", "http://user:p%40ss@proxy.example:3128"]
+)
+def test_a_proxy_may_have_a_password_which_shows_nowhere(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("WEBHOOKS_EGRESS_PROXY", url)
+    settings = Settings()
+
+    assert settings.egress_proxy is not None
+    assert settings.egress_proxy.get_secret_value() == url
+    assert "p%40ss" not in repr(settings) + str(settings) + settings.model_dump_json() + repr(settings.model_dump())
+
+
+def test_a_bad_proxy_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOKS_EGRESS_PROXY", f"https://user:{SECRET}@proxy:3128")
+
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert "http://user:password@host:port" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("variables", "expected"),
     [
         ({}, ".data/master.key"),
@@ -92,6 +113,12 @@ def test_where_the_master_key_is(monkeypatch: pytest.MonkeyPatch, variables: dic
         ("WEBHOOKS_RESEND_WINDOW", "2592001"),
         ("WEBHOOKS_RESEND_WINDOW", "nan"),
         ("WEBHOOKS_EMBEDDED_WORKER", "perhaps"),
+        ("WEBHOOKS_EGRESS_PROXY", "proxy:3128"),
+        ("WEBHOOKS_EGRESS_PROXY", "https://proxy:3128"),
+        ("WEBHOOKS_EGRESS_PROXY", "socks5://proxy:1080"),
+        ("WEBHOOKS_EGRESS_PROXY", "http://proxy:3128/path"),
+        ("WEBHOOKS_EGRESS_PROXY", "http://"),
+        ("WEBHOOKS_EGRESS_PROXY", "http://a/b@proxy"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

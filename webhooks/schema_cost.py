@@ -1,0 +1,136 @@
+"""What checking data against a JSON Schema may take, found out without checking it. Pure.
+
+A schema that branches at every level of a recursion takes twice as long, or worse, for each level of the data. Each
+pair of a subschema and a value is counted once here, however often the check comes by, so counting takes no such time.
+"""
+
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from pydantic import JsonValue
+
+MAX_STEPS = 300_000
+"""Evaluations of subschemas that say whether a value is valid: tens of nanoseconds each."""
+MAX_REASONS = 50_000
+"""Those that say why each of several alternatives is not: tens of microseconds each."""
+_MAX_PAIRS = 100_000
+
+_BRANCHES = ("anyOf", "oneOf")
+_IN_PLACE = ("not", "if", "then", "else")
+_OF_EACH_ITEM = ("items", "contains", "unevaluatedItems")
+_OF_EACH_MEMBER = ("additionalProperties", "unevaluatedProperties")
+_APPLIES = {*_BRANCHES, *_IN_PLACE, *_OF_EACH_ITEM, *_OF_EACH_MEMBER, "$ref", "$dynamicRef", "allOf", "prefixItems"}
+_APPLIES |= {"dependentSchemas", "properties", "patternProperties", "propertyNames"}
+
+
+class TooCostlyError(Exception):
+    pass
+
+
+def check(schema: JsonValue, data: JsonValue) -> None:
+    """Raises TooCostlyError if checking may take more than MAX_STEPS or MAX_REASONS."""
+    try:
+        valid, wrong = _Count(schema).steps(schema, data)
+    except RecursionError:
+        raise TooCostlyError from None
+    if valid > MAX_STEPS or wrong - valid > MAX_REASONS:
+        raise TooCostlyError
+
+
+class _Count:
+    """`steps` tells how many evaluations say whether a value is valid, and how many say what is wrong with it: where
+    any of several alternatives will do, the second comes after the first."""
+
+    def __init__(self, root: JsonValue) -> None:
+        self._root = root
+        self._anchors = dict(_anchors(root))
+        self._known: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def steps(self, schema: JsonValue, data: JsonValue) -> tuple[int, int]:
+        if not isinstance(schema, dict) or _APPLIES.isdisjoint(schema):
+            return 1, 1
+        key = id(schema), id(data)
+        if key not in self._known:
+            if len(self._known) >= _MAX_PAIRS:
+                raise TooCostlyError
+            self._known[key] = 1, 1  # what a reference to itself adds
+            valid = wrong = 1
+            for inner, value, branch in self._inner(schema, data):
+                one, other = self.steps(inner, value)
+                valid += one
+                wrong += other + one * branch
+                if valid > MAX_STEPS:
+                    raise TooCostlyError
+            if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:  # goes over the others once more
+                valid, wrong = 2 * valid, wrong + valid
+            self._known[key] = valid, wrong
+        return self._known[key]
+
+    def _inner(self, schema: dict[str, JsonValue], data: JsonValue) -> Iterator[tuple[JsonValue, JsonValue, bool]]:
+        """Subschema, the value it is for, and whether it is one of several alternatives."""
+        for keyword in ("$ref", "$dynamicRef"):
+            if isinstance(reference := schema.get(keyword), str):
+                yield self._target(reference), data, False
+        for inner in _listed(schema.get("allOf")):
+            yield inner, data, False
+        for keyword in _BRANCHES:
+            for inner in _listed(schema.get(keyword)):
+                yield inner, data, True
+        for keyword in _IN_PLACE:
+            if keyword in schema:
+                yield schema[keyword], data, True
+        for inner in _named(schema.get("dependentSchemas")).values():
+            yield inner, data, False
+        if isinstance(data, list):
+            for inner, value in zip(_listed(schema.get("prefixItems")), data, strict=False):
+                yield inner, value, False
+            for keyword in _OF_EACH_ITEM:
+                if keyword in schema:
+                    for value in data:
+                        yield schema[keyword], value, keyword == "contains"
+        if isinstance(data, dict):
+            members = _named(schema.get("properties"))
+            for name in members.keys() & data.keys():
+                yield members[name], data[name], False
+            for inner in _named(schema.get("patternProperties")).values():
+                for value in data.values():
+                    yield inner, value, False
+            for keyword in _OF_EACH_MEMBER:
+                if keyword in schema:
+                    for value in data.values():
+                        yield schema[keyword], value, False
+            if "propertyNames" in schema:
+                for name in data:
+                    yield schema["propertyNames"], name, False
+
+    def _target(self, reference: str) -> JsonValue:
+        """The root's for what is nowhere in this document: the standard's own schemas, which are no dearer."""
+        fragment = reference.partition("#")[2]
+        if not fragment.startswith("/"):
+            return self._anchors.get(fragment, self._root)
+        found = self._root
+        for part in fragment[1:].split("/"):
+            name = unquote(part).replace("~1", "/").replace("~0", "~")
+            if isinstance(found, dict):
+                found = found.get(name, self._root)
+            elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
+                found = found[int(name)]
+        return found
+
+
+def _anchors(schema: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    if isinstance(schema, dict):
+        for keyword in ("$anchor", "$dynamicAnchor"):
+            if isinstance(name := schema.get(keyword), str):
+                yield name, schema
+    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    for each in inner:
+        yield from _anchors(each)
+
+
+def _listed(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
+
+
+def _named(value: JsonValue) -> dict[str, JsonValue]:
+    return value if isinstance(value, dict) else {}

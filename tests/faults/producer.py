@@ -14,8 +14,8 @@ from tests.faults.ledger import Ledger, Tried
 OCCURRED_AT = "2026-01-10T10:30:00Z"
 _ANSWER_SECONDS = 15.0
 _PATIENCE_SECONDS = 120.0
-_PAUSE_SECONDS = 0.5
-"""After no answer; a 503 says itself how long."""
+_PAUSE_SECONDS, _LONGEST_PAUSE = 0.5, 5.0
+"""After no answer; a 503 says itself how long. Whoever is refused again and again comes less and less often."""
 
 
 class Producer:
@@ -50,14 +50,15 @@ class Producer:
         body = json.dumps({"id": id, "event": event, "occurred_at": OCCURRED_AT, "data": data}).encode()
         expected = json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":")).encode()
         given_up = time.monotonic() + _PATIENCE_SECONDS
-        status = 0
-        while status in (0, 503) and time.monotonic() < given_up:
+        for n in itertools.count():
             at, (status, pause) = time.monotonic(), await self._ask(body)
             self._ledger.append(Tried(id, at, status, hashlib.sha256(expected).hexdigest()))
-            await asyncio.sleep(pause)
+            if status not in (0, 503) or at > given_up:
+                return
+            await asyncio.sleep(random.uniform(1, 1.2) * max(pause, min(_PAUSE_SECONDS * 1.5**n, _LONGEST_PAUSE)))
 
     async def _ask(self, body: bytes) -> tuple[int, float]:
-        """The answer's status, 0 if there was none, and the seconds after which to try again."""
+        """The answer's status, 0 if there was none, and its Retry-After in seconds."""
         head = (
             f"POST /v1/occurrences HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -70,9 +71,9 @@ class Producer:
                     await writer.drain()
                     if random.random() < self._hangs_up:
                         await asyncio.sleep(random.uniform(0, 0.04))
-                        return 0, 0.05
+                        return 0, 0.0
                     answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             status = int(answer.split(" ", 2)[1])
             retry_after = answer.partition("retry-after:")[2].partition("\r\n")[0]
             return status, float(retry_after or 0)
-        return 0, _PAUSE_SECONDS
+        return 0, 0.0

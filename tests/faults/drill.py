@@ -96,12 +96,16 @@ class Drill:
 
     @contextlib.asynccontextmanager
     async def exposed(self, after: float = 0.2) -> AsyncIterator[None]:
-        """Begins while a request is held by the receiver. From then until `after` seconds behind the block's end,
+        """Begins with a request in flight. From then until `after` seconds behind the block's end,
         what is on its way may have to be sent again."""
-        await until(self._holds, timeout=30, what="a request in flight")
+        await self.in_flight()
         start = time.monotonic()
         yield
         self._exposures.append(Exposure(start, time.monotonic() + after))
+
+    async def in_flight(self) -> None:
+        """Returns while the receiver holds a request, and will for a moment."""
+        await until(self._holds, timeout=30, what="a request in flight")
 
     def arrived(self) -> list[Arrived]:
         return arrived(self._arrivals)
@@ -115,7 +119,7 @@ class Drill:
 
     async def _holds(self) -> bool:
         now = time.monotonic()
-        return any(one.at + one.hold - now > 0.1 for one in self.arrived())
+        return any(one.at + one.hold - now > 0.25 for one in self.arrived())
 
     async def _listens(self) -> bool:
         try:

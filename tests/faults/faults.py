@@ -46,6 +46,7 @@ async def api_killed(drill: Drill) -> Verdict:
         [api] = split.apis
         async with drill.load([api]):
             await asyncio.sleep(BEFORE)
+            await drill.in_flight()
             await api.kill()
             await asyncio.sleep(DOWN)
             await api.start()
@@ -84,6 +85,7 @@ async def terminated(drill: Drill) -> Verdict:
     async with drill.single() as platform:
         async with drill.load([platform]):
             await asyncio.sleep(BEFORE)
+            await drill.in_flight()
             assert await platform.stop() == 0
             await platform.start()
             await asyncio.sleep(AFTER)
@@ -219,6 +221,7 @@ async def upgraded(drill: Drill) -> Verdict:
             for n in range(10):
                 await _until_shown(platform, drill, f"later-{n}", "retrying")
                 await _until_shown(platform, drill, f"parked-{n}", "failed")
+            await drill.in_flight()
             assert await platform.stop() == 0
             await platform.start()
             for n in range(10):

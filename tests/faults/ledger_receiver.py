@@ -41,7 +41,7 @@ class LedgerReceiver:
         elif request.path == "/":
             fails = int(hashlib.sha256(id.encode()).hexdigest()[:4], 16) < _FAILS * 0x10000
             status = 503 if first and fails else 200
-            hold = random.choice((0.0, random.uniform(0.05, 0.3)))
+            hold = random.choice((0.0, random.uniform(0.05, 0.5)))
         self._ledger.append(Arrived(id, request.at, status, round(hold, 3), body, self._verifies(request)))
         return Answer(status, headers=headers, before=lambda: asyncio.sleep(hold))
 

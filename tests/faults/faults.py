@@ -19,7 +19,7 @@ from tests.workflows.test_replay import SAVED, load, replayer
 
 Fault = Callable[[Drill], Awaitable[Verdict]]
 
-BEFORE, DOWN, AFTER = 4.0, 2.0, 4.0
+BEFORE, DOWN, AFTER = 3.0, 2.0, 3.0
 """Seconds of load before a fault, while something is down, and after it is back."""
 _LONG = 20.0
 

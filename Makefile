@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test run check bench temporal rotate-master-key histories lock clean
+.PHONY: demo test test-faults run check bench temporal rotate-master-key histories lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## does the main job in front of you, and stays up
@@ -13,6 +13,9 @@ demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## does the main job in fron
 
 test: $(READY) temporal  ## the whole suite, against a real Temporal server and real sockets
 	@$(PY) -m pytest
+
+test-faults: $(READY) temporal  ## nothing accepted is lost, whatever part is killed (ONLY="worker disk" for some)
+	@$(PY) -m tests.faults $(ONLY)
 
 run: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## serves
 	@exec $(PY) -m api

@@ -4,7 +4,6 @@ tests' and the benchmark's."""
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,13 +15,15 @@ import httpx
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+from demo.child_process import ChildProcess
+
 KEY = "test-administrator-key"
-ROOT = Path(__file__).parent.parent
 Json = dict[str, Any]
 
 
-class PlatformProcess:
-    """Starts, stops and kills one platform; its data outlive it in `data_dir`."""
+class PlatformProcess(ChildProcess):
+    """Starts, stops and kills one platform; its data outlive it in `data_dir`. A killed one takes its Temporal server
+    with it."""
 
     def __init__(
         self, data_dir: Path, *, key: str = KEY, ports: tuple[int, int, int] | None = None, **environment: str
@@ -30,69 +31,47 @@ class PlatformProcess:
         """`ports` of API, Temporal and its Web UI; free ones, if left out. An empty variable is left out as well."""
         self.data_dir = data_dir
         self.port, self.temporal_port, self.ui_port = ports or (free_port(), free_port(), free_port())
-        self._environment = {"WEBHOOKS_BOOTSTRAP_KEY": key, **environment}
-        self._process: asyncio.subprocess.Process | None = None
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOKS_", "TEMPORAL_"))}
+        ours = {
+            **kept,
+            "WEBHOOKS_BOOTSTRAP_KEY": key,
+            "WEBHOOKS_DATA_DIR": str(data_dir),
+            "WEBHOOKS_PORT": str(self.port),
+            "WEBHOOKS_TEMPORAL_PORT": str(self.temporal_port),
+            "WEBHOOKS_TEMPORAL_UI_PORT": str(self.ui_port),
+            "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
+            **environment,
+        }
+        set_ones = {name: value for name, value in ours.items() if value}
+        super().__init__((sys.executable, "-m", "api"), set_ones, data_dir / "platform.log")
         self.http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self.port}", headers={"authorization": f"Bearer {key}"}, timeout=30
         )
 
     @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOKS_", "TEMPORAL_"))}
-        ours = {
-            **kept,
-            "WEBHOOKS_DATA_DIR": str(self.data_dir),
-            "WEBHOOKS_PORT": str(self.port),
-            "WEBHOOKS_TEMPORAL_PORT": str(self.temporal_port),
-            "WEBHOOKS_TEMPORAL_UI_PORT": str(self.ui_port),
-            "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
-            **self._environment,
-        }
-        return {name: value for name, value in ours.items() if value}
+    def temporal_pid(self) -> int:
+        """Of its own Temporal server."""
+        for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            if "start-dev" in Path(f"/proc/{child}/cmdline").read_text():
+                return int(child)
+        raise AssertionError(f"{self.pid} runs no Temporal server")
 
-    @property
-    def log(self) -> str:
-        return (self.data_dir / "platform.log").read_text()
-
-    @property
-    def pid(self) -> int:
-        assert self._process
-        return self._process.pid
+    def worker(self, name: str = "worker") -> ChildProcess:
+        """A worker process beside this platform, not started yet."""
+        environment = {"TEMPORAL_ADDRESS": f"127.0.0.1:{self.temporal_port}", **self.environment}
+        return ChildProcess((sys.executable, "worker.py"), environment, self.data_dir / f"{name}.log")
 
     async def start(self, *, ready: bool = True) -> None:
-        self.data_dir.mkdir(parents=True, exist_ok=True)
-        with (self.data_dir / "platform.log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "api"),
-                cwd=ROOT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for whoever started us
-            )
-        await until(self._answers if not ready else self.is_ready, timeout=60, what="the platform", alive=self._alive)
+        await self.spawn()
+        answers = self.is_ready if ready else self._answers
+        await until(answers, timeout=60, what="the platform", alive=self.assert_alive)
 
     async def is_ready(self) -> bool:
         return await self._get_status("/health/ready") == 200
 
-    async def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        assert self._process
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self._process.wait(), 60)
-
-    async def kill(self) -> None:
-        """`kill -9` of the platform; its Temporal server dies with it."""
-        assert self._process
-        self._process.kill()
-        await self._process.wait()
-
     async def close(self) -> None:
-        """Ends whatever the test left behind."""
         await self.http.aclose()
-        if self._process and self._process.returncode is None:
-            await self.kill()
+        await super().close()
 
     async def temporal(self) -> Client:
         return await Client.connect(f"127.0.0.1:{self.temporal_port}", data_converter=pydantic_data_converter)
@@ -152,9 +131,6 @@ class PlatformProcess:
 
     async def _answers(self) -> bool:
         return await self._get_status("/health/live") == 200
-
-    def _alive(self) -> None:
-        assert self._process and self._process.returncode is None, f"the platform ended:\n{self.log[-3000:]}"
 
     async def _get_status(self, path: str) -> int:
         try:

@@ -30,7 +30,8 @@ from uuid import uuid4
 
 import pytest
 
-from demo.platform_process import KEY, ROOT, Json, PlatformProcess, free_port, until
+from demo.child_process import ROOT
+from demo.platform_process import KEY, Json, PlatformProcess, free_port, until
 from demo.receiver import Received, Receiver
 
 DOCS = ROOT / "docs"

@@ -17,7 +17,8 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
 
-from demo.platform_process import ROOT, PlatformProcess, free_port, running, until
+from demo.child_process import ROOT
+from demo.platform_process import PlatformProcess, free_port, running, until
 from demo.receiver import Answer, Receiver
 from tests.workflows.save_histories import break_database
 
@@ -94,7 +95,7 @@ async def test_our_temporal_server_is_started_again_when_it_dies(
     await own.start()
     event = await own.event()
     await own.webhook(event, receiver.url(path))
-    server = child_named(own.pid, "start-dev")
+    server = own.temporal_pid
     os.kill(server, signal.SIGKILL)
 
     async def accepted() -> bool:
@@ -191,27 +192,12 @@ async def test_what_keeps_a_platform_from_starting_is_said(own: PlatformProcess,
     await own.stop()
 
 
-def child_named(pid: int, word: str) -> int:
-    """The child process of `pid` whose command line holds `word`."""
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        if word in Path(f"/proc/{child}/cmdline").read_text():
-            return int(child)
-    raise AssertionError(f"{pid} has no child named {word}")
-
-
 async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver, path: str) -> None:
     """An API without a worker accepts and waits; a worker delivers; when it is killed during a request another one does
     it again, with the same webhook-id."""
     never = asyncio.Event()
     own = PlatformProcess(tmp_path / "platform", WEBHOOKS_EMBEDDED_WORKER="false")
     await own.start(ready=False)
-
-    async def worker() -> asyncio.subprocess.Process:
-        environment = {**own.environment, "TEMPORAL_ADDRESS": f"127.0.0.1:{own.temporal_port}"}
-        with (own.data_dir / "worker.log").open("ab") as log:
-            return await asyncio.create_subprocess_exec(
-                *(sys.executable, "worker.py"), cwd=ROOT, env=environment, stdout=log, stderr=log
-            )
 
     event = await own.event()
     await own.webhook(event, receiver.tell(path, [Answer(200, before=never.wait), 200]), timeout=30)
@@ -223,16 +209,15 @@ async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver,
 
     await until(accepted, timeout=30, what="Temporal")
     assert await own.is_ready() is False
-    first = await worker()
+    first, second = own.worker(), own.worker()
+    await first.spawn()
     await receiver.wait_for(path, 1)
-    first.kill()
-    await first.wait()
-    second = await worker()
+    await first.kill()
+    await second.spawn()
     await until(own.is_ready, timeout=30, what="a polling worker")
     one, two = await receiver.wait_for(path, 2, timeout=60)
     delivery = await own.wait(two.headers["webhook-id"], "delivered")
-    second.terminate()
-    assert await asyncio.wait_for(second.wait(), 60) == 0
+    assert await second.stop() == 0
     assert await own.stop() == 0
     await own.close()
 
@@ -315,7 +300,7 @@ async def test_a_hung_temporal_is_said_in_time(own: PlatformProcess, receiver: R
     await own.start()
     event = await own.event()
     await own.webhook(event, receiver.url(path))
-    server = child_named(own.pid, "start-dev")
+    server = own.temporal_pid
     os.kill(server, signal.SIGSTOP)
     try:
         for method, place, body in (

@@ -90,24 +90,9 @@ class TemporalServer:
         return (self._settings.data_dir / "temporal.log").read_text(errors="replace")[-2000:].strip()
 
     async def _spawn(self, binary: Path) -> asyncio.subprocess.Process:
-        settings = self._settings
-        command = [
-            str(binary), "server", "start-dev",
-            "--ip", "127.0.0.1",
-            "--port", str(settings.temporal_port),
-            "--ui-port", str(settings.temporal_ui_port),
-            "--namespace", settings.temporal_namespace,
-            "--db-filename", str((settings.data_dir / "temporal.db").resolve()),
-            # A 202 is a promise that survives power loss.
-            "--sqlite-pragma", "journal_mode=WAL",
-            "--sqlite-pragma", "synchronous=FULL",
-            "--log-level", "error",
-        ]  # fmt: skip
-        for key, value in _DYNAMIC_CONFIG.items():
-            command += ["--dynamic-config-value", f"{key}={value}"]
-        with (settings.data_dir / "temporal.log").open("ab") as log_file:
+        with (self._settings.data_dir / "temporal.log").open("ab") as log_file:
             self._process = await asyncio.create_subprocess_exec(
-                *command,
+                *command(binary, self._settings),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=log_file,
@@ -128,6 +113,25 @@ class TemporalServer:
             raise NoTemporalError(
                 f"Another process runs its Temporal server in {data_dir}. Set WEBHOOKS_DATA_DIR to another folder."
             ) from None
+
+
+def command(binary: Path, settings: Settings) -> list[str]:
+    """What runs the server that the settings describe."""
+    line = [
+        str(binary), "server", "start-dev",
+        "--ip", "127.0.0.1",
+        "--port", str(settings.temporal_port),
+        "--ui-port", str(settings.temporal_ui_port),
+        "--namespace", settings.temporal_namespace,
+        "--db-filename", str((settings.data_dir / "temporal.db").resolve()),
+        # A 202 is a promise that survives power loss.
+        "--sqlite-pragma", "journal_mode=WAL",
+        "--sqlite-pragma", "synchronous=FULL",
+        "--log-level", "error",
+    ]  # fmt: skip
+    for key, value in _DYNAMIC_CONFIG.items():
+        line += ["--dynamic-config-value", f"{key}={value}"]
+    return line
 
 
 async def _wait_until_free(port: int, variable: str) -> None:

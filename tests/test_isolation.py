@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.producer import Producer
-from demo.platform_process import PlatformProcess, until
+from demo.platform_process import PlatformProcess, running, until
 from demo.receiver import Answer, Receiver
 
 QUICK = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_attempts": 100}
@@ -172,10 +172,9 @@ async def test_an_api_without_a_worker_accepts_no_more_than_is_set(
         return False
 
     await until(refused, timeout=30, what="a refusal")
-    await own.stop()
-    own = PlatformProcess(own.data_dir)
-    await own.start()
-    await receiver.wait_for(path, accepted)
+    assert await own.stop() == 0
     await own.close()
+    async with running(own.data_dir):
+        await receiver.wait_for(path, accepted)
 
     assert accepted >= 20

@@ -71,6 +71,10 @@ def temporal_unreachable(detail: str = "Temporal is not reachable; try again") -
     return ProblemError(503, detail, headers=_RETRY_AFTER)
 
 
+def too_much_at_once(advice: str = "try again") -> ProblemError:
+    return ProblemError(503, f"too much at once; {advice}", headers=_RETRY_AFTER)
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """OpenAPI entries for the problems that a route can answer."""
     return {

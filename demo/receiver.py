@@ -45,7 +45,7 @@ class Receiver:
         self._told: dict[str, list[Told]] = {}
         self._got: dict[str, list[Received]] = defaultdict(list)
         self._arrived = asyncio.Condition()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[None] | None] = set()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -72,11 +72,12 @@ class Receiver:
             yield self
         finally:
             server.close()
-            for writer in self._writers:
-                writer.close()
+            for connection in filter(None, list(self._connections)):
+                connection.cancel()
+            await asyncio.sleep(0)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        self._connections.add(asyncio.current_task())
         try:
             while True:
                 request = await self._read(reader)
@@ -94,7 +95,7 @@ class Receiver:
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the sender went away, or the receiver is closing
         finally:
-            self._writers.discard(writer)
+            self._connections.discard(asyncio.current_task())
             writer.close()
 
     async def _read(self, reader: asyncio.StreamReader) -> Received | None:

@@ -10,10 +10,11 @@ is room. The state is this process's own: after a restart the timers do what the
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -22,6 +23,8 @@ NARROW, WIDE = 8, 32
 OF_ONE_TENANT = 128
 BACKLOG = 150
 """Deliveries accepted and not begun."""
+_HOLDING, _TO_HOLD = 2, 32
+"""Deliveries on their way to being held: at once, and in all. What is not urgent leaves Temporal to what is."""
 _ANNOUNCED_SECONDS = 30.0
 _QUEUE, _QUEUES = 32, 96
 """Who queues for one lane, and for all: each holds one of the worker's slots."""
@@ -48,6 +51,10 @@ class State(StrEnum):
     OPEN = "open"
     PROBING = "probing"
     SHUT = "shut"
+
+
+class CrowdedError(Exception):
+    """More is to be held than can be stored without slowing others."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,8 @@ class Lanes:
         """Webhooks with somebody who waits, the one that was served longest ago first."""
         self._announced: OrderedDict[str, float] = OrderedDict()
         self._of_tenant: dict[str, int] = {}
+        self._to_hold = 0
+        self._holding = asyncio.Semaphore(_HOLDING)
         self.on_room: Callable[[], None] = lambda: None
         """Called when there may be room for somebody who waits."""
 
@@ -243,6 +252,18 @@ class Lanes:
         if age < _BRIEF:
             return max(age, 1) * random.uniform(1, 2)  # noqa: S311
         return min(max(age * _PATIENCE, _HEAD_START), _LONGEST_HEAD_START) * random.uniform(1, 2)  # noqa: S311
+
+    @contextlib.asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """While a delivery is stored that is to be held. Raises CrowdedError."""
+        if self._to_hold >= _TO_HOLD:
+            raise CrowdedError
+        self._to_hold += 1
+        try:
+            async with self._holding:
+                yield
+        finally:
+            self._to_hold -= 1
 
     def hold(self, tenant: str, webhook_id: str, delivery: str, seconds: float) -> None:
         """A delivery is stored that will be begun in so many seconds, unless it is called before."""

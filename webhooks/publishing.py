@@ -50,8 +50,8 @@ async def publish(
     again starts nothing twice and completes what an earlier call could not start. `unmatched` says why nobody wants it,
     if nobody does. `lanes` are those of the worker in this process, if there is one.
 
-    Raises OccurrenceConflictError if one of these deliveries exists with other content, or RPCError while Temporal is
-    not reachable."""
+    Raises OccurrenceConflictError if one of these deliveries exists with other content, CrowdedError if a webhook in
+    trouble is published to faster than is good for the others, or RPCError while Temporal is not reachable."""
     digest = digest_of(occurrence)
     if not matches:
         await _start(client, task_queue, Recorded(tenant=tenant, occurrence=occurrence, reason=unmatched), digest)
@@ -65,11 +65,14 @@ async def publish(
         id = workflow_id(tenant, delivery.id)
         async with gate:
             wait = lanes.head_start(match.webhook_id) if lanes else 0
-            if lanes and not wait:
-                lanes.announce(id)
-            started = await _start(client, task_queue, delivery, digest, url=match.url, wait=wait)
-            if lanes and wait and started:
-                lanes.hold(tenant, match.webhook_id, id, wait)
+            if lanes and wait:
+                async with lanes.holding():
+                    if await _start(client, task_queue, delivery, digest, url=match.url, wait=wait):
+                        lanes.hold(tenant, match.webhook_id, id, wait)
+            else:
+                if lanes:
+                    lanes.announce(id)
+                await _start(client, task_queue, delivery, digest, url=match.url)
         return Published(delivery.id, match.webhook_id)
 
     # The first start decides between concurrent publishers of one id: who loses it has started nothing.

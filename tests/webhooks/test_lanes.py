@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.lanes import BACKLOG, NARROW, OF_ONE_TENANT, WIDE, Call, Lanes, State
+from webhooks.lanes import BACKLOG, NARROW, OF_ONE_TENANT, WIDE, Call, CrowdedError, Lanes, State
 
 
 @dataclass
@@ -218,6 +218,29 @@ def test_what_is_begun_soon_by_itself_is_not_called(lanes: Lanes, clock: Clock) 
 
     assert lanes.call() == Call("later", begun=False)
     assert lanes.call() is None
+
+
+async def test_what_is_to_be_held_is_stored_two_at_a_time_and_bounded(lanes: Lanes) -> None:
+    """It must leave Temporal to what is urgent."""
+    inside, most, go = 0, 0, asyncio.Event()
+
+    async def store() -> None:
+        nonlocal inside, most
+        async with lanes.holding():
+            inside += 1
+            most = max(most, inside)
+            await go.wait()
+            inside -= 1
+
+    storing = [asyncio.create_task(store()) for _ in range(40)]
+    await asyncio.sleep(0)
+    go.set()
+    results = await asyncio.gather(*storing, return_exceptions=True)
+
+    assert most == 2
+    assert [type(result) for result in results] == [type(None)] * 32 + [CrowdedError] * 8
+    async with lanes.holding():
+        pass
 
 
 def test_what_a_person_begins_is_not_called(lanes: Lanes, clock: Clock) -> None:

@@ -324,3 +324,23 @@ async def test_a_hung_temporal_is_said_in_time(own: PlatformProcess, receiver: R
     [request] = await receiver.wait_for(path, 1)
 
     assert request.headers["webhook-id"].startswith(id)
+
+
+async def test_a_proxy_that_is_away_costs_no_attempt(tmp_path: Path, receiver: Receiver, path: str) -> None:
+    """The delivery waits for it, and a test by hand says whose fault it is."""
+    own = PlatformProcess(tmp_path / "platform", WEBHOOKS_EGRESS_PROXY=f"http://127.0.0.1:{free_port()}")
+    await own.start()
+    event = await own.event()
+    webhook = await own.webhook(event, receiver.url(path))
+    id = await own.delivery(await own.publish(event))
+    delivery = await own.wait(id, lambda delivery: delivery["next_attempt_at"] is not None)
+    answer = await own.post(f"/v1/webhooks/{webhook['id']}/test", {}, expect=503)
+    assert await own.stop() == 0
+    await own.close()
+    async with running(own.data_dir) as mended:
+        recovered = await mended.wait(id, "delivered")
+
+    assert delivery["status"] == "pending"
+    assert delivery["attempts"] == []
+    assert answer["detail"] == "the platform's own proxy is not reachable"
+    assert [attempt["outcome"] for attempt in recovered["attempts"]] == ["delivered"]

@@ -1,6 +1,7 @@
 """What can be done with a webhook: rotate its secret, send it a test."""
 
 import asyncio
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from api.strict_json import StrictRoute
 from api.webhooks import find, public_key, view
 from webhooks import signing
 from webhooks.contracts import Occurrence
+from webhooks.guard import ProxyFaultError
 from webhooks.ids import uuid7
 from webhooks.sender import NotSendableError
 from webhooks.signing import Style
@@ -24,6 +26,8 @@ from webhooks.store import webhooks as store
 from webhooks.store.models import Event, Webhook
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=StrictRoute)
+
+log = logging.getLogger(__name__)
 
 _MOST_OLD_KEYS = 10
 
@@ -74,7 +78,7 @@ async def rotate_secret(
     )
 
 
-@router.post("/{id}/test", responses=responses(404))
+@router.post("/{id}/test", responses=responses(404, 503))
 async def test_webhook(
     id: str, caller: CurrentCaller, platform: CurrentPlatform, body: TestIn | None = None
 ) -> Page[TestOut]:
@@ -109,6 +113,9 @@ async def _tested(platform: Platform, webhook: Webhook, event: Event) -> TestOut
     except NotSendableError as error:
         nothing = {"content_type": "", "body": "", "status_code": None, "response_body": None, "duration_ms": None}
         return TestOut(**shown, **nothing, outcome=error.outcome, error=str(error))
+    except ProxyFaultError as error:
+        log.error("webhook %s could not be tested: %s", webhook.id, error)
+        raise ProblemError(503, "the platform's own proxy is not reachable") from None
     shown |= prepared.model_dump(include={"content_type", "body"})
     answer = {"outcome", "status_code", "error", "response_body", "duration_ms"}
     return TestOut(**shown, **attempt.model_dump(include=answer))

@@ -9,8 +9,7 @@ import signal
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorAutoscaling, Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.delivery import DeliveryActivities
 from webhooks import process
@@ -28,11 +27,14 @@ from workflows.record_occurrence import RecordOccurrence
 
 log = logging.getLogger("worker")
 
-# The sandbox keeps its watch over determinism, but loads no module anew for each run.
-WORKFLOW_RUNNER = SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_all_modules())
+# The sandbox's watch over determinism costs a fifth of Python's time for a delivery, over the same two short workflows
+# again and again: the tests run and replay them in it (tests/workflows/), workers do not.
+WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
 
 
-def create_worker(client: Client, settings: Settings, sender: Sender, lanes: Lanes) -> Worker:
+def create_worker(
+    client: Client, settings: Settings, sender: Sender, lanes: Lanes, runner: WorkflowRunner = WORKFLOW_RUNNER
+) -> Worker:
     """A worker on the settings' task queue, for a process of its own or for the API's."""
     activities = DeliveryActivities(sender, lanes, Reporter(client, sender.database, settings))
     return Worker(
@@ -40,7 +42,7 @@ def create_worker(client: Client, settings: Settings, sender: Sender, lanes: Lan
         task_queue=settings.task_queue,
         workflows=[DeliverWebhook, RecordOccurrence],
         activities=[activities.prepare, activities.send, activities.report],
-        workflow_runner=WORKFLOW_RUNNER,
+        workflow_runner=runner,
         no_remote_activities=True,
         max_concurrent_workflow_tasks=200,  # a local activity keeps its workflow task's slot while it runs
         max_concurrent_local_activities=200,

@@ -14,7 +14,7 @@ from api.problems import ProblemError
 _bearer = HTTPBearer(auto_error=False, description="An API key")
 
 
-def _platform(request: Request) -> Platform:
+async def _platform(request: Request) -> Platform:  # async, or it would be run in a thread
     platform: Platform = request.app.state.platform
     return platform
 
@@ -32,7 +32,7 @@ class Caller:
 async def authenticate(request: Request) -> None:
     """Finds out who calls before anything of the body is read. Raises ProblemError 401."""
     credentials = await _bearer(request)
-    tenant = await _platform(request).keys.tenant_of(credentials.credentials) if credentials else None
+    tenant = await (await _platform(request)).keys.tenant_of(credentials.credentials) if credentials else None
     if tenant is None:
         raise ProblemError(401, "a valid API key is required", headers={"WWW-Authenticate": "Bearer"})
     request.state.caller = Caller(tenant)

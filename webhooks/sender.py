@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,10 +19,12 @@ from webhooks.ids import delivery_id
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
 from webhooks.store.models import Event, Webhook
+from webhooks.store.webhooks import Loaded
 from webhooks.tokens import NoTokenError, Tokens
 from webhooks.vault import Vault
 
 _NOT_SUBSCRIBED = "the webhook is no longer subscribed to the event"
+_LIVE_SECONDS, _MOST_KEPT = 0.5, 256
 _LOAD_SECONDS = 5.0
 """The database is ours: when it hangs, nobody else's time is charged."""
 
@@ -32,6 +35,22 @@ class NotSendableError(Exception):
     def __init__(self, outcome: str, message: str) -> None:
         super().__init__(message)
         self.outcome = outcome
+
+
+class _JustLoaded:
+    """What `prepare` has loaded is live enough for the `send` that follows at once: a delivery costs one query."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], tuple[float, Loaded]] = OrderedDict()
+
+    def keep(self, key: tuple[str, str], loaded: Loaded) -> None:
+        self._kept[key] = time.monotonic(), loaded
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+
+    def take(self, key: tuple[str, str]) -> Loaded | None:
+        at, loaded = self._kept.pop(key, (0.0, None))
+        return loaded if time.monotonic() - at < _LIVE_SECONDS else None
 
 
 class Sender:
@@ -45,26 +64,27 @@ class Sender:
         self._vault = vault
         self._egress = egress
         self._tokens = Tokens(egress)
+        self._just_loaded = _JustLoaded()
         self._health = Health(database, deactivate_after, self.faults)
 
     async def prepare(self, delivery: Delivery) -> Prepared:
         """Renders the body, which stays the same for every attempt. Raises NotSendableError."""
-        async with asyncio.timeout(_LOAD_SECONDS), self.database.read() as session:
-            found = await store.load_with_event(
-                session, delivery.tenant, delivery.webhook_id, delivery.occurrence.event
-            )
+        found = await self._load(delivery.tenant, delivery.webhook_id, delivery.occurrence.event)
         if found is None:
             raise NotSendableError(outcomes.WEBHOOK_DELETED, "the webhook was deleted")
-        webhook, event = found
-        if event is None:
+        if found.event is None:
             raise NotSendableError(outcomes.SUBSCRIPTION_DELETED, _NOT_SUBSCRIBED)
-        return _prepared(webhook, event, delivery.occurrence)
+        prepared = _prepared(found.webhook, found.event, delivery.occurrence)
+        self._just_loaded.keep((delivery.tenant, delivery.id), found)
+        return prepared
 
     async def attempt(self, order: SendOrder, trigger: Trigger) -> Attempt:
         """Sends once, to the destination and with the secrets as they are now."""
         started_at, clock, deactivated = datetime.now(UTC), time.monotonic(), False
-        async with asyncio.timeout(_LOAD_SECONDS), self.database.read() as session:
-            webhook, subscribed = await store.load(session, order.tenant, order.webhook_id, order.event) or (None, None)
+        found = self._just_loaded.take((order.tenant, order.delivery_id)) or await self._load(
+            order.tenant, order.webhook_id, order.event
+        )
+        webhook, _, subscribed = found or (None, None, None)
         if webhook is None:
             answer = Answer(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
         elif not webhook.active:
@@ -87,6 +107,10 @@ class Sender:
         started_at, clock = datetime.now(UTC), time.monotonic()
         answer = await self._send(webhook, delivery_id(occurrence.id, webhook.id), prepared)
         return prepared, _attempt(Trigger.EVENT, webhook.url, started_at, clock, answer)
+
+    async def _load(self, tenant: str, webhook_id: str, event: str) -> Loaded | None:
+        async with asyncio.timeout(_LOAD_SECONDS), self.database.read() as session:
+            return await store.load(session, tenant, webhook_id, event)
 
     async def close(self) -> None:
         await self._tokens.close()

@@ -11,6 +11,7 @@ from temporalio.exceptions import CancelledError
 from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 
 from demo.platform_process import PlatformProcess, until
+from tests.workflows.sandbox import SANDBOX
 from webhooks.contracts import Occurrence
 from webhooks.egress import Egress
 from webhooks.faults import METRIC
@@ -32,7 +33,9 @@ async def test_cancelled_while_the_database_is_away(platform: PlatformProcess, t
     client = await platform.temporal()
     settings = Settings(data_dir=tmp_path, task_queue=uuid4().hex)
     database, egress = Database.of(settings), Egress(())
-    async with create_worker(client, settings, Sender(database, Vault.of(settings, create=True), egress), Lanes()):
+    async with create_worker(
+        client, settings, Sender(database, Vault.of(settings, create=True), egress), Lanes(), SANDBOX
+    ):
         [started] = await publish(
             client,
             tenant="default",
@@ -76,7 +79,9 @@ async def test_each_fault_of_ours_is_counted(platform: PlatformProcess, tmp_path
                 counted.extend([str(update.attributes["type"])] * int(update.value))
         return len(counted) >= 2
 
-    async with create_worker(client, settings, Sender(database, Vault.of(settings, create=True), egress), Lanes()):
+    async with create_worker(
+        client, settings, Sender(database, Vault.of(settings, create=True), egress), Lanes(), SANDBOX
+    ):
         for _ in range(2):
             await publish(
                 client,

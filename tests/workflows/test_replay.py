@@ -8,10 +8,10 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from demo.platform_process import PlatformProcess, until
+from tests.workflows.sandbox import SANDBOX
 from tests.workflows.save_histories import HISTORIES, SHAPES
 from webhooks.history import Status, read
 from webhooks.temporal import DATA_CONVERTER
-from worker import WORKFLOW_RUNNER
 from workflows.deliver_webhook import DeliverWebhook
 from workflows.record_occurrence import RecordOccurrence
 
@@ -22,7 +22,7 @@ def replayer() -> Replayer:
     return Replayer(
         workflows=[DeliverWebhook, RecordOccurrence],
         data_converter=DATA_CONVERTER,
-        workflow_runner=WORKFLOW_RUNNER,
+        workflow_runner=SANDBOX,
     )
 
 

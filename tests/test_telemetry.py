@@ -1,5 +1,6 @@
 """Traces, metrics and logs as an operator gets them: from real processes, by real OTLP and Prometheus endpoints."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -204,6 +205,12 @@ async def test_prometheus_is_told_what_happened(tmp_path: Path, receiver: Receiv
         parked = await own.delivery(await own.publish(event))
         await own.wait(parked, "failed")
         before = await told(*ports)
+        slow, answer = await own.event(), asyncio.Event()
+        await own.webhook(slow, receiver.tell(f"{path}/slow", [Answer(200, before=answer.wait)]))
+        await own.publish(slow)
+        await receiver.wait_for(f"{path}/slow", 1)
+        during = await told(*ports)
+        answer.set()
         rename(own, "webhooks", "away")
         await own.post(f"/v1/deliveries/{parked}/resend")
 
@@ -230,6 +237,7 @@ async def test_prometheus_is_told_what_happened(tmp_path: Path, receiver: Receiv
         "webhooks_lanes{state=open}": 0,
     }.items():
         assert before[series] == value, series
+    assert (during["webhooks_in_flight{}"], during["webhooks_lanes{state=open}"]) == (1, 1)
     assert 0 < before["webhooks_first_attempt_delay_seconds_sum{}"] < 10
     assert asked() <= {series.partition("{")[0] for series in before}
 

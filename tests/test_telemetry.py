@@ -155,6 +155,26 @@ async def test_what_was_held_back_stays_in_its_trace(tmp_path: Path, receiver: R
     assert request.headers["traceparent"].split("-")[1] == PRODUCER
 
 
+async def test_a_collector_that_hangs_keeps_nobody_waiting(tmp_path: Path, receiver: Receiver, path: str) -> None:
+    """Neither a delivery nor the end of the process."""
+    own = PlatformProcess(
+        tmp_path / "platform",
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=receiver.tell(f"{path}/traces", [Answer(200, before=asyncio.Event().wait)]),
+        OTEL_EXPORTER_OTLP_TIMEOUT="60",
+        OTEL_BSP_SCHEDULE_DELAY="100",
+    )
+    await own.start()
+    event = await own.event()
+    await own.webhook(event, receiver.url(path))
+    await own.wait(await own.delivery(await own.publish(event)), "delivered")
+    await receiver.wait_for(f"{path}/traces", 1)
+    started = asyncio.get_running_loop().time()
+    assert await own.stop() == 0
+    await own.close()
+
+    assert asyncio.get_running_loop().time() - started < 25
+
+
 async def test_without_otel_variables_nothing_is_traced(
     platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:

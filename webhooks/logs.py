@@ -25,6 +25,7 @@ def set_up(format: Format | None) -> None:
     handler.setFormatter(formatter(chosen(format)))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # it warns of each try to reach a collector
 
 
 def chosen(format: Format | None) -> Format:

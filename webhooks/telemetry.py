@@ -4,6 +4,8 @@ imported, and what the library says of itself goes nowhere.
 
 import contextlib
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
 _OTLP = "OTEL_EXPORTER_OTLP"
+_LAST_WORDS_SECONDS = 3.0
+"""A collector that is away must not keep a process from ending."""
 # Imports are in the functions because they cost what nobody should pay who does not use them.
 # ruff: noqa: PLC0415
 
@@ -35,12 +39,20 @@ _OTLP = "OTEL_EXPORTER_OTLP"
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[None]:
     """Exports what is recorded in the block, to its end. Raises CannotRunError."""
-    with contextlib.ExitStack() as stack:
+    ends: list[Callable[[], None]] = []
+    try:
         if exporter("TRACES"):
-            stack.enter_context(_traces())
+            ends.append(_traces())
         if settings.metrics_port or exporter("METRICS"):
-            stack.enter_context(_metrics(settings))
+            ends.append(_metrics(settings))
         yield
+    finally:
+        last_words = [threading.Thread(target=end, daemon=True) for end in ends]
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        for thread in last_words:
+            thread.start()
+        for thread in last_words:
+            thread.join(max(deadline - time.monotonic(), 0))
 
 
 def exporter(signal: str) -> str | None:
@@ -127,8 +139,8 @@ def _instance() -> str:
     return f"{os.uname().nodename}-{os.getpid()}"
 
 
-@contextlib.contextmanager
-def _traces() -> Iterator[None]:
+def _traces() -> Callable[[], None]:
+    """What ends them."""
     from opentelemetry import propagate, trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
@@ -143,30 +155,22 @@ def _traces() -> Iterator[None]:
         BatchSpanProcessor(OTLPSpanExporter() if exporter("TRACES") == "otlp" else ConsoleSpanExporter())
     )
     trace.set_tracer_provider(provider)
-    try:
-        yield
-    finally:
-        provider.shutdown()
+    return provider.shutdown
 
 
-@contextlib.contextmanager
-def _metrics(settings: Settings) -> Iterator[None]:
+def _metrics(settings: Settings) -> Callable[[], None]:
+    """What ends them. Raises CannotRunError."""
     from opentelemetry.metrics import set_meter_provider
     from opentelemetry.sdk.metrics import MeterProvider
 
-    readers, close = _readers(settings)
-    provider = MeterProvider(readers, resource=_resource(), shutdown_on_exit=False)
+    provider = MeterProvider(_readers(settings), resource=_resource(), shutdown_on_exit=False)
     set_meter_provider(provider)
     metrics.begin_at_zero()
-    try:
-        yield
-    finally:
-        close()
-        provider.shutdown()
+    return provider.shutdown
 
 
-def _readers(settings: Settings) -> "tuple[list[MetricReader], Callable[[], None]]":
-    """And what ends them."""
+def _readers(settings: Settings) -> "list[MetricReader]":
+    """Raises CannotRunError."""
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.prometheus import PrometheusMetricReader
     from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
@@ -178,12 +182,12 @@ def _readers(settings: Settings) -> "tuple[list[MetricReader], Callable[[], None
             PeriodicExportingMetricReader(OTLPMetricExporter() if chosen == "otlp" else ConsoleMetricExporter())
         )
     if settings.metrics_port is None:
-        return readers, lambda: None
+        return readers
     try:
-        server, _ = start_http_server(settings.metrics_port, settings.host)
+        start_http_server(settings.metrics_port, settings.host)  # in a thread that ends with the process
     except OSError as error:
         raise CannotRunError(
             f"Cannot listen on {settings.host}:{settings.metrics_port} ({error.strerror}). "
             "Set WEBHOOKS_METRICS_PORT to a free port."
         ) from None
-    return [*readers, PrometheusMetricReader(scope_info_enabled=False)], server.shutdown
+    return [*readers, PrometheusMetricReader(scope_info_enabled=False)]

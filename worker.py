@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.delivery import DeliveryActivities
-from webhooks import process
+from webhooks import metrics, process, telemetry
 from webhooks.egress import Egress
 from webhooks.lanes import Lanes
 from webhooks.release import releasing
@@ -36,6 +36,7 @@ def create_worker(
     client: Client, settings: Settings, sender: Sender, lanes: Lanes, runner: WorkflowRunner = WORKFLOW_RUNNER
 ) -> Worker:
     """A worker on the settings' task queue, for a process of its own or for the API's."""
+    metrics.observe(lanes)
     activities = DeliveryActivities(sender, lanes, Reporter(client, sender.database, settings))
     return Worker(
         client,
@@ -56,6 +57,11 @@ async def main(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with telemetry.running(settings):
+        await _deliver(settings, stop)
+
+
+async def _deliver(settings: Settings, stop: asyncio.Event) -> None:
     database, egress = Database.of(settings), Egress.of(settings)
     vault = Vault.of(settings)
     await database.check_keys(vault)

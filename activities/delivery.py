@@ -10,7 +10,7 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from webhooks import outcomes
+from webhooks import metrics, outcomes, traces
 from webhooks.contracts import Attempt, Deferred, Delivery, Prepared, Report, SendOrder, Trigger
 from webhooks.lanes import Lanes
 from webhooks.reporter import Reporter
@@ -34,6 +34,12 @@ class DeliveryActivities:
         """Loads the webhook and renders the body, unless its lane is shut. Fails for good with an outcome of
         outcomes.NEVER_SENT as type."""
         workflow_id = activity.info().workflow_id or ""
+        traces.describe(
+            tenant=delivery.tenant,
+            webhook_id=delivery.webhook_id,
+            event_key=delivery.occurrence.event,
+            delivery_id=delivery.id,
+        )
         self._lanes.begin(workflow_id)
         if not at_once and (wait := self._lanes.turn_away(delivery.webhook_id, workflow_id)):
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=0)
@@ -41,6 +47,8 @@ class DeliveryActivities:
             with self._tried_again(f"preparing delivery {delivery.id}", NotSendableError):
                 return await self._sender.prepare(delivery)
         except NotSendableError as error:
+            metrics.delivery(metrics.FAILED)
+            traces.describe(outcome=error.outcome)
             raise ApplicationError(
                 str(error), type=error.outcome, non_retryable=True, category=ApplicationErrorCategory.BENIGN
             ) from None
@@ -52,9 +60,18 @@ class DeliveryActivities:
         number = order.attempts_made + activity.info().attempt
         trigger = order.trigger if number == 1 else Trigger.RETRY
         at_once = trigger is Trigger.RESEND
+        traces.describe(
+            tenant=order.tenant,
+            webhook_id=order.webhook_id,
+            event_key=order.event,
+            delivery_id=order.delivery_id,
+            attempt=number,
+            trigger=trigger.value,
+        )
         if wait := await self._lanes.admit(
             order.tenant, order.webhook_id, activity.info().workflow_id or "", at_once=at_once
         ):
+            traces.describe(deferred=wait.reason)
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=number - 1)
         request = asyncio.ensure_future(self._in_lane(order, trigger))
         superseded, where = False, f"sending delivery {order.delivery_id}"
@@ -72,6 +89,7 @@ class DeliveryActivities:
                 attempt = request.result()
         except Exception as error:
             self._sender.faults.happened(error, where)
+            traces.describe(deferred="internal error")
             wait = min(_FIRST_DEFERRAL * 2**order.deferrals, _LONGEST_DEFERRAL)
             return Deferred(
                 after=wait * random.uniform(1, 2),  # noqa: S311  spreads load, guards nothing
@@ -80,7 +98,7 @@ class DeliveryActivities:
             )
         self._sender.faults.passed(where)
         if attempt.outcome == outcomes.DELIVERED:
-            log.info("delivery %s: attempt %d delivered in %.0f ms", order.delivery_id, number, attempt.duration_ms)
+            _record(order, number, attempt, status=metrics.DELIVERED)
             return attempt
         backoff = None
         final = superseded or attempt.deactivated or outcomes.is_final(attempt.outcome, order.prepared.retry)
@@ -91,13 +109,7 @@ class DeliveryActivities:
                 retry_after=attempt.retry_after,
                 spread=random.uniform(-1, 1),  # noqa: S311
             )
-        log.info(
-            "delivery %s: attempt %d %s, %s",
-            order.delivery_id,
-            number,
-            attempt.outcome,
-            f"next in {backoff:.1f} s" if backoff else "no further one is due",
-        )
+        _record(order, number, attempt, status=None if backoff or superseded else metrics.FAILED, backoff=backoff)
         raise ApplicationError(
             attempt.error or attempt.outcome,
             attempt.model_copy(update={"backoff": backoff and round(backoff, 3)}),
@@ -136,3 +148,31 @@ class DeliveryActivities:
             return attempt
         finally:
             self._lanes.leave(order.tenant, order.webhook_id, hurt=hurt)
+
+
+def _record(
+    order: SendOrder, number: int, attempt: Attempt, *, status: str | None, backoff: float | None = None
+) -> None:
+    """In metrics, trace and log: ids and outcomes, never a body or an answer. `status` is what its chain ended with, if
+    it ended."""
+    metrics.attempt(attempt)
+    if number == 1 and order.trigger is Trigger.EVENT and order.accepted_at:
+        metrics.first_attempt(attempt, order.accepted_at)
+    if status:
+        metrics.delivery(status)
+    traces.describe(outcome=attempt.outcome, status_code=attempt.status_code)
+    log.info(
+        "attempt",
+        extra={
+            "delivery_id": order.delivery_id,
+            "webhook_id": order.webhook_id,
+            "event_key": order.event,
+            "tenant": order.tenant,
+            "attempt": number,
+            "trigger": attempt.trigger.value,
+            "outcome": attempt.outcome,
+            "status_code": attempt.status_code,
+            "duration_ms": attempt.duration_ms,
+            "next_in_s": backoff and round(backoff, 1),
+        },
+    )

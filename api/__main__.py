@@ -16,7 +16,7 @@ import uvicorn
 
 from api.app import create_app
 from api.platform import Platform
-from webhooks import operational, process, temporal
+from webhooks import operational, process, telemetry, temporal
 from webhooks.egress import Egress
 from webhooks.errors import CannotRunError
 from webhooks.release import releasing
@@ -51,6 +51,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(contextlib.closing(_listen(settings)))
+        stack.enter_context(telemetry.running(settings))
         database = Database.of(settings)
         stack.push_async_callback(database.close)
         vault = Vault.of(settings, create=True)

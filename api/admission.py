@@ -6,6 +6,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.platform import Platform
+from webhooks import metrics
 
 _AT_ONCE = 128
 """Publications that are on their way into Temporal."""
@@ -33,6 +34,7 @@ class Admission:
         if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
         elif self._inside >= _AT_ONCE or self._platform.overloaded():
+            metrics.occurrence(metrics.REFUSED)
             await send({"type": "http.response.start", "status": _STATUS, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": _BODY})
         else:

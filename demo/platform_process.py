@@ -31,7 +31,11 @@ class PlatformProcess(ChildProcess):
         """`ports` of API, Temporal and its Web UI; free ones, if left out. An empty variable is left out as well."""
         self.data_dir = data_dir
         self.port, self.temporal_port, self.ui_port = ports or (free_port(), free_port(), free_port())
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("WEBHOOKS_", "TEMPORAL_"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("WEBHOOKS_", "TEMPORAL_", "OTEL_"))
+        }
         ours = {
             **kept,
             "WEBHOOKS_BOOTSTRAP_KEY": key,

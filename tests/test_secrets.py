@@ -1,4 +1,4 @@
-"""No secret shows anywhere: not in an answer, the log, a history, or a file that holds data."""
+"""No secret shows anywhere: not in an answer, the log, a trace, a metric, a history, or a file that holds data."""
 
 import asyncio
 import base64
@@ -6,8 +6,11 @@ import json
 import sqlite3
 from pathlib import Path
 
-from demo.platform_process import Json, running
+import httpx
+
+from demo.platform_process import Json, free_port, running
 from demo.receiver import Answer, Received, Receiver
+from tests.collector import Collector
 from tests.oauth_server import OAuthServer
 
 
@@ -28,10 +31,13 @@ async def test_canaries_are_nowhere(tmp_path: Path, receiver: Receiver) -> None:
         "parameter": "canary-parameter-4417",
         "signing": signing.removeprefix("whsec_"),
         "raw signing": "canary-signing-secret",
+        "misplaced": "canary-misplaced-4418",
     }
+    metrics = free_port()
     async with (
+        Collector().serving() as collector,
         OAuthServer().serving() as server,
-        running(tmp_path) as platform,
+        running(tmp_path, WEBHOOKS_METRICS_PORT=str(metrics), **collector.environment) as platform,
     ):
         server.client("id", canaries["client"], grant="password", username="u", password=canaries["password"])
         event = await platform.event(sample={})
@@ -70,6 +76,7 @@ async def test_canaries_are_nowhere(tmp_path: Path, receiver: Receiver) -> None:
             bad = {"authentication": {**mode, "oops": 1}, "url": "nonsense"}
             shown.append(str(await platform.call("PATCH", f"/v1/webhooks/{webhook['id']}", bad, expect=422)))
         shown.append(str(await platform.get("/v1/webhooks")))
+        shown.append(str(await platform.get("/v1/webhooks", api_key=canaries["misplaced"], expect=422)))
         published = await platform.publish(event, id="canary")
         client = await platform.temporal()
         for item in published["deliveries"]:
@@ -79,6 +86,10 @@ async def test_canaries_are_nowhere(tmp_path: Path, receiver: Receiver) -> None:
             shown += [str(payload) for payload in _payloads(history.to_json())]
         tokens = [token.access_token for token in server.issued]
         shown.append(platform.log)
+        async with httpx.AsyncClient() as prometheus:
+            shown.append((await prometheus.get(f"http://127.0.0.1:{metrics}/metrics")).text)
+        await collector.wait(lambda spans: sum(span.name == "RunActivity:send" for span in spans) >= 8, "every attempt")
+        shown += collector.everything
     shown += files(tmp_path, "webhooks.db") + files(tmp_path, "temporal.db")
     with sqlite3.connect(tmp_path / "webhooks.db") as stored:
         shown.append("".join(stored.iterdump()))

@@ -176,6 +176,8 @@ async def test_what_keeps_a_platform_from_starting_is_said(own: PlatformProcess,
         ({}, "WEBHOOKS_PORT"),
         ({"WEBHOOKS_EGRESS_ALLOW": "10.0.0.0/99"}, "WEBHOOKS_EGRESS_ALLOW"),
         ({"WEBHOOKS_PORT": "http"}, "WEBHOOKS_PORT"),
+        ({"WEBHOOKS_PORT": port, "WEBHOOKS_METRICS_PORT": str(own.port)}, "WEBHOOKS_METRICS_PORT"),
+        ({"WEBHOOKS_PORT": port, "OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER"),
     ):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "api"),

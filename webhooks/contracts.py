@@ -107,7 +107,8 @@ class Trigger(StrEnum):
 
 class SendOrder(Contract):
     """The input of `send`. `trigger` is the reason of the chain's first attempt; every later one is a retry.
-    `attempts_made` counts the chain's attempts so far, `deferrals` how many times in a row we could not try."""
+    `attempts_made` counts the chain's attempts so far, `deferrals` how many times in a row we could not try.
+    `accepted_at` is when the delivery was."""
 
     tenant: str
     webhook_id: str
@@ -117,6 +118,7 @@ class SendOrder(Contract):
     trigger: Trigger
     attempts_made: int = 0
     deferrals: int = 0
+    accepted_at: AwareDatetime | None = None
 
 
 class Attempt(Contract):

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from webhooks import traces
 from webhooks.contracts import RESEND_SIGNAL, Attempt, Prepared
 from webhooks.history import Run, Status, read
 from webhooks.ids import name_in, workflow_id
@@ -106,7 +107,8 @@ class Deliveries:
             if detail.summary.status is not Status.FAILED and detail.summary.next_attempt_at is None:
                 return True
             try:
-                await self._client.get_workflow_handle(id).signal(RESEND_SIGNAL, rpc_timeout=RPC_TIMEOUT)
+                with traces.continuing("resend", detail.latest.trace):
+                    await self._client.get_workflow_handle(id).signal(RESEND_SIGNAL, rpc_timeout=RPC_TIMEOUT)
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
@@ -118,7 +120,8 @@ class Deliveries:
         if detail.summary.status is Status.DELIVERED and not force:
             raise AlreadyDeliveredError
         if detail.latest.begun or self._lanes.release(detail.summary.webhook_id, id):
-            await start_anew(self._client, self._task_queue, detail.latest, resend=True)
+            with traces.continuing("resend", detail.latest.trace):
+                await start_anew(self._client, self._task_queue, detail.latest, resend=True)
         return True
 
     async def _detail(self, delivery_id: str, id: str, run_id: str) -> DeliveryDetail | None:

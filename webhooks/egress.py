@@ -16,7 +16,7 @@ from typing import Self
 
 import httpx
 
-from webhooks import USER_AGENT, destination, outcomes
+from webhooks import USER_AGENT, destination, outcomes, traces
 from webhooks.addresses import Network
 from webhooks.connections import Pools
 from webhooks.guard import AddressNotAllowedError, Guard, ProxyFaultError
@@ -89,6 +89,14 @@ class Egress:
             target = _target(url)
         except AddressNotAllowedError as error:
             return Answer(outcomes.ADDRESS_NOT_ALLOWED, error=str(error))
+        with traces.request(method, target.host, target.port) as span:
+            answer = await self._send(tenant, method, target, {**headers, **traces.traceparent(span)}, body, timeout)
+            traces.answered(span, answer.outcome, answer.status_code)
+        return answer
+
+    async def _send(
+        self, tenant: str, method: str, target: httpx.URL, headers: dict[str, str], body: bytes, timeout: float
+    ) -> Answer:
         plain = target.scheme == "http"
         pool = await self._pools.get(tenant, target)
         deadline = asyncio.get_running_loop().time() + timeout

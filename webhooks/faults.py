@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from temporalio import activity
+from webhooks import metrics
 
 log = logging.getLogger(__name__)
 
-METRIC = "webhooks_own_faults"
 _REMIND_SECONDS = 3600.0
 
 
@@ -33,9 +32,7 @@ class Faults:
         """Logs the first of its kind with its trace, and one an hour while it lasts. `where` is what will be tried
         again."""
         name, now = type(error).__name__, self._clock()
-        if activity.in_activity():
-            meter = activity.metric_meter()
-            meter.create_counter(METRIC, "Faults of the platform itself").add(1, {"type": name})
+        metrics.own_fault(name)
         kind = self._kinds.get(name)
         if kind is None or now - kind.logged_at >= _REMIND_SECONDS:
             log.error("%s failed and will be tried again: %s", where, name, exc_info=error)

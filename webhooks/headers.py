@@ -6,7 +6,7 @@ _RESERVED = frozenset(
     (
         "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
         "keep-alive", "logto-signature-sha-256", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te",
-        "trailer", "transfer-encoding", "upgrade", "user-agent", "x-hub-signature-256",
+        "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "user-agent", "x-hub-signature-256",
     )
 )  # fmt: skip
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")

@@ -5,7 +5,7 @@ activity; `result` holds what it returned, `failure` what it raised. A backoff i
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -16,7 +16,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 
-from webhooks import outcomes
+from webhooks import outcomes, traces
 from webhooks.contracts import RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
 from webhooks.publishing import MEMO_URL
 from webhooks.temporal import CREATED_AT, DELIVERY_STATUS, PARKED
@@ -59,6 +59,8 @@ class Run:
     started_at: datetime
     url: str
     """Where the delivery was to go when it was accepted."""
+    trace: Mapping[str, str]
+    """The trace that it was accepted in, as `traceparent`; empty if it was in none."""
     begun: bool = False
     """Whether its first workflow task is due: Temporal holds back a start that was asked to be delayed."""
     resent: bool = False
@@ -78,11 +80,13 @@ def read(events: Sequence[HistoryEvent]) -> Run:
     first = events[0].workflow_execution_started_event_attributes
     created_at = first.search_attributes.indexed_fields.get(CREATED_AT.name)
     url = first.memo.fields.get(MEMO_URL)
+    trace = first.header.fields.get(traces.HEADER)
     run = Run(
         delivery=_parse(first.input.payloads[0], Delivery),
         created_at=_CREATED_AT.validate_json(created_at.data) if created_at else _time(events[0]),
         started_at=_time(events[0]),
         url=json.loads(url.data) if url else "",
+        trace=json.loads(trace.data) if trace else {},
         resent=len(events) > 1 and _is_resend(events[1]),
     )
     timers: dict[str, datetime] = {}

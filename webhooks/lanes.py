@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -116,6 +116,15 @@ class Traffic:
     in_flight: int
     waiting: int
     limit: int
+
+
+@dataclass(frozen=True)
+class Census:
+    """All lanes of a process, counted."""
+
+    in_flight: int
+    waiting: int
+    states: Counter[State]
 
 
 class Lanes:
@@ -294,6 +303,15 @@ class Lanes:
             if not lane.waiting:
                 del self._crowded[webhook_id]
         return None
+
+    def census(self) -> Census:
+        """Also for other threads, which may find it a moment old."""
+        now, lanes = self._clock(), list(self._lanes.values())
+        return Census(
+            in_flight=sum(lane.in_flight for lane in lanes),
+            waiting=sum(len(lane.waiting) + len(lane.called) + len(lane.queue) for lane in lanes),
+            states=Counter(lane.state(now) for lane in lanes),
+        )
 
     def traffic(self, webhook_id: str) -> Traffic:
         lane, now = self._lanes.get(webhook_id) or _Lane(""), self._clock()

@@ -1,6 +1,5 @@
 """What every process of the platform sets up for itself."""
 
-import logging
 import os
 import resource
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 import uvloop
 from pydantic import ValidationError
 
+from webhooks import logs
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
 
@@ -17,8 +17,6 @@ from webhooks.settings import Settings
 def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
     """Runs a process with its settings: on uvloop, with its log on stderr, files that only their owner reads, and room
     for sockets. What keeps it from running ends it with a line for the operator."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     # A slow receiver makes a long workflow task, which is no fault worth a warning for each.
     os.environ.setdefault("TEMPORAL_WORKFLOW_TASK_DURATION_WARN_SECONDS", "60")
     os.umask(0o077)
@@ -28,6 +26,7 @@ def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
         settings = Settings()
     except ValidationError as error:
         sys.exit(f"Bad setting: {'; '.join(_bad_settings(error))}")
+    logs.set_up(settings.log_format)
     try:
         uvloop.run(main(settings))
     except CannotRunError as error:

@@ -14,7 +14,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from webhooks import temporal
+from webhooks import metrics, temporal, traces
 from webhooks.contracts import Delivery, Occurrence, Recorded
 from webhooks.ids import workflow_id
 from webhooks.lanes import Lanes
@@ -53,8 +53,10 @@ async def publish(
     Raises OccurrenceConflictError if one of these deliveries exists with other content, CrowdedError if a webhook in
     trouble is published to faster than is good for the others, or RPCError while Temporal is not reachable."""
     digest = digest_of(occurrence)
+    traces.describe(tenant=tenant, event_key=occurrence.event, occurrence_id=occurrence.id, deliveries=len(matches))
     if not matches:
         await _start(client, task_queue, Recorded(tenant=tenant, occurrence=occurrence, reason=unmatched), digest)
+        metrics.occurrence(metrics.UNMATCHED)
         return []
     gate = asyncio.Semaphore(_STARTS_AT_ONCE)
 
@@ -77,7 +79,9 @@ async def publish(
 
     # The first start decides between concurrent publishers of one id: who loses it has started nothing.
     first = await start(matches[0])
-    return [first, *await asyncio.gather(*(start(match) for match in matches[1:]))]
+    published = [first, *await asyncio.gather(*(start(match) for match in matches[1:]))]
+    metrics.occurrence(metrics.MATCHED)
+    return published
 
 
 async def _start(

@@ -3,7 +3,7 @@
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
-from webhooks import publishing, temporal
+from webhooks import publishing, temporal, traces
 from webhooks.contracts import RESEND_SIGNAL
 from webhooks.history import Run, Status, read
 from webhooks.ids import workflow_id
@@ -37,4 +37,5 @@ async def begin(client: Client, task_queue: str, workflow_id: str) -> None:
     history = await client.get_workflow_handle(workflow_id).fetch_history(rpc_timeout=temporal.RPC_TIMEOUT)
     run = read(history.events)
     if not run.begun:
-        await start_anew(client, task_queue, run, resend=False)
+        with traces.continuing("begin", run.trace):
+            await start_anew(client, task_queue, run, resend=False)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address the API listens on."""
+    """Address the API and the metrics listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".data")
     """Holds the configuration database, the embedded Temporal server's database and its log."""
@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     temporal_ui_url: str | None = None
     """Where operators reach the Temporal Web UI; the embedded server's by default."""
     task_queue: str = "webhooks"
+    log_format: Literal["console", "json"] | None = None
+    """Without one: `console` if stderr is a terminal, else `json`."""
+    metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+    """Where this process serves its metrics to Prometheus; not without it."""
+    temporal_metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+    """Likewise those of Temporal's SDK, which has a server of its own for them."""
 
     temporal_address: str | None = Field(default=None, validation_alias="TEMPORAL_ADDRESS")
     """host:port of a Temporal server; without one we run our own."""

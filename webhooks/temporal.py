@@ -22,6 +22,7 @@ from temporalio.converter import CompositePayloadConverter, DataConverter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 
+from webhooks import telemetry
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
 
@@ -111,12 +112,15 @@ async def connect(settings: Settings) -> Client:
     config["target_host"] = settings.temporal_target
     config["namespace"] = settings.temporal_namespace
     ours = settings.temporal_address is None
+    runtime = telemetry.runtime(settings)
     pause = _FIRST_PAUSE
     while True:
         try:
             client = await Client.connect(
                 **config,
                 data_converter=DATA_CONVERTER,
+                interceptors=telemetry.interceptors(),
+                runtime=runtime,
                 grpc_compression=GrpcCompression.NONE,  # costs both sides more time than a local network costs
             )
             await _prepare_namespace(client, ours=ours)

@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         SendOrder,
         Trigger,
     )
-    from webhooks.temporal import DELIVER_WEBHOOK, DELIVERY_STATUS, MAX_SUMMARY, PARKED, RESENT
+    from webhooks.temporal import CREATED_AT, DELIVER_WEBHOOK, DELIVERY_STATUS, MAX_SUMMARY, PARKED, RESENT
 
 _PREPARE_TIMEOUT = timedelta(seconds=10)
 _REPORT_TIMEOUT = timedelta(seconds=30)
@@ -139,6 +139,7 @@ class DeliverWebhook:
                     trigger=trigger,
                     attempts_made=attempts_made,
                     deferrals=deferrals,
+                    accepted_at=workflow.info().typed_search_attributes.get(CREATED_AT),
                 ),
                 start_to_close_timeout=timedelta(seconds=prepared.timeout + _SEND_MARGIN),
                 retry_policy=RetryPolicy(

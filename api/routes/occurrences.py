@@ -9,7 +9,7 @@ from api.deps import CurrentCaller, CurrentPlatform
 from api.problems import RESPONSES, ProblemError, invalid, responses, temporal_unreachable, too_much_at_once
 from api.schemas.occurrences import OccurrenceIn, OccurrenceOut, PublishedOut
 from api.strict_json import StrictRoute
-from webhooks import operational, schema
+from webhooks import metrics, operational, schema
 from webhooks.contracts import Occurrence
 from webhooks.ids import uuid7
 from webhooks.lanes import CrowdedError
@@ -64,6 +64,7 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
     except OccurrenceConflictError as error:
         raise ProblemError(409, str(error), errors=[("/id", "used already")]) from None
     except CrowdedError:
+        metrics.occurrence(metrics.REFUSED)
         raise too_much_at_once(f'publish again with "id": "{occurrence.id}", which completes what was begun') from None
     except RPCError as error:
         if not is_passing(error):

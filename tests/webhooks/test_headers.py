@@ -7,6 +7,7 @@ from webhooks.headers import check
 
 RESERVED = """
     Host Content-Length Transfer-Encoding TE Trailer Connection Keep-Alive Upgrade Expect Proxy-Connection
+    Traceparent Tracestate
     Proxy-Authorization Proxy-Authenticate Content-Type Content-Encoding Accept-Encoding User-Agent
     Webhook-Id Webhook-Timestamp Webhook-Signature webhook-anything Logto-Signature-SHA-256 X-Hub-Signature-256
 """.split()

@@ -351,3 +351,21 @@ def test_the_books_balance(steps: list[tuple[str, object]]) -> None:
         for _ in range(many):
             lanes.leave("t", webhook, hurt=False)
     assert lanes.enter("t", "new", "x") is None
+
+
+async def test_all_lanes_are_counted(lanes: Lanes, clock: Clock) -> None:
+    """Also who queues for a moment, who is called, and who is held back."""
+    assert lanes.census().in_flight == lanes.census().waiting == 0
+    fill(lanes, NARROW)
+    queued = asyncio.ensure_future(lanes.admit("t", "w", "queued"))
+    await asyncio.sleep(0)
+    lanes.hold("t", "w", "held", 600)
+    shut(lanes, "silent")
+    fill(lanes, 5, "silent")
+    clock.now += 0.5
+    counted = lanes.census()
+    lanes.leave("t", "w", hurt=False)
+    await queued
+
+    assert (counted.in_flight, counted.waiting) == (NARROW, 7)
+    assert counted.states == {State.OPEN: 1, State.SHUT: 1}

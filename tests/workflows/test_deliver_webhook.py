@@ -6,15 +6,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
-from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 
 from demo.platform_process import PlatformProcess, until
 from tests.workflows.sandbox import SANDBOX
 from webhooks.contracts import Occurrence
 from webhooks.egress import Egress
-from webhooks.faults import METRIC
 from webhooks.ids import uuid7
 from webhooks.lanes import Lanes
 from webhooks.matching import Match
@@ -22,7 +20,6 @@ from webhooks.publishing import publish
 from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
-from webhooks.temporal import DATA_CONVERTER
 from webhooks.vault import Vault
 from worker import create_worker
 
@@ -59,41 +56,3 @@ async def test_cancelled_while_the_database_is_away(platform: PlatformProcess, t
     await database.close()
 
     assert isinstance(failure.value.cause, CancelledError)
-
-
-async def test_each_fault_of_ours_is_counted(platform: PlatformProcess, tmp_path: Path) -> None:
-    """By the exception's type, in the metrics of Temporal's SDK: two deliveries that cannot be prepared."""
-    buffer = MetricBuffer(10_000)
-    client = await Client.connect(
-        f"127.0.0.1:{platform.temporal_port}",
-        data_converter=DATA_CONVERTER,
-        runtime=Runtime(telemetry=TelemetryConfig(metrics=buffer)),
-    )
-    settings = Settings(data_dir=tmp_path, task_queue=uuid4().hex)
-    database, egress = Database.of(settings), Egress(())
-    counted: list[str] = []
-
-    async def twice() -> bool:
-        for update in buffer.retrieve_updates():
-            if update.metric.name == METRIC:
-                counted.extend([str(update.attributes["type"])] * int(update.value))
-        return len(counted) >= 2
-
-    async with create_worker(
-        client, settings, Sender(database, Vault.of(settings, create=True), egress), Lanes(), SANDBOX
-    ):
-        for _ in range(2):
-            await publish(
-                client,
-                tenant="default",
-                occurrence=Occurrence(id=uuid4().hex, event="E", occurred_at=datetime.now(UTC), data={}),
-                matches=[Match(uuid7(), "https://a.example/")],
-                unmatched="",
-                resend_window=60,
-                task_queue=settings.task_queue,
-            )
-        await until(twice, timeout=30, what="two faults", shown=lambda: str(counted))
-    await egress.close()
-    await database.close()
-
-    assert set(counted) == {"OperationalError"}

@@ -1,0 +1,70 @@
+"""How a process writes its log: one line each, for people or as JSON, without secrets."""
+
+import logging
+import re
+import sys
+from typing import Any, Literal
+
+import structlog
+from opentelemetry import trace
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+Format = Literal["console", "json"]
+
+_FIELDS = ["delivery_id", "webhook_id", "event_key", "tenant", "attempt", "trigger", "outcome", "status_code"]
+_FIELDS += ["duration_ms", "next_in_s"]
+"""What a call may add by `extra`. Others, of libraries, are left out: nobody has looked at what they hold."""
+_SECRET_NAME = re.compile(r"secret|passw|token|authorization|cookie|api_?key|signature", re.IGNORECASE)
+_SECRET = re.compile(r"\b(whsec_|whsk_|whk_|Bearer\s+|Basic\s+)(?=\S*[0-9+/=_])[\w.~+/=-]{8,}", re.IGNORECASE)
+_BLOT = "[redacted]"
+
+
+def set_up(format: Format | None) -> None:
+    """Without a format: for people if stderr is a terminal, else JSON."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter(chosen(format)))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # it warns of each try to reach a collector
+
+
+def chosen(format: Format | None) -> Format:
+    return format or ("console" if sys.stderr.isatty() else "json")
+
+
+def formatter(format: Format) -> logging.Formatter:
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(_FIELDS),
+        _add_trace,
+        structlog.processors.format_exc_info,  # tracebacks without the values of variables
+        _redact,
+    ]
+    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if format == "json":
+        last += [structlog.processors.EventRenamer("message"), structlog.processors.JSONRenderer()]
+    else:
+        last += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, pad_level=False)]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
+
+
+def _add_trace(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        line["trace_id"], line["span_id"] = f"{context.trace_id:032x}", f"{context.span_id:016x}"
+    return line
+
+
+def _redact(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    """A second line of defence: nothing that we log should hold a secret."""
+    for name, value in line.items():
+        if name.startswith("_"):
+            continue
+        line[name] = _BLOT if _SECRET_NAME.search(name) else _redacted(value)
+    return line
+
+
+def _redacted(value: Any) -> Any:
+    return _SECRET.sub(lambda found: found[1] + _BLOT, value) if isinstance(value, str) else value

@@ -37,7 +37,7 @@ def create_worker(
 ) -> Worker:
     """A worker on the settings' task queue, for a process of its own or for the API's."""
     metrics.observe(lanes)
-    activities = DeliveryActivities(sender, lanes, Reporter(client, sender.database, settings))
+    activities = DeliveryActivities(sender, lanes, Reporter(client, sender.database, settings, lanes))
     return Worker(
         client,
         task_queue=settings.task_queue,

@@ -18,6 +18,7 @@ from webhooks.sender import NotSendableError, Sender
 
 log = logging.getLogger(__name__)
 
+_SLOW_MS = 2_000
 _FIRST_DEFERRAL, _LONGEST_DEFERRAL = 5.0, 300.0
 
 
@@ -47,6 +48,7 @@ class DeliveryActivities:
             with self._tried_again(f"preparing delivery {delivery.id}", NotSendableError):
                 return await self._sender.prepare(delivery)
         except NotSendableError as error:
+            self._lanes.drop(delivery.webhook_id, workflow_id)
             metrics.delivery(metrics.FAILED)
             traces.describe(outcome=error.outcome)
             raise ApplicationError(
@@ -141,13 +143,13 @@ class DeliveryActivities:
         self._sender.faults.passed(where)
 
     async def _in_lane(self, order: SendOrder, trigger: Trigger) -> Attempt:
-        hurt = None
+        hurt, slow = None, False
         try:
             attempt = await self._sender.attempt(order, trigger)
-            hurt = outcomes.hurts(attempt)
+            hurt, slow = outcomes.hurts(attempt), attempt.duration_ms > _SLOW_MS
             return attempt
         finally:
-            self._lanes.leave(order.tenant, order.webhook_id, hurt=hurt)
+            self._lanes.leave(order.tenant, order.webhook_id, hurt=hurt, slow=slow)
 
 
 def _record(

@@ -55,7 +55,7 @@ class Platform:
 
     @property
     def deliveries(self) -> Deliveries:
-        return Deliveries(self.temporal, self.lanes, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
+        return Deliveries(self.temporal, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
 
     def overloaded(self) -> bool:
         """Whether as much is accepted and not begun as should be."""

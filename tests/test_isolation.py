@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.producer import Producer
 from demo.platform_process import PlatformProcess, running, until
 from demo.receiver import Answer, Receiver
+from webhooks.lanes import BACKLOG
 
 QUICK = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_attempts": 100}
 
@@ -178,3 +179,21 @@ async def test_an_api_without_a_worker_accepts_no_more_than_is_set(
         await receiver.wait_for(path, accepted)
 
     assert accepted >= 20
+
+
+async def test_publishing_again_what_was_delivered_closes_no_door(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """Nothing of it waits to be begun, however much of it there is."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    ids = [f"{event}-{n}" for n in range(BACKLOG)]
+    for _ in range(2):
+        for n in range(0, BACKLOG, 25):
+            await asyncio.gather(*(platform.publish(event, id=id) for id in ids[n : n + 25]))
+        await receiver.wait_for(path, len(ids))
+    answer = await platform.http.post("/v1/occurrences", json={"event": event, "data": {}})
+
+    assert answer.status_code == 202
+    await receiver.wait_for(path, len(ids) + 1)
+    assert len(receiver.got(path)) == len(ids) + 1

@@ -11,12 +11,10 @@ from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from webhooks import traces
+from webhooks import runs, traces
 from webhooks.contracts import RESEND_SIGNAL, Attempt, Prepared
 from webhooks.history import Run, Status, read
 from webhooks.ids import name_in, workflow_id
-from webhooks.lanes import Lanes
-from webhooks.runs import start_anew
 from webhooks.temporal import RPC_TIMEOUT
 from webhooks.visibility import Filter, Position, found, latest_runs, newest_first, quoted
 
@@ -62,9 +60,8 @@ class DeliveryDetail:
 class Deliveries:
     """What happened to a tenant's deliveries, and making it happen again."""
 
-    def __init__(self, client: Client, lanes: Lanes, *, ui: str, task_queue: str) -> None:
+    def __init__(self, client: Client, *, ui: str, task_queue: str) -> None:
         self._client = client
-        self._lanes = lanes
         self._ui = ui
         self._task_queue = task_queue
 
@@ -98,9 +95,9 @@ class Deliveries:
         return page, None
 
     async def resend(self, tenant: str, delivery_id: str, *, force: bool) -> bool:
-        """Sends again now: what is parked or waits is signalled, what is closed or held back gets a new run of the same
-        workflow with the original's input, and what is on the wire this moment is left to arrive. False if there is no
-        such delivery. Raises AlreadyDeliveredError unless forced."""
+        """Sends again now: what is parked or waits is signalled, what is held back is begun, what is closed gets a new
+        run of the same workflow with the original's input, and what is on the wire this moment is left to arrive. False
+        if there is no such delivery. Raises AlreadyDeliveredError unless forced."""
         id = workflow_id(tenant, delivery_id)
         detail = await self.get(tenant, delivery_id)
         if detail and detail.latest.begun and not detail.summary.closed_at:
@@ -119,9 +116,7 @@ class Deliveries:
             return False
         if detail.summary.status is Status.DELIVERED and not force:
             raise AlreadyDeliveredError
-        if detail.latest.begun or self._lanes.release(detail.summary.webhook_id, id):
-            with traces.continuing("resend", detail.latest.trace):
-                await start_anew(self._client, self._task_queue, detail.latest, resend=True)
+        await runs.resend(self._client, self._task_queue, detail.latest)
         return True
 
     async def _detail(self, delivery_id: str, id: str, run_id: str) -> DeliveryDetail | None:

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 MAX_ANSWER_BYTES = 16 * 1024
 """How much of an answer's body is read and kept."""
 _LOOKUP_SECONDS = 5.0
+_MOST_PIECES = 256
+"""Chunks of it: thousands that are a byte each would cost us more than the receiver."""
 _BODY_SECONDS = 5.0
 """How long the body may take once the status is known; it never changes the outcome."""
 _OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -122,12 +124,13 @@ class Egress:
             except Exception as error:
                 outcome, message = _classify(error)
                 return Answer(outcome, error=message)
-            content, complete = bytearray(), False
+            content, complete, pieces = bytearray(), False, 0
             try:
                 async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + _BODY_SECONDS)):
                     async for chunk in response.aiter_raw():
                         content += chunk
-                        if len(content) >= MAX_ANSWER_BYTES:
+                        pieces += 1
+                        if len(content) >= MAX_ANSWER_BYTES or pieces == _MOST_PIECES:
                             break
                     else:
                         complete = True

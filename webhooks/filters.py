@@ -192,7 +192,8 @@ class _Evaluation:
     def _any_holds(self, name: str, operand: JsonValue, found: JsonValue | _Missing) -> bool:
         if isinstance(found, _Missing):
             return False
-        self._steps += 1 + (len(found) if isinstance(found, list) else 0)
+        values = 1 + (len(found) if isinstance(found, list) else 0)
+        self._steps += values * (len(operand) if name == "$in" and isinstance(operand, list) else 1)
         if self._steps > MAX_STEPS:
             raise _TooLongError
         if _holds(name, operand, found):

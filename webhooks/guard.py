@@ -18,6 +18,8 @@ from webhooks.resolver import Resolver, is_literal
 log = logging.getLogger(__name__)
 
 _PROXY_SECONDS = 5.0
+_PIECE, _MOST_READ = 2_048, 160 * 1024
+"""Bytes of an answer: at once, and in all. httpcore refuses a head of over 100 KiB, we keep 16 KiB of a body."""
 
 
 class AddressNotAllowedError(httpcore.ConnectError):
@@ -125,15 +127,23 @@ class ProxyBackend(httpcore.AnyIOBackend):
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """Closes its socket when a TLS handshake is cut off by a deadline, which httpcore's own stream leaves open."""
+    """Bounds what is read of an answer, and lets others run in between: the parser takes its time for many small parts.
+    Closes its socket when a TLS handshake is cut off by a deadline, which httpcore's own stream leaves open."""
 
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
+        self._read = 0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._inner.read(max_bytes, timeout)
+        if self._read >= _MOST_READ:
+            raise httpcore.RemoteProtocolError("the answer is too long")
+        data = await self._inner.read(min(max_bytes, _PIECE), timeout)
+        self._read += len(data)
+        await asyncio.sleep(0)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._read = 0  # another request begins
         await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:

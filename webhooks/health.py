@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 60.0
 """Seconds that a webhook fails before that is written down, so that one that fails now and then costs no writes."""
+_QUIET = 0.2
+"""A failure that follows on the one before later than this share of the limit says nothing about the time between."""
 _WRITE_SECONDS = 5.0
 
 
@@ -39,6 +41,8 @@ class Health:
         self._clock = clock
         self._failing: dict[str, float] = {}
         """When a webhook that is not known to be failing first failed here without a success since."""
+        self._failed: dict[str, float] = {}
+        """When a webhook last failed here, if nothing has succeeded since."""
 
     async def attempted(self, webhook: Webhook, outcome: str) -> bool:
         """Whether an attempt deactivated the webhook, which is as it was loaded for it. Never raises: the answer has
@@ -48,17 +52,21 @@ class Health:
             return False
         if outcome == outcomes.DELIVERED:
             self._failing.pop(webhook.id, None)
+            self._failed.pop(webhook.id, None)
             if webhook.failing_since:
                 await self._write(webhook, lambda session: store.clear_failing(session, webhook))
             return False
         if outcome == outcomes.of_status(outcomes.GONE):
             return await self._deactivate(webhook, now, "the receiver answered 410 Gone")
-        since = webhook.failing_since
+        since, before = webhook.failing_since, self._failed.get(webhook.id)
+        self._failed[webhook.id] = self._clock()
         if since is None:
             first = self._failing.setdefault(webhook.id, self._clock())
             if self._clock() - first >= self._patience:
                 del self._failing[webhook.id]
                 await self._write(webhook, lambda session: store.set_failing(session, webhook, now))
+        elif before is None or self._clock() - before > self._limit.total_seconds() * _QUIET:
+            return False  # silence is no failure: only one that goes on counts
         elif self._limit and now - since > self._limit:
             reason = f"no attempt has succeeded since {since:%Y-%m-%dT%H:%MZ}"
             return await self._deactivate(webhook, now, reason, failing_since=since)

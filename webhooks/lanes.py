@@ -20,13 +20,15 @@ from enum import StrEnum
 
 NARROW, WIDE = 8, 32
 """Requests at once for one webhook: at first, and at most."""
-OF_ONE_TENANT = 128
+OF_ONE_TENANT, RESERVE, _FEW = 112, 48, 4
+"""Requests at once for all webhooks of a tenant, and beyond these for webhooks that have few in flight: others that are
+slow, but not in trouble, must not take it all. With who queues, less than the worker has slots."""
 BACKLOG = 150
 """Deliveries accepted and not begun."""
 _HOLDING, _TO_HOLD = 2, 32
 """Deliveries on their way to being held: at once, and in all. What is not urgent leaves Temporal to what is."""
 _ANNOUNCED_SECONDS = 30.0
-_QUEUE, _QUEUES = 32, 96
+_QUEUE, _QUEUES = 16, 32
 """Who queues for one lane, and for all: each holds one of the worker's slots."""
 _QUEUE_SECONDS = 2.0
 _STRIKES = 5
@@ -38,7 +40,7 @@ _PATIENCE = 4
 """Beginning a delivery only to find its lane shut costs more than delivering it. So a new one is delayed by a few times
 the trouble's age, lest many be begun by their delay's end before the trouble is over. While the trouble is
 young the delay is short, for it may be no more than a hiccup."""
-_SOON = 20.0
+_SOON = 5.0
 """Seconds: a delivery that will be begun this soon by itself is left to it."""
 _SHORTEST_WAIT, _LONGEST_WAIT = 30.0, 3_600.0
 _WAKES_PER_SECOND = 2.0
@@ -67,10 +69,12 @@ class Wait:
 
 @dataclass(frozen=True)
 class Call:
-    """A delivery that may come now, and whether it has been begun."""
+    """A delivery that may come now, and whether it has been begun; if not, when it will be by itself."""
 
     delivery: str
     begun: bool
+    webhook_id: str = field(default="", compare=False)
+    begins_at: float | None = field(default=None, compare=False)
 
 
 @dataclass
@@ -179,7 +183,7 @@ class Lanes:
         lane.waiting.pop(delivery, None)
         lane.called.pop(delivery, None)
         if lane.room(now) or (at_once and lane.in_flight < WIDE):
-            if self._of_tenant.get(tenant, 0) < OF_ONE_TENANT:
+            if self._has_share(lane):
                 self._take(lane)
                 return None
             return self._wait(webhook_id, delivery, "the tenant's share of requests is in flight")
@@ -207,21 +211,22 @@ class Lanes:
         wait = min(max(_SHORTEST_WAIT, len(lane.waiting) / _WAKES_PER_SECOND), _LONGEST_WAIT)
         return Wait(wait * random.uniform(1, 2), reason)  # noqa: S311  spreads load, guards nothing
 
-    def leave(self, tenant: str, webhook_id: str, *, hurt: bool | None) -> None:
-        """`hurt` is webhooks.outcomes.hurts of the attempt; None if it says nothing."""
+    def leave(self, tenant: str, webhook_id: str, *, hurt: bool | None, slow: bool = False) -> None:
+        """`hurt` is webhooks.outcomes.hurts of the attempt; None if it says nothing. A `slow` answer is none that more
+        requests at once should follow."""
         now, lane = self._clock(), self._lanes[webhook_id]
         lane.in_flight -= 1
         lane.left_at = now
         self._of_tenant[tenant] -= 1
         if hurt is False:
-            lane.width, lane.strikes, lane.pause = min(lane.width + 1, WIDE), 0, 0
-            lane.troubled_since = None
+            lane.width = min(lane.width + (not slow), WIDE)
+            lane.strikes, lane.pause, lane.troubled_since = 0, 0, None
         elif hurt and lane.state(now) is not State.SHUT:  # what was sent before it was shut says nothing new
             lane.width, lane.strikes = max(lane.width / 2, 1), lane.strikes + 1
             if lane.strikes >= _STRIKES:
                 lane.pause = min(lane.pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
                 lane.shut_until = now + lane.pause
-        while lane.queue and lane.room(now) and self._of_tenant[tenant] < OF_ONE_TENANT:
+        while lane.queue and lane.room(now) and self._has_share(lane):
             self._take(lane)
             lane.queue.popleft().set_result(None)
         if lane.forgettable():
@@ -230,6 +235,10 @@ class Lanes:
         if not self._of_tenant[tenant]:
             del self._of_tenant[tenant]
         self.on_room()
+
+    def _has_share(self, lane: _Lane) -> bool:
+        taken = self._of_tenant.get(lane.tenant, 0)
+        return taken < OF_ONE_TENANT or (lane.in_flight < _FEW and taken < OF_ONE_TENANT + RESERVE)
 
     def _take(self, lane: _Lane) -> None:
         lane.in_flight += 1
@@ -280,13 +289,19 @@ class Lanes:
         lane.waiting[delivery] = self._clock() + seconds
         self._crowded.setdefault(webhook_id)
 
-    def release(self, webhook_id: str, delivery: str) -> bool:
-        """Somebody else begins a delivery that is held. False if it is being begun already."""
-        lane = self._lanes.get(webhook_id)
-        if lane is None:
-            return True
-        lane.waiting.pop(delivery, None)
-        return delivery not in lane.called
+    def drop(self, webhook_id: str, delivery: str) -> None:
+        """It will not come."""
+        if lane := self._lanes.get(webhook_id):
+            lane.waiting.pop(delivery, None)
+            lane.called.pop(delivery, None)
+
+    def put_back(self, call: Call) -> None:
+        """It was not reached: it is the next again."""
+        lane = self._lanes.get(call.webhook_id)
+        if lane and lane.called.pop(call.delivery, None):
+            lane.waiting[call.delivery] = call.begins_at
+            lane.waiting.move_to_end(call.delivery, last=False)
+            self._crowded.setdefault(call.webhook_id)
 
     def call(self) -> Call | None:
         """Who may come now: the oldest of its lane, each lane in turn; None if there is no room."""
@@ -299,7 +314,7 @@ class Lanes:
                 if begins_at is None or begins_at > now + _SOON:
                     self._crowded.move_to_end(webhook_id)
                     lane.called[delivery] = now + _CALL_SECONDS
-                    return Call(delivery, begun=begins_at is None)
+                    return Call(delivery, begins_at is None, webhook_id, begins_at)
             if not lane.waiting:
                 del self._crowded[webhook_id]
         return None

@@ -23,6 +23,9 @@ from webhooks.matching import Match
 MEMO_DIGEST = "digest"
 MEMO_URL = "url"
 _STARTS_AT_ONCE = 20
+TASK_SECONDS = 20.0
+"""What a workflow task may take before Temporal gives it to somebody else, who would send again: more than an attempt
+usually takes, so that a slow receiver on a busy machine is not sent to twice. After `kill -9`, it is waited for."""
 
 
 class OccurrenceConflictError(Exception):
@@ -71,15 +74,26 @@ async def publish(
                 async with lanes.holding():
                     if await _start(client, task_queue, delivery, digest, url=match.url, wait=wait):
                         lanes.hold(tenant, match.webhook_id, id, wait)
+            elif lanes:
+                lanes.announce(id)
+                started = False
+                try:
+                    started = await _start(client, task_queue, delivery, digest, url=match.url)
+                finally:
+                    if not started:
+                        lanes.begin(id)
             else:
-                if lanes:
-                    lanes.announce(id)
                 await _start(client, task_queue, delivery, digest, url=match.url)
         return Published(delivery.id, match.webhook_id)
 
+    if lanes:  # those that flow do not wait for those that are in trouble
+        matches = sorted(matches, key=lambda match: lanes.head_start(match.webhook_id) > 0)
     # The first start decides between concurrent publishers of one id: who loses it has started nothing.
-    first = await start(matches[0])
-    published = [first, *await asyncio.gather(*(start(match) for match in matches[1:]))]
+    published = [await start(matches[0])]
+    for outcome in await asyncio.gather(*(start(match) for match in matches[1:]), return_exceptions=True):
+        if isinstance(outcome, BaseException):  # all have ended: nothing of this goes on while it is published again
+            raise outcome
+        published.append(outcome)
     metrics.occurrence(metrics.MATCHED)
     return published
 
@@ -107,6 +121,7 @@ async def _start(
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             request_eager_start=not wait,
+            task_timeout=timedelta(seconds=TASK_SECONDS),
             start_delay=timedelta(seconds=wait) if wait else None,
             rpc_timeout=temporal.RPC_TIMEOUT,
             **labels(

@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 from webhooks.adoption import adopt
 from webhooks.contracts import PROCEED_SIGNAL
 from webhooks.lanes import Lanes
-from webhooks.runs import begin
+from webhooks.runs import proceed
 from webhooks.settings import Settings
 from webhooks.temporal import RPC_TIMEOUT
 
@@ -35,12 +35,11 @@ async def releasing(client: Client, lanes: Lanes, settings: Settings) -> AsyncIt
 
 
 async def _adopt(client: Client, lanes: Lanes, settings: Settings) -> None:
-    at_start = True
+    adopted: set[str] = set()
     while True:
         try:
-            if adopted := await adopt(client, lanes, settings.task_queue, at_start=at_start):
-                log.info("took over %d deliveries that wait for their receivers", adopted)
-            at_start = False
+            if many := await adopt(client, lanes, settings.task_queue, adopted):
+                log.info("took over %d deliveries that wait for their receivers", many)
         except RPCError as error:
             log.info("deliveries that wait could not be looked for: %s", error.status.name)
         except Exception:
@@ -62,9 +61,10 @@ async def _call(client: Client, lanes: Lanes, settings: Settings) -> None:
                     handle = client.get_workflow_handle(call.delivery)
                     await handle.signal(PROCEED_SIGNAL, rpc_timeout=RPC_TIMEOUT)
                 else:
-                    await begin(client, settings.task_queue, call.delivery)
+                    await proceed(client, settings.task_queue, call.delivery)
             except RPCError as error:
                 log.info("%s was not told to proceed: %s", call.delivery, error.status.name)
+                lanes.put_back(call)
             except Exception:
                 log.exception("%s was not told to proceed", call.delivery)
             await asyncio.sleep(1 / settings.release_rate)

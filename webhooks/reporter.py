@@ -1,5 +1,6 @@
 """Publishing operational events: what became of a delivery, and of its webhook."""
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +9,7 @@ from temporalio.client import Client
 
 from webhooks import operational
 from webhooks.contracts import Occurrence, Report
+from webhooks.lanes import Lanes
 from webhooks.matching import match
 from webhooks.publishing import OccurrenceConflictError, publish
 from webhooks.settings import Settings
@@ -17,6 +19,8 @@ from webhooks.store.models import Webhook
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 2
+"""Operational events are less urgent than what they tell of."""
 _OF_DELIVERY = {"delivery_id", "webhook_id", "occurrence_id", "event", "client_identifier", "outcome"}
 _TIMES = {operational.DELIVERY_FAILED: "failed_at", operational.DELIVERY_RECOVERED: "recovered_at"}
 
@@ -25,7 +29,9 @@ class Reporter:
     """One for each worker. Its occurrences have ids made of what happened, so that a report made again, or by many
     deliveries of one webhook, starts nothing twice. What nobody subscribed to leaves no trace in Temporal."""
 
-    def __init__(self, client: Client, database: Database, settings: Settings) -> None:
+    def __init__(self, client: Client, database: Database, settings: Settings, lanes: Lanes) -> None:
+        self._lanes = lanes
+        self._gate = asyncio.Semaphore(_AT_ONCE)
         self._client = client
         self._database = database
         self._settings = settings
@@ -65,15 +71,17 @@ class Reporter:
         if not matches:
             return
         try:
-            await publish(
-                self._client,
-                tenant=tenant,
-                occurrence=occurrence,
-                matches=matches,
-                unmatched="",
-                resend_window=self._settings.resend_window,
-                task_queue=self._settings.task_queue,
-            )
+            async with self._gate:
+                await publish(
+                    self._client,
+                    tenant=tenant,
+                    occurrence=occurrence,
+                    matches=matches,
+                    unmatched="",
+                    lanes=self._lanes,
+                    resend_window=self._settings.resend_window,
+                    task_queue=self._settings.task_queue,
+                )
         except OccurrenceConflictError:  # the webhook has got another name since an earlier report
             log.info("%s was reported before", id)
 

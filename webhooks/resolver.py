@@ -17,11 +17,12 @@ from webhooks.addresses import Address
 _LOOKUP_SECONDS = 3.0
 _ONE_TRY_SECONDS = 1.0
 _LONGEST_KEPT = 60.0
-_FAILURE_KEPT = 1.0
+_FAILURE_KEPT, _SILENCE_KEPT = 1.0, 30.0
+"""Of a name that does not exist, and of one whose name server gave no answer: that takes a slot for a while."""
 _CHANNEL_SECONDS = 1.0
 _MOST_KEPT = 1_000
-_AT_ONCE = 10
-"""Lookups of one tenant."""
+_AT_ONCE = 50
+"""Lookups of one tenant; they cost a socket each, and no thread."""
 _NO_ANSWER = (aiodns.error.ARES_ETIMEOUT, aiodns.error.ARES_ECONNREFUSED)
 
 
@@ -99,7 +100,7 @@ class Resolver:
             code = error.args[0] if isinstance(error, aiodns.error.DNSError) else None
             late = isinstance(error, TimeoutError) or code in _NO_ANSWER
             failure = "the name server gave no answer in time" if late else "the host name does not resolve"
-            known = _Known([], failure, now() + _FAILURE_KEPT)
+            known = _Known([], failure, now() + (_SILENCE_KEPT if late else _FAILURE_KEPT))
         else:
             seconds = min((_LONGEST_KEPT, *(node.ttl for node in found.nodes), *(name.ttl for name in found.cnames)))
             addresses = list(dict.fromkeys(ip_address(node.addr[0].decode()) for node in found.nodes))

@@ -12,6 +12,8 @@ from webhooks.json_pointer import json_pointer
 
 MAX_SCHEMA_BYTES = 64 * 1024
 _MOST_VIOLATIONS = 20
+_MOST_TO_EXPLAIN = 1_000_000
+"""Values in the data times characters of the schema."""
 _MOST_PATTERNS, _PATTERN_BYTES = 50, 50_000
 """Regular expressions in a schema, and what each may compile to: compiling them is what can take long."""
 
@@ -38,8 +40,14 @@ def violations(schema: JsonValue, data: JsonValue) -> list[tuple[str, str]]:
         schema_cost.check(schema, data)
     except schema_cost.TooCostlyError:
         return [("", "the schema is too costly to check for this data")]
+    text = json.dumps(schema)
+    validator = _validator(text)
+    if validator.is_valid(data):
+        return []
+    if _values(data) * len(text) > _MOST_TO_EXPLAIN:  # every reason is found before the first is told
+        return [("", "does not fit the schema (too large to say where)")]
     found = []
-    for error in _validator(json.dumps(schema)).iter_errors(data):
+    for error in validator.iter_errors(data):
         found.append((json_pointer(error.instance_path), error.message))
         if len(found) == _MOST_VIOLATIONS:
             break
@@ -70,6 +78,12 @@ def _embedded(schema: JsonValue, *, root: bool = True) -> bool:
         own = not root and isinstance(schema.get("$id"), str)
         return own or any(_embedded(each, root=False) for each in schema.values())
     return isinstance(schema, list) and any(_embedded(each, root=False) for each in schema)
+
+
+def _values(data: JsonValue) -> int:
+    if isinstance(data, dict | list):
+        return 1 + sum(map(_values, data.values() if isinstance(data, dict) else data))
+    return 1
 
 
 def _patterns(schema: JsonValue) -> int:

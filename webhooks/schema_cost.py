@@ -13,7 +13,7 @@ MAX_STEPS = 300_000
 """Evaluations of subschemas that say whether a value is valid: tens of nanoseconds each."""
 MAX_REASONS = 50_000
 """Those that say why each of several alternatives is not: tens of microseconds each."""
-_MAX_PAIRS = 100_000
+_MAX_PAIRS = 30_000
 
 _BRANCHES = ("anyOf", "oneOf")
 _IN_PLACE = ("not", "if", "then", "else")

@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import os
+import secrets
+import socket
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -111,6 +114,8 @@ async def connect(settings: Settings) -> Client:
     config = ClientConfig.load_client_connect_config(disable_file=True)
     config["target_host"] = settings.temporal_target
     config["namespace"] = settings.temporal_namespace
+    # Never that of a process before this one, though it had the same number on the same host (webhooks/adoption.py).
+    identity = f"{os.getpid()}@{socket.gethostname()}#{secrets.token_hex(4)}"
     ours = settings.temporal_address is None
     runtime = telemetry.runtime(settings)
     pause = _FIRST_PAUSE
@@ -118,6 +123,7 @@ async def connect(settings: Settings) -> Client:
         try:
             client = await Client.connect(
                 **config,
+                identity=identity,
                 data_converter=DATA_CONVERTER,
                 interceptors=telemetry.interceptors(),
                 runtime=runtime,

@@ -42,8 +42,7 @@ _BY_STATUS = {
     Status.DELIVERED: "ExecutionStatus = 'Completed'",
     Status.EXPIRED: "ExecutionStatus = 'Failed'",
     Status.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{PARKED}') OR "
-    # A run of two events never began: another one has taken its place.
-    "(ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut') AND HistoryLength > 2))",
+    "ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut'))",
     # Told apart by their history: a search attribute for it would cost each failing delivery one more write.
     Status.PENDING: f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
     Status.RETRYING: f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",

@@ -129,6 +129,7 @@ async def test_a_success_ends_it(database: Database, health: Health) -> None:
 async def test_five_days_are_enough(database: Database, health: Health, days: float, active: bool) -> None:
     since = days_ago(days)
     await change(database, failing_since=since)
+    assert not await fail(database, health), "the one before may be long ago"
     deactivated = await fail(database, health)
     after = await load(database)
     reason = f"no attempt has succeeded since {since:%Y-%m-%dT%H:%MZ}"
@@ -138,6 +139,16 @@ async def test_five_days_are_enough(database: Database, health: Health, days: fl
     assert after.deactivated_reason == (None if active else reason)
     assert (after.deactivated_at is None) is active
     assert after.failing_since == since
+
+
+async def test_silence_between_two_failures_is_no_failure(database: Database, health: Health, clock: Clock) -> None:
+    """A webhook that is used once a month, and fails then, may work the rest of the time."""
+    await change(database, failing_since=days_ago(31))
+    await fail(database, health)
+    clock.now = 30 * 86_400
+    assert not await fail(database, health)
+
+    assert (await load(database)).active
 
 
 async def test_it_can_be_switched_off(database: Database, clock: Clock) -> None:

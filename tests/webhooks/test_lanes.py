@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.lanes import BACKLOG, NARROW, OF_ONE_TENANT, WIDE, Call, CrowdedError, Lanes, State
+from webhooks.lanes import BACKLOG, NARROW, OF_ONE_TENANT, RESERVE, WIDE, Call, CrowdedError, Lanes, State
 
 
 @dataclass
@@ -67,7 +67,7 @@ def test_another_lane_has_room(lanes: Lanes) -> None:
 
 
 def test_a_tenant_has_a_share(lanes: Lanes) -> None:
-    for n in range(OF_ONE_TENANT):
+    for n in range(OF_ONE_TENANT + RESERVE):
         assert lanes.enter("t", f"w-{n}", f"d-{n}") is None
     refused = lanes.enter("t", "w-new", "d-new")
 
@@ -211,10 +211,9 @@ def test_what_is_held_is_called_like_what_waits(lanes: Lanes, clock: Clock) -> N
 
 
 def test_what_is_begun_soon_by_itself_is_not_called(lanes: Lanes, clock: Clock) -> None:
-    """Beginning it once more would cut off what has just begun."""
     lanes.hold("t", "w", "soon", 100)
     lanes.hold("t", "w", "later", 101)
-    clock.now += 80
+    clock.now += 95
 
     assert lanes.call() == Call("later", begun=False)
     assert lanes.call() is None
@@ -243,14 +242,44 @@ async def test_what_is_to_be_held_is_stored_two_at_a_time_and_bounded(lanes: Lan
         pass
 
 
-def test_what_a_person_begins_is_not_called(lanes: Lanes, clock: Clock) -> None:
+def test_who_was_not_reached_is_the_next_again(lanes: Lanes) -> None:
     lanes.hold("t", "w", "a", 100)
     lanes.hold("t", "w", "b", 100)
+    call = lanes.call()
+    assert call == Call("a", begun=False)
+    lanes.put_back(call)
 
-    assert lanes.release("w", "a")
-    assert lanes.call() == Call("b", begun=False)
-    assert not lanes.release("w", "b"), "it is being begun"
-    assert lanes.release("unknown", "c")
+    assert [called(lanes), called(lanes), called(lanes)] == ["a", "b", None]
+
+
+def test_who_will_not_come_is_waited_for_no_longer(lanes: Lanes, clock: Clock) -> None:
+    shut(lanes)
+    lanes.hold("t", "w", "deleted", 100)
+    lanes.hold("t", "w", "next", 100)
+    clock.now += 1
+    assert called(lanes) == "deleted"
+    lanes.drop("w", "deleted")
+
+    assert called(lanes) == "next"
+
+
+def test_a_tenant_s_slow_webhooks_leave_room_for_those_that_ask_for_little(lanes: Lanes) -> None:
+    for webhook in count():
+        if fill(lanes, NARROW, f"slow-{webhook}"):
+            break
+    assert lanes.enter("t", "other", "1") is None
+    assert sum(lanes.traffic(f"slow-{n}").in_flight for n in range(webhook + 1)) >= OF_ONE_TENANT
+    for n in range(2, 5):
+        assert lanes.enter("t", "other", str(n)) is None
+    assert lanes.enter("t", "other", "5"), "it has its few"
+
+
+def test_slow_answers_do_not_widen_a_lane(lanes: Lanes) -> None:
+    for n in range(20):
+        assert lanes.enter("t", "w", str(n)) is None
+        lanes.leave("t", "w", hurt=False, slow=True)
+
+    assert lanes.traffic("w").limit == NARROW
 
 
 def test_who_is_turned_away_before_it_is_prepared_waits_like_the_others(lanes: Lanes, clock: Clock) -> None:

@@ -92,8 +92,11 @@ async def test_nobody_at_the_name_server_s_port_is_no_answer() -> None:
     await resolver.close()
 
 
-async def test_one_tenant_s_silent_names_hold_only_its_own(resolver: Resolver, names: NameServer) -> None:
+async def test_one_tenant_s_silent_names_hold_only_its_own(
+    resolver: Resolver, names: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fifty lookups without an answer: one tenant's next waits, another's is done at once."""
+    monkeypatch.setattr(resolver_module, "_AT_ONCE", 10)
     names.tell("fine.test", ["192.0.2.1"])
     names.silent |= {f"silent{n}.test" for n in range(50)}
     waiting = [asyncio.create_task(look_up(resolver, f"silent{n}.test")) for n in range(50)]

@@ -243,3 +243,12 @@ def test_a_schema_as_people_write_them_is_checked_however_deep_or_long_the_data(
     check(schema)
 
     assert violations(schema, data) == []
+
+
+def test_what_would_take_long_to_explain_is_refused_without_reasons() -> None:
+    """Six thousand reasons that each repeat four thousand values would be gigabytes."""
+    schema: JsonValue = {"items": {"enum": [f"value-{n}" for n in range(4_000)]}}
+
+    assert violations(schema, ["value-1"] * 6_000) == []
+    assert violations(schema, ["wrong"] * 6_000) == [("", "does not fit the schema (too large to say where)")]
+    assert violations(schema, ["wrong"])[0][0] == "/0"

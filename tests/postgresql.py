@@ -6,12 +6,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 from demo.platform_process import free_port
 
 MISSING = "no PostgreSQL here (apt-get install postgresql)"
 _PASSWORD = "the administrator's"
-_SUPERUSER = "administrator"
 _ROOT = os.getuid() == 0
 """PostgreSQL refuses to run as root."""
 _CARELESS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
@@ -27,14 +27,14 @@ def programs() -> Path | None:
 class PostgreSQL:
     """Its data are gone when it is closed."""
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, user: str = "administrator", password: str = _PASSWORD, durable: bool = False) -> None:
         """`durable` as in production; otherwise fast."""
         folder = programs()
         assert folder, MISSING
         self._programs = folder
         self._settings = () if durable else _CARELESS
         self.port = free_port()
-        self.user, self.password = _SUPERUSER, _PASSWORD
+        self.user, self.password = user, password
         self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
         if _ROOT:
             shutil.chown(self._folder, "nobody", "nogroup")
@@ -51,29 +51,35 @@ class PostgreSQL:
     def stop(self) -> None:
         self._control("stop", "--mode", "fast")
 
+    def crash(self) -> None:
+        """As by a power cut: what comes up again recovers from its log."""
+        self._control("stop", "--mode", "immediate")
+
     def close(self) -> None:
         if (self._data / "postmaster.pid").exists():
-            self._control("stop", "--mode", "immediate")
+            self.crash()
         shutil.rmtree(self._folder)
 
     def _initialise(self) -> None:
         password = self._folder / "password"
-        password.write_text(_PASSWORD)
+        password.write_text(self.password)
         password.chmod(0o644)
         self._run(
-            "initdb", "--pgdata", str(self._data), "--username", _SUPERUSER, "--pwfile", str(password),
+            "initdb", "--pgdata", str(self._data), "--username", self.user, "--pwfile", str(password),
             "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync",
         )  # fmt: skip
 
     def fresh(self) -> str:
         """The URL of a new, empty database."""
         name = f"test_{secrets.token_hex(6)}"
-        self._run("createdb", name)
+        self.create(name)
         return self.url(name)
 
+    def create(self, database: str) -> None:
+        self._run("createdb", database)
+
     def url(self, database: str) -> str:
-        password = _PASSWORD.replace("'", "%27").replace(" ", "%20")
-        return f"postgresql://{_SUPERUSER}:{password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{self.user}:{quote(self.password, safe='')}@127.0.0.1:{self.port}/{database}"
 
     @property
     def _data(self) -> Path:
@@ -86,7 +92,7 @@ class PostgreSQL:
         self._run("pg_ctl", "--pgdata", str(self._data), "--wait", "--silent", "--log", log, "-o", options, *action)
 
     def _run(self, program: str, *arguments: str) -> None:
-        variables = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": _SUPERUSER, "PGPASSWORD": _PASSWORD}
+        variables = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": self.user, "PGPASSWORD": self.password}
         subprocess.run(
             [self._programs / program, *arguments],
             env={"PATH": os.environ["PATH"], **variables},

@@ -75,6 +75,9 @@ class PostgreSQL:
         self.create(name)
         return self.url(name)
 
+    def version(self) -> str:
+        return (self._data / "PG_VERSION").read_text().strip()
+
     def create(self, database: str) -> None:
         self._run("createdb", database)
 

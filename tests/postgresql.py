@@ -5,6 +5,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,12 +28,14 @@ def programs() -> Path | None:
 class PostgreSQL:
     """Its data are gone when it is closed."""
 
-    def __init__(self, *, user: str = "administrator", password: str = _PASSWORD, durable: bool = False) -> None:
-        """`durable` as in production; otherwise fast."""
+    def __init__(
+        self, *, user: str = "administrator", password: str = _PASSWORD, settings: Sequence[str] = _CARELESS
+    ) -> None:
+        """`settings` as of postgresql.conf; fast, and lost in a crash, unless others are given."""
         folder = programs()
         assert folder, MISSING
         self._programs = folder
-        self._settings = () if durable else _CARELESS
+        self._settings = settings
         self.port = free_port()
         self.user, self.password = user, password
         self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))

@@ -9,8 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from demo.platform_process import until
 from tests.faults.checker import Verdict
-from tests.faults.drill import Drill
+from tests.faults.drill import RATE, Drill
 from tests.postgresql import MISSING
 from tests.postgresql import programs as postgresql_programs
 from tests.production.topology import Production
@@ -60,12 +61,24 @@ async def _break(drill: Drill, production: Production) -> None:
         say("kill -9 of the Temporal server")
         await asyncio.sleep(_DOWN)
         await production.temporal.spawn()
-    await asyncio.sleep(_UNDISTURBED)
+    await _delivering(drill)
     async with drill.exposed(after=2):
         await asyncio.to_thread(production.postgresql.crash)
         say("PostgreSQL stopped without a checkpoint")
         await asyncio.sleep(_DOWN)
         await asyncio.to_thread(production.postgresql.start)
+    await _delivering(drill)
+
+
+async def _delivering(drill: Drill) -> None:
+    """Returns once it has been going on for a while."""
+    seen, since = len(drill.arrived()), time.monotonic()
+
+    async def arriving() -> bool:
+        return len(drill.arrived()) > seen + 5 * RATE
+
+    await until(arriving, timeout=120, what="deliveries")
+    say(f"deliveries flow again, {time.monotonic() - since:.1f} s later")
 
 
 def report(verdict: Verdict) -> None:

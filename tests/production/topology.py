@@ -26,7 +26,7 @@ class Production:
         self.folder = folder
         self._say = say
         self._given = {
-            "POSTGRES_PASSWORD": "with a space, a /, an @ and a \"quote'",
+            "POSTGRES_PASSWORD": "it/has@all:that%URLs\\quote\"'",  # Temporal takes no space in it
             "WEBHOOKS_MASTER_KEY": new_key(),
             "WEBHOOKS_BOOTSTRAP_KEY": KEY,
             "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
@@ -34,7 +34,9 @@ class Production:
         self._services = compose.services()
         self._temporal_port = _free_ports_of_temporal()
         self._programs: Path
-        self.postgresql = PostgreSQL(user="webhooks", password=self._given["POSTGRES_PASSWORD"], durable=True)
+        settings = [word for word in self._services["postgresql"]["command"] if "=" in word]
+        password = self._given["POSTGRES_PASSWORD"]
+        self.postgresql = PostgreSQL(user="webhooks", password=password, settings=settings)
         self.temporal: ChildProcess
         self.apis = [
             PlatformProcess(folder / f"api-{n}", key=KEY, ports=None, **self._environment("api"))
@@ -54,11 +56,13 @@ class Production:
         environment = self._environment("temporal") | {
             "BIND_ON_IP": "127.0.0.1",
             "FRONTEND_GRPC_PORT": str(self._temporal_port),
+            "TEMPORAL_DYNAMIC_CONFIG": str(ROOT / "deploy/temporal/dynamicconfig.yaml"),
             "TEMPORAL_METRICS_ADDRESS": f"127.0.0.1:{free_port()}",
         }
         server = (str(self._programs / "temporal-server"), "start")
         self.temporal = ChildProcess(server, environment, self.folder / "temporal.log")
         await self.temporal.spawn()
+        await until(self._serves, timeout=120, what="the Temporal server", alive=self.temporal.assert_alive)
         await self._script("namespace")
         self._say(f"Temporal server {version()}, schema and namespace")
         await self._run("migrations", self._command("migrations"))
@@ -72,6 +76,9 @@ class Production:
         for process in (*self.workers, *self.apis, *([self.temporal] if hasattr(self, "temporal") else [])):
             await process.close()
         self.postgresql.close()
+
+    async def _serves(self) -> bool:
+        return not _is_free(self._temporal_port)
 
     async def _script(self, job: str) -> None:
         """A job's entrypoint, with /deploy where it lies."""
@@ -87,8 +94,12 @@ class Production:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        async with asyncio.timeout(180):
-            output, _ = await process.communicate()
+        try:
+            async with asyncio.timeout(180):
+                output, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
         (self.folder / f"{job}.log").write_bytes(output)
         assert process.returncode == 0, f"{job}:\n{output.decode()[-3000:]}"
 

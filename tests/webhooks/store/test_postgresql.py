@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlmodel import select
 
-from demo.platform_process import PlatformProcess
+from demo.platform_process import PlatformProcess, until
 from tests.postgresql import MISSING, PostgreSQL, programs
 from webhooks import operational
 from webhooks.errors import CannotRunError
@@ -81,15 +81,26 @@ async def test_apis_that_start_at_once_on_an_empty_database_make_one_key(
     apis = [
         PlatformProcess(
             tmp_path / name,
-            key="",
+            WEBHOOKS_BOOTSTRAP_KEY="",
             WEBHOOKS_DATABASE_URL=url,
             WEBHOOKS_MASTER_KEY=key,
             TEMPORAL_ADDRESS=NOWHERE,
         )
         for name in ("one", "other")
     ]
+    database = Database(url)
+
+    async def both_wait() -> bool:
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        async with database.read() as session:
+            return (await (await session.connection()).exec_driver_sql(waiting)).scalar() == len(apis)
+
     try:
-        await asyncio.gather(*(api.start(ready=False) for api in apis))
+        async with database.write_alone():
+            for api in apis:
+                await api.spawn()
+            await until(both_wait, timeout=60, what="both")
+        await asyncio.gather(*(until(api.lives, timeout=60, what="the API") for api in apis))
         [key] = keys_made_in(tmp_path)
         headers = {"authorization": f"Bearer {key}"}
         answers = [await api.http.get("/v1/events", headers=headers) for api in apis]
@@ -97,6 +108,7 @@ async def test_apis_that_start_at_once_on_an_empty_database_make_one_key(
     finally:
         for api in apis:
             await api.close()
+        await database.close()
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert [sorted(event["key"] for event in answer.json()["items"]) for answer in answers] == [

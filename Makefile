@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-faults run check bench temporal rotate-master-key histories lock clean
+.PHONY: demo test test-faults test-production run check bench temporal rotate-master-key histories lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## does the main job in front of you, and stays up
@@ -16,6 +16,9 @@ test: $(READY) temporal  ## the whole suite, against a real Temporal server and 
 
 test-faults: $(READY) temporal  ## nothing accepted is lost, whatever part is killed (ONLY="worker disk" for some)
 	@$(PY) -m tests.faults $(ONLY)
+
+test-production: $(READY) temporal  ## what docker-compose.yml starts, as plain processes; one of each is killed
+	@$(PY) -m tests.production
 
 run: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## serves
 	@exec $(PY) -m api

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
 import uvicorn
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.app import create_app
 from api.platform import Platform
@@ -57,8 +58,8 @@ async def serve(settings: Settings) -> None:
         vault = Vault.of(settings, create=True)
         await database.migrate(vault)
         await database.check_keys(vault)
-        await _ensure_key(settings, database)
-        async with database.write() as session:
+        async with database.write_alone() as session:
+            await _ensure_key(settings, session)
             await operational.provide(session)
         egress = Egress.of(settings)
         stack.push_async_callback(egress.close)
@@ -145,23 +146,23 @@ async def _delivering(platform: Platform, stop: asyncio.Event) -> AsyncIterator[
             await delivering
 
 
-async def _ensure_key(settings: Settings, database: Database) -> None:
+async def _ensure_key(settings: Settings, session: AsyncSession) -> None:
     """Without any key nobody could call the API: stores the first, from the environment or a fresh one."""
-    async with database.write() as session:
-        if await api_keys.any_stored(session):
-            if settings.bootstrap_key and not await api_keys.find(session, settings.bootstrap_key.get_secret_value()):
-                log.warning("WEBHOOKS_BOOTSTRAP_KEY is ignored: this database has its keys already")
-            return
-        if settings.bootstrap_key:
-            key = settings.bootstrap_key.get_secret_value()
-            if len(key) < _SHORT_KEY:
-                log.warning("WEBHOOKS_BOOTSTRAP_KEY is short: whoever guesses it is administrator")
-        else:
-            key = f"whk_{secrets.token_urlsafe(32)}"
-            file = settings.data_dir / "bootstrap.key"
-            file.write_text(key + "\n")
-            log.info("made the first administrator's API key: %s", file)
-        api_keys.add(session, tenant="default", name="bootstrap", key=key)
+    if await api_keys.any_stored(session):
+        if settings.bootstrap_key and not await api_keys.find(session, settings.bootstrap_key.get_secret_value()):
+            log.warning("WEBHOOKS_BOOTSTRAP_KEY is ignored: this database has its keys already")
+        return
+    if settings.bootstrap_key:
+        key = settings.bootstrap_key.get_secret_value()
+        if len(key) < _SHORT_KEY:
+            log.warning("WEBHOOKS_BOOTSTRAP_KEY is short: whoever guesses it is administrator")
+    else:
+        key = f"whk_{secrets.token_urlsafe(32)}"
+        settings.make_data_dir()
+        file = settings.data_dir / "bootstrap.key"
+        file.write_text(key + "\n")
+        log.info("made the first administrator's API key: %s", file)
+    api_keys.add(session, tenant="default", name="bootstrap", key=key)
 
 
 if __name__ == "__main__":

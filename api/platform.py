@@ -19,6 +19,7 @@ from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.api_keys import KeyRing
 from webhooks.store.database import Database
+from webhooks.store.postgresql import DatabaseAwayError
 from webhooks.temporal import describe_task_queue
 from webhooks.vault import Vault
 
@@ -80,6 +81,6 @@ class Platform:
         try:
             async with self.database.read() as session:
                 await api_keys.any_stored(session)
-        except SQLAlchemyError:
+        except (SQLAlchemyError, DatabaseAwayError):
             return "the configuration database cannot be read"
         return None

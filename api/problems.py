@@ -9,13 +9,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
 
 from webhooks.authentication import MODES
 from webhooks.json_pointer import json_pointer
+from webhooks.store.database import is_away
 from webhooks.store.pages import BadCursorError
+from webhooks.store.postgresql import DatabaseAwayError
 from webhooks.temporal import is_passing
 
 log = logging.getLogger(__name__)
@@ -124,10 +126,14 @@ def install(app: FastAPI) -> None:
     async def _cursor(_: Request, error: BadCursorError) -> JSONResponse:
         return _response(422, str(error), errors=[("cursor", str(error))])
 
-    @app.exception_handler(OperationalError)
-    async def _database(_: Request, error: OperationalError) -> JSONResponse:
-        log.error("configuration database: %s", error.orig)
-        return _response(503, "the configuration database is not available; try again", headers=_RETRY_AFTER)
+    @app.exception_handler(DatabaseAwayError)
+    @app.exception_handler(SQLAlchemyError)
+    async def _database(_: Request, error: SQLAlchemyError | DatabaseAwayError) -> JSONResponse:
+        if is_away(error):
+            log.error("configuration database: %s", getattr(error, "orig", error))
+            return _response(503, "the configuration database is not available; try again", headers=_RETRY_AFTER)
+        log.error("configuration database: %s", error, exc_info=error)
+        return _response(500, "internal error")
 
     @app.exception_handler(IntegrityError)
     async def _changed_meanwhile(_: Request, error: IntegrityError) -> JSONResponse:

@@ -24,10 +24,13 @@ _OF_SUBSCRIPTIONS = {"events", "allowed_client_identifiers", "filter"}
 
 
 async def find(session: AsyncSession, tenant: str, id: str, *, lock: bool = False) -> tuple[Webhook, list[Subscribed]]:
+    """`lock` keeps others from changing it and its subscriptions until the transaction ends.
+
+    Raises ProblemError 404."""
     webhook = await store.find(session, tenant, id, lock=lock)
     if webhook is None:
         raise not_found("webhook")
-    return webhook, (await subscriptions.of_webhooks(session, tenant, [id]))[id]
+    return webhook, (await subscriptions.of_webhooks(session, tenant, [id], lock=lock))[id]
 
 
 def patched(document: dict[str, Any], patch: dict[str, JsonValue]) -> dict[str, Any]:

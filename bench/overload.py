@@ -5,9 +5,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.database import running
 from bench.figures import occurrence, quantile, settle
 from bench.producer import Producer
-from demo.platform_process import running
 from demo.receiver import Receiver
 
 SECONDS = 60

@@ -12,10 +12,11 @@ from uuid import uuid4
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from bench.database import running
 from bench.empty_workflow import EmptyWorkflow
 from bench.figures import loss, occurrence, quantile, settle
 from bench.producer import Producer
-from demo.platform_process import PlatformProcess, running
+from demo.platform_process import PlatformProcess
 from demo.receiver import Receiver
 from webhooks.addresses import parse_networks
 from webhooks.contracts import Occurrence

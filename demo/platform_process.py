@@ -67,8 +67,11 @@ class PlatformProcess(ChildProcess):
 
     async def start(self, *, ready: bool = True) -> None:
         await self.spawn()
-        answers = self.is_ready if ready else self._answers
+        answers = self.is_ready if ready else self.lives
         await until(answers, timeout=60, what="the platform", alive=self.assert_alive)
+
+    async def lives(self) -> bool:
+        return await self._get_status("/health/live") == 200
 
     async def is_ready(self) -> bool:
         return await self._get_status("/health/ready") == 200
@@ -132,9 +135,6 @@ class PlatformProcess(ChildProcess):
 
         await until(check, timeout=timeout, what=f"delivery {done}", shown=lambda: str(latest))
         return latest
-
-    async def _answers(self) -> bool:
-        return await self._get_status("/health/live") == 200
 
     async def _get_status(self, path: str) -> int:
         try:

@@ -21,15 +21,16 @@ log = logging.getLogger("rotate_master_key")
 async def main(settings: Settings) -> None:
     """Raises CannotRunError."""
     keys, file = Vault.of(settings), settings.master_key_path
-    with _alone(settings):
-        if not settings.master_key and not settings.master_key_file:
+    is_default_file = not settings.master_key and not settings.master_key_file
+    with _alone(settings) if is_default_file else contextlib.nullcontext():
+        if is_default_file:
             vault.write_key_file(file, f"{vault.new_key()}\n{file.read_text()}")
             keys = Vault.of(settings)
             log.info("put a new master key first in %s", file)
         database = Database.of(settings)
         try:
             await database.check_keys(keys)
-            async with database.write() as session:
+            async with database.write_alone() as session:
                 renewed = await webhooks.seal_anew(session, keys)
         finally:
             await database.close()
@@ -38,8 +39,7 @@ async def main(settings: Settings) -> None:
 
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Of two rotations at once, one could drop the key under which the other has sealed."""
-    settings.make_data_dir()
+    """Of two rotations of the default key file at once, one could drop the key under which the other has sealed."""
     with (settings.data_dir / "rotation.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from webhooks.addresses import Network, parse_networks
 from webhooks.errors import CannotRunError
 
+_POSTGRESQL = re.compile(r"postgres(ql)?://([^/?#@\s]+@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#\s]*)?")
 _PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 
@@ -29,13 +30,19 @@ class Settings(BaseSettings):
     """Address the API and the metrics listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".data")
-    """Holds the configuration database, the embedded Temporal server's database and its log."""
+    """Holds the configuration database, unless `database_url` names one, and the embedded Temporal server's database
+    and log."""
+    database_url: SecretStr | None = None
+    """postgresql://user:password@host/database for the configuration. Without one, SQLite in the data directory."""
+    database_connections: Annotated[int, Field(ge=1, le=1000)] = 10
+    """To PostgreSQL, of one process: at most so many for reading, and so many for writing."""
     bootstrap_key: SecretStr | None = None
     """Bearer token of the first administrator, used only while no key is stored."""
     master_key: SecretStr | None = None
     """Seals the secrets of the configuration: 32 bytes in base64. Several, comma separated, open; the first seals."""
     master_key_file: Path | None = None
-    """A file of master keys, one a line. Without either, the API makes `master.key` in the data directory."""
+    """A file of master keys, one a line. Without either, and with SQLite, the API makes `master.key` in the data
+    directory."""
     embedded_worker: bool = True
     """Deliver from the API's own process. Without it, run `worker.py` processes."""
     max_backlog: Annotated[int, Field(ge=1)] = 10_000
@@ -70,6 +77,13 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: object) -> object:
         return parse_networks(value) if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _POSTGRESQL.fullmatch(value.get_secret_value()):
+            raise ValueError("must be postgresql://user:password@host/database, with %40 for @ and %2F for / in it")
+        return value
 
     @field_validator("egress_proxy")
     @classmethod

@@ -173,9 +173,9 @@ async def _register_search_attributes(client: Client) -> None:
         await client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
         )
-    for _ in range(60):  # servers that cache search attributes show new ones within a minute
+    for _ in range(60):  # servers that cache search attributes know new ones within a minute
         registered = await _registered(client)
-        if registered.keys() >= SEARCH_ATTRIBUTES.keys():
+        if registered.keys() >= SEARCH_ATTRIBUTES.keys() and await _are_usable(client):
             break
         await asyncio.sleep(1)
     for name, kind in SEARCH_ATTRIBUTES.items():
@@ -184,6 +184,18 @@ async def _register_search_attributes(client: Client) -> None:
                 f"search attribute {name} of namespace {client.namespace} has another type than we need; "
                 "remove it or use another namespace (TEMPORAL_NAMESPACE)"
             )
+
+
+async def _are_usable(client: Client) -> bool:
+    """Whether the server takes them, too: it lists them before that, and would refuse to start workflows with them."""
+    terms = " AND ".join(f"{name} IS NULL" for name in SEARCH_ATTRIBUTES)
+    try:
+        await client.count_workflows(f"WorkflowId = '-' AND {terms}", rpc_timeout=_CHECK_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        return False
+    return True
 
 
 async def _registered(client: Client) -> dict[str, IndexedValueType.ValueType]:

@@ -37,12 +37,16 @@ async def find_temporal(say: Say) -> Path:
     long or that failed. Raises NoTemporalError."""
     if on_path := shutil.which("temporal"):
         return Path(on_path)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "durable-webhooks"
-    built = cache / f"temporal-{_GO_VERSION}" / "temporal"
+    built = cache() / f"temporal-{_GO_VERSION}" / "temporal"
     if built.exists():
         return built
-    downloads = cache / "temporal-download"
-    return _downloaded(downloads) or await _download(downloads, say) or await _build(built, say)
+    downloads = cache() / "temporal-download"
+    found = _downloaded(downloads) or await _download(downloads, say)
+    return found or await go_install(f"{_GO_PACKAGE}@{_GO_VERSION}", built, say)
+
+
+def cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "durable-webhooks"
 
 
 def _downloaded(folder: Path) -> Path | None:
@@ -62,18 +66,19 @@ async def _download(folder: Path, say: Say) -> Path | None:
     return _downloaded(folder)
 
 
-async def _build(target: Path, say: Say) -> Path:
+async def go_install(package: str, target: Path, say: Say) -> Path:
+    """Builds `module/.../program@version` as `target`. Raises NoTemporalError."""
     go = shutil.which("go")
     if go is None:
         raise NoTemporalError(
             "No Temporal server: there is no `temporal` on PATH, it could not be downloaded, and there is no Go to "
             "build it with. Install the Temporal CLI or Go, or set TEMPORAL_ADDRESS to a running server."
         )
-    say(f"Temporal: building the server {_GO_VERSION} with Go (once on this machine, 3 to 5 minutes) ...")
+    say(f"Temporal: building {package} with Go (once on this machine, 3 to 5 minutes) ...")
     # Built elsewhere and then renamed, so that an interrupted build leaves nothing that looks finished.
-    workshop = target.parent.with_name(f"{target.parent.name}.{os.getpid()}")
+    workshop = target.parent.with_name(f"{target.parent.name}.{target.name}.{os.getpid()}")
     build = await asyncio.create_subprocess_exec(
-        go, "install", f"{_GO_PACKAGE}@{_GO_VERSION}",
+        go, "install", package,
         env={**without_ours(os.environ), "GOBIN": str(workshop)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -87,7 +92,7 @@ async def _build(target: Path, say: Say) -> Path:
     if build.returncode:
         raise NoTemporalError(f"Go could not build the Temporal server:\n{output.decode(errors='replace')[-2000:]}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    (workshop / "temporal").replace(target)
+    (workshop / package.partition("@")[0].rpartition("/")[2]).replace(target)
     workshop.rmdir()
     return target
 

@@ -51,6 +51,12 @@ class Vault:
         """Raises CannotRunError. `create` makes the default key file if there is none."""
         if settings.master_key:
             return cls(settings.master_key.get_secret_value())
+        if settings.database_url and not settings.master_key_file:
+            raise CannotRunError(
+                "WEBHOOKS_DATABASE_URL names a database that several machines may share, so the master key is not made "
+                "on one of them: set WEBHOOKS_MASTER_KEY, or WEBHOOKS_MASTER_KEY_FILE, to the same for all "
+                "(openssl rand -base64 32), and keep a copy."
+            )
         file = settings.master_key_path
         try:
             if create and not settings.master_key_file and not file.exists():

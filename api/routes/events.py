@@ -86,7 +86,7 @@ async def import_events(request: Request, caller: CurrentCaller, session: Writin
     anything is wrong, nothing is."""
     # In a thread and before the transaction: a large file takes a while.
     bodies = await asyncio.to_thread(_read_catalogue, caller, await request.body())
-    known = {event.key: event for event in await store.find_all(session, caller.tenant, list(bodies))}
+    known = {event.key: event for event in await store.find_all(session, caller.tenant, list(bodies), lock=True)}
     results: dict[str, Literal["created", "changed", "unchanged"]] = {}
     for key, (body, new) in bodies.items():
         if key not in known:
@@ -116,7 +116,7 @@ async def put_event(
     named = body.entity is not None or body.action is not None
     if named and (None in (body.entity, body.action) or key != f"{body.entity}.{body.action}"):
         raise invalid("/entity" if body.entity else "/action", "the key of an entity's action is Entity.Action")
-    event = await store.find(session, caller.tenant, key)
+    event = await store.find(session, caller.tenant, key, lock=True)
     if event is None:
         _refuse_reserved(key, "")
         if if_match is not None:
@@ -143,7 +143,7 @@ async def change_event(
 ) -> EventOut:
     """Changes what is given; `null` removes schema, template or sample, and PUT replaces them whole. A change of schema
     or template makes a new version. An inactive event takes no occurrences."""
-    event = await _event(session, caller, key)
+    event = await _event(session, caller, key, lock=True)
     view = EventOut.model_validate(event)
     require_match(if_match, view)
     patch = changes_in(patch, view, EventBody)
@@ -155,7 +155,7 @@ async def change_event(
 
 @router.delete("/{key}", status_code=204, responses=responses(404, 409, 412))
 async def delete_event(key: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
-    event = await _event(session, caller, key)
+    event = await _event(session, caller, key, lock=True)
     require_match(if_match, EventOut.model_validate(event))
     if key in operational.KEYS:
         raise ProblemError(409, "it is the platform's own and cannot be deleted; `active` false silences it")
@@ -215,8 +215,8 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
     )
 
 
-async def _event(session: Reading, caller: CurrentCaller, key: str) -> Event:
-    event = await store.find(session, caller.tenant, key)
+async def _event(session: Reading, caller: CurrentCaller, key: str, *, lock: bool = False) -> Event:
+    event = await store.find(session, caller.tenant, key, lock=lock)
     if event is None:
         raise not_found("event")
     return event

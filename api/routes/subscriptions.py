@@ -87,7 +87,7 @@ async def change_subscription(
 ) -> SubscriptionOut:
     """Changes what is given. An inactive subscription ends deliveries that wait for their next attempt, with outcome
     `subscription_inactive`; activating it again replays nothing."""
-    subscription, event = await _subscribed(session, caller, id)
+    subscription, event = await _subscribed(session, caller, id, lock=True)
     view = _view((subscription, event))
     require_match(if_match, view)
     patch = changes_in(patch, view, SubscriptionBody)
@@ -101,7 +101,7 @@ async def change_subscription(
 @router.delete("/subscriptions/{id}", status_code=204, responses=responses(404, 412))
 async def delete_subscription(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
     """Deliveries that wait for their next attempt fail then, with outcome `subscription_deleted`."""
-    subscribed = await _subscribed(session, caller, id)
+    subscribed = await _subscribed(session, caller, id, lock=True)
     require_match(if_match, _view(subscribed))
     await session.delete(subscribed[0])
 
@@ -115,8 +115,8 @@ async def match_filter(body: MatchIn, _: CurrentCaller) -> MatchOut:
     return MatchOut(matches=mismatch is None, mismatch=mismatch)
 
 
-async def _subscribed(session: Reading, caller: CurrentCaller, id: str) -> Subscribed:
-    found = await store.find(session, caller.tenant, id)
+async def _subscribed(session: Reading, caller: CurrentCaller, id: str, *, lock: bool = False) -> Subscribed:
+    found = await store.find(session, caller.tenant, id, lock=lock)
     if found is None:
         raise not_found("subscription")
     return found

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -33,8 +32,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database, vault = Database.of(Settings(data_dir=tmp_path)), Vault(new_key())
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    database, vault = Database.of(settings), Vault(new_key())
     await database.migrate(vault)
     sealed = store.seal(vault, "t", "w", Secrets(signing=[signing.new_key(None)]))
     async with database.write() as session:

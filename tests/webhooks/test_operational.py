@@ -1,7 +1,6 @@
 """The platform's own events, in the catalogue."""
 
 import logging
-from pathlib import Path
 
 import pytest
 from sqlmodel import col, select
@@ -15,10 +14,10 @@ from webhooks.vault import Vault, new_key
 
 
 async def test_they_are_in_the_catalogue_of_each_tenant_with_a_key(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Once, whatever a start finds; what a tenant chose stays, and a key of his own becomes the platform's."""
-    database = Database.of(Settings(data_dir=tmp_path))
+    database = Database.of(settings)
     await database.migrate(Vault(new_key()))
     async with database.write() as session:
         for tenant, name in (("a", "1"), ("a", "2"), ("b", "1")):

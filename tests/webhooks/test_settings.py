@@ -89,6 +89,42 @@ def test_a_bad_proxy_is_refused_without_its_password(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:p%40ss@host/database",
+        "postgres://user:p%40ss@host:5432/database?sslmode=require",
+        "postgresql://user:p%40ss@one:5432,[::1]:5433/database",
+        "postgresql:///database?host=/var/run/postgresql",
+    ],
+)
+def test_the_database_may_have_a_password_which_shows_nowhere(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("WEBHOOKS_DATABASE_URL", url)
+    settings = Settings()
+
+    assert settings.database_url is not None
+    assert settings.database_url.get_secret_value() == url
+    assert "p%40ss" not in repr(settings) + str(settings) + settings.model_dump_json() + repr(settings.model_dump())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://user:{SECRET}@host",
+        f"postgresql://user:{SECRET}/x@host/database",
+        f"mysql://user:{SECRET}@host/database",
+        f"postgresql+asyncpg://user:{SECRET}@host/database",
+    ],
+)
+def test_a_bad_database_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("WEBHOOKS_DATABASE_URL", url)
+
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert "postgresql://user:password@host/database" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("variables", "expected"),
     [
         ({}, ".data/master.key"),

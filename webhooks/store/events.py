@@ -13,13 +13,18 @@ from webhooks.store.models import Event, EventVersion, Subscription
 _VERSIONS_KEPT = 50
 
 
-async def find(session: AsyncSession, tenant: str, key: str) -> Event | None:
-    return (await session.exec(select(Event).where(col(Event.tenant) == tenant, col(Event.key) == key))).first()
+async def find(session: AsyncSession, tenant: str, key: str, *, lock: bool = False) -> Event | None:
+    """`lock` keeps others from changing it until the transaction ends."""
+    query = select(Event).where(col(Event.tenant) == tenant, col(Event.key) == key)
+    return (await session.exec(query.with_for_update() if lock else query)).first()
 
 
-async def find_all(session: AsyncSession, tenant: str, keys: Sequence[str]) -> list[Event]:
-    """Those that exist, in the order of `keys`."""
+async def find_all(session: AsyncSession, tenant: str, keys: Sequence[str], *, lock: bool = False) -> list[Event]:
+    """Those that exist, in the order of `keys`. `lock` as for one, in an order of its own: two at once cannot wait for
+    each other."""
     query = select(Event).where(col(Event.tenant) == tenant, col(Event.key).in_(keys))
+    if lock:
+        query = query.order_by(col(Event.key)).with_for_update()
     found = {event.key: event for event in (await session.exec(query)).all()}
     return [found[key] for key in keys if key in found]
 

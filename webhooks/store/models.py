@@ -11,7 +11,7 @@ from webhooks.ids import uuid7
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime, always UTC; SQLite keeps no zone."""
+    """An aware datetime, always UTC: SQLite keeps no zone, PostgreSQL a moment."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -20,7 +20,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _now() -> datetime:

@@ -12,17 +12,23 @@ Subscribed = tuple[Subscription, str]
 """A subscription, and its event's key."""
 
 
-async def find(session: AsyncSession, tenant: str, id: str) -> Subscribed | None:
-    return (await session.exec(_of(tenant).where(col(Subscription.id) == id))).first()
+async def find(session: AsyncSession, tenant: str, id: str, *, lock: bool = False) -> Subscribed | None:
+    """`lock` keeps others from changing the subscription until the transaction ends."""
+    query = _of(tenant).where(col(Subscription.id) == id)
+    return (await session.exec(query.with_for_update(of=Subscription) if lock else query)).first()
 
 
-async def of_webhooks(session: AsyncSession, tenant: str, webhook_ids: Sequence[str]) -> dict[str, list[Subscribed]]:
-    """Each webhook's, oldest first."""
+async def of_webhooks(
+    session: AsyncSession, tenant: str, webhook_ids: Sequence[str], *, lock: bool = False
+) -> dict[str, list[Subscribed]]:
+    """Each webhook's, oldest first. `lock` as for one."""
     query = (
         _of(tenant)
         .where(col(Subscription.webhook_id).in_(webhook_ids))
         .order_by(col(Subscription.created_at), col(Subscription.id))
     )
+    if lock:
+        query = query.with_for_update(of=Subscription)
     found: dict[str, list[Subscribed]] = {id: [] for id in webhook_ids}
     for subscription, event in (await session.exec(query)).all():
         found[subscription.webhook_id].append((subscription, event))

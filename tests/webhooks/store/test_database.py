@@ -25,7 +25,7 @@ from webhooks.authentication import KeyValuePair
 from webhooks.credentials import MASK, Secrets
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
-from webhooks.store import api_keys
+from webhooks.store import api_keys, events
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
 from webhooks.store.models import ApiKey, Event, Subscription, Webhook
@@ -37,8 +37,8 @@ MOMENT = "2026-01-02 03:04:05.000000"
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Database]:
-    database = Database.of(Settings(data_dir=folder))
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    database = Database.of(settings)
     try:
         yield database
     finally:
@@ -90,11 +90,11 @@ def insert_webhook(connection: sqlite3.Connection, name: str, headers: dict[str,
     insert(connection, "webhooks", **row | values)
 
 
-async def test_migrations_make_what_the_models_say(tmp_path: Path) -> None:
+async def test_migrations_make_what_the_models_say(settings: Settings) -> None:
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), SQLModel.metadata))
 
-    async with opened(tmp_path) as database:
+    async with opened(settings) as database:
         await database.migrate(VAULT)
         await database.migrate(VAULT)
         async with database.read() as session:
@@ -108,7 +108,7 @@ async def test_a_commit_survives_power_loss_what_is_deleted_is_overwritten_and_t
 ) -> None:
     names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
     pragmas = []
-    async with opened(tmp_path / "new") as database:
+    async with opened(Settings(data_dir=tmp_path / "new")) as database:
         await database.migrate(VAULT)
         for opening in (database.read, database.write):
             async with opening() as session:
@@ -119,15 +119,17 @@ async def test_a_commit_survives_power_loss_what_is_deleted_is_overwritten_and_t
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
 
 
-async def test_concurrent_writers_wait_for_each_other(tmp_path: Path) -> None:
-    """Each reads and then writes; with a deferred transaction most would fail with `database is locked`."""
+async def test_concurrent_writers_wait_for_each_other(settings: Settings) -> None:
+    """Each reads and then writes: SQLite would fail with `database is locked` in a deferred transaction, and PostgreSQL
+    lose most of it without row locks."""
 
     async def change(database: Database) -> None:
         async with database.write() as session:
-            event = (await session.exec(select(Event))).one()
+            event = await events.find(session, "t", "E", lock=True)
+            assert event
             event.description += "x"
 
-    async with opened(tmp_path) as one, opened(tmp_path) as other:
+    async with opened(settings) as one, opened(settings) as other:
         await one.migrate(VAULT)
         async with one.write() as session:
             session.add(Event(tenant="t", key="E", description=""))
@@ -138,8 +140,8 @@ async def test_concurrent_writers_wait_for_each_other(tmp_path: Path) -> None:
     assert event.description == "x" * 100
 
 
-async def test_keys_are_stored_hashed(tmp_path: Path) -> None:
-    async with opened(tmp_path) as database:
+async def test_keys_are_stored_hashed(settings: Settings, tmp_path: Path) -> None:
+    async with opened(settings) as database:
         await database.migrate(VAULT)
         async with database.write() as session:
             api_keys.add(session, tenant="t", name="n", key=CANARY)
@@ -166,9 +168,9 @@ def webhook(name: str, secrets: Secrets, vault: Vault = VAULT, tenant: str = "t"
     return Webhook(id=name, tenant=tenant, url="https://x.example/", **store.seal(vault, tenant, name, secrets))
 
 
-async def test_secrets_are_stored_sealed_and_shown_masked(tmp_path: Path) -> None:
+async def test_secrets_are_stored_sealed_and_shown_masked(settings: Settings, tmp_path: Path) -> None:
     secrets = secrets_with(CANARY)
-    async with opened(tmp_path) as database:
+    async with opened(settings) as database:
         await database.migrate(VAULT)
         async with database.write() as session:
             session.add(webhook("w-1", secrets))
@@ -193,12 +195,12 @@ def test_what_is_sealed_opens_in_no_other_row(tenant: str, name: str) -> None:
         store.unseal(VAULT, moved)
 
 
-async def test_without_a_key_that_is_in_use_nothing_starts(tmp_path: Path) -> None:
+async def test_without_a_key_that_is_in_use_nothing_starts(settings: Settings) -> None:
     keys = [new_key() for _ in range(3)]
     vaults = [Vault(key) for key in keys]
     rows = [webhook(f"w-{number}", secrets_with(CANARY), vault) for number, vault in enumerate(vaults)]
     ids = [key_id(row.sealed[:PREFIX_BYTES]) for row in rows]
-    async with opened(tmp_path) as database:
+    async with opened(settings) as database:
         await database.migrate(vaults[0])
         async with database.write() as session:
             session.add_all(rows)
@@ -223,7 +225,7 @@ async def test_an_upgrade_from_the_first_release_loses_nothing(tmp_path: Path) -
         insert(connection, "subscriptions", id="s-1", event_id="e-1", webhook_id="w-1", **subscription)
         insert(connection, "subscriptions", id="s-2", event_id="e-2", webhook_id="w-1", **subscription)
     before = datetime.now(UTC)
-    async with opened(tmp_path) as database:
+    async with opened(Settings(data_dir=tmp_path)) as database:
         await database.migrate(VAULT)
         async with database.read() as session:
             keys = (await session.exec(select(ApiKey))).all()
@@ -279,7 +281,7 @@ async def test_after_an_upgrade_no_file_holds_a_secret(tmp_path: Path) -> None:
         connection.execute("UPDATE webhooks SET headers = '{}' WHERE id < 'w-100'")
         connection.execute("DELETE FROM webhooks WHERE id > 'w-200'")
     before = files_with(CANARY, tmp_path)
-    async with opened(tmp_path) as database:
+    async with opened(Settings(data_dir=tmp_path)) as database:
         await database.migrate(VAULT)
         while_running = files_with(CANARY, tmp_path)
 
@@ -295,7 +297,7 @@ async def test_an_upgrade_that_fails_changes_nothing_and_may_be_repeated(tmp_pat
         insert_webhook(connection, "w-1", {"X-Fine": "x"}, signing_secret="whsec_")
         insert_webhook(connection, "w-2", {"X-Odd": 5})
         before = list(connection.iterdump())
-    async with opened(tmp_path) as database:
+    async with opened(Settings(data_dir=tmp_path)) as database:
         with pytest.raises(ValidationError):
             await database.migrate(VAULT)
         with contextlib.closing(sqlite3.connect(tmp_path / "webhooks.db")) as connection:

@@ -1,12 +1,16 @@
 """One customer's receiver gives trouble: what does another one notice?
 
 A healthy webhook is fed beside a troubled one, and beside nothing or a second healthy one; the ratio of the two p95
-from publication to arrival is the figure.
+from publication to arrival is the figure. Of every six seconds one p95 is taken, and of these the median: a disk that
+halts for a second, as it does on shared machines with nothing beside too, is not what is asked for.
 """
 
 import asyncio
 import contextlib
+import itertools
+import statistics
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +20,7 @@ from bench.producer import Producer
 from demo.platform_process import PlatformProcess, free_port
 from demo.receiver import Answer, Receiver
 
-SECONDS = 30
+SECONDS, PART = 30, 6
 BAR = 1.5
 
 
@@ -53,22 +57,23 @@ async def main() -> None:
 async def show(load: Load, baseline: float = 0) -> float:
     """Prints a line; the p95 in milliseconds."""
     waits, refused, tried = await measure(load)
-    p95 = quantile(waits, 0.95)
+    p95 = statistics.median(quantile(sorted(part), 0.95) for part in waits)
+    p50, worst = (quantile(sorted(itertools.chain(*waits)), share) for share in (0.5, 0.95))
     other = (
         f"beside {load.other:.0f}/s" + (f" to one that {load.trouble}" if load.trouble else "") if load.other else ""
     )
     ratio = f"   {p95 / baseline:.2f} of the p95 without trouble (bar: {BAR})" if baseline else ""
     print(
-        f"  {load.healthy:.0f}/s {other:<42} p50 {quantile(waits, 0.5):6.1f} ms   p95 {p95:6.1f} ms{ratio}"
+        f"  {load.healthy:.0f}/s {other:<42} p50 {p50:6.1f} ms   p95 {p95:6.1f} ms (of all {worst:.1f}){ratio}"
         f"   refused {refused}   requests to the other {tried}",
         flush=True,
     )
     return p95
 
 
-async def measure(load: Load) -> tuple[list[float], int, int]:
-    """Waits of the healthy webhook's occurrences in ms, sorted; how many publications were refused; requests that the
-    other receiver got."""
+async def measure(load: Load) -> tuple[list[list[float]], int, int]:
+    """Waits of the healthy webhook's occurrences in ms, of each PART seconds; how many publications were refused;
+    requests that the other receiver got."""
     with tempfile.TemporaryDirectory() as folder:
         async with Receiver().serving() as receiver, contextlib.AsyncExitStack() as stack:
             platform = PlatformProcess(Path(folder))
@@ -89,8 +94,12 @@ async def measure(load: Load) -> tuple[list[float], int, int]:
             wanted = {id for id in producer.accepted() if id.startswith("healthy")}
             await receiver.wait_for("/healthy", 20 + len(wanted))
             got = {occurrence(request): request.at for request in reversed(receiver.got("/healthy"))}
-            waits = sorted((got[id] - producer.answers[id].at) * 1000 for id in wanted)
+            parts = defaultdict(list)
+            begun = min(producer.answers[id].at for id in wanted)
+            for id in wanted:
+                at = producer.answers[id].at
+                parts[int((at - begun) // PART)].append((got[id] - at) * 1000)
             refused = len(producer.answers) - len(producer.accepted())
             await producer.close()
             tried = len(receiver.got("/other"))
-    return waits, refused, tried
+    return [part for part in parts.values() if len(part) > 1], refused, tried

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 _PATIENCE = 60.0
 """Seconds that a webhook fails before that is written down, so that one that fails now and then costs no writes."""
 _QUIET = 0.2
-"""A failure that follows on the one before later than this share of the limit says nothing about the time between."""
+"""A failure that follows on the one before later than this share of the limit, and than a minute, says nothing about
+the time between."""
 _WRITE_SECONDS = 5.0
 
 
@@ -65,7 +66,7 @@ class Health:
             if self._clock() - first >= self._patience:
                 del self._failing[webhook.id]
                 await self._write(webhook, lambda session: store.set_failing(session, webhook, now))
-        elif before is None or self._clock() - before > self._limit.total_seconds() * _QUIET:
+        elif before is None or self._clock() - before > max(self._limit.total_seconds() * _QUIET, _PATIENCE):
             return False  # silence is no failure: only one that goes on counts
         elif self._limit and now - since > self._limit:
             reason = f"no attempt has succeeded since {since:%Y-%m-%dT%H:%MZ}"

@@ -5,14 +5,17 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-faults test-production run check bench temporal rotate-master-key histories lock clean
+.PHONY: demo test test-postgresql test-faults test-production run check bench temporal rotate-master-key histories lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## does the main job in front of you, and stays up
 	@$(PY) -m demo
 
 test: $(READY) temporal  ## the whole suite, against a real Temporal server and real sockets
-	@$(PY) -m pytest
+	@TEST_DATABASE=$${TEST_DATABASE:-sqlite} $(PY) -m pytest
+
+test-postgresql: $(READY) temporal  ## what is about the configuration, on PostgreSQL
+	@TEST_DATABASE=postgresql $(PY) -m pytest tests/api tests/test_configuration.py tests/webhooks/store tests/webhooks/test_health.py tests/webhooks/test_operational.py
 
 test-faults: $(READY) temporal  ## nothing accepted is lost, whatever part is killed (ONLY="worker disk" for some)
 	@$(PY) -m tests.faults $(ONLY)

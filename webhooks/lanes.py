@@ -34,12 +34,10 @@ _QUEUE_SECONDS = 2.0
 _STRIKES = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _STALLED_SECONDS = 2.0
-_BRIEF = 5.0
 _HEAD_START, _LONGEST_HEAD_START = 60.0, 6 * 3_600.0
 _PATIENCE = 4
 """Beginning a delivery only to find its lane shut costs more than delivering it. So a new one is delayed by a few times
-the trouble's age, lest many be begun by their delay's end before the trouble is over. While the trouble is
-young the delay is short, for it may be no more than a hiccup."""
+the trouble's age, lest many be begun by their delay's end before the trouble is over."""
 _SOON = 5.0
 """Seconds: a delivery that will be begun this soon by itself is left to it."""
 _SHORTEST_WAIT, _LONGEST_WAIT = 30.0, 3_600.0
@@ -267,8 +265,6 @@ class Lanes:
         if lane.troubled_since is None:
             lane.troubled_since = now
         age = now - lane.troubled_since
-        if age < _BRIEF:
-            return max(age, 1) * random.uniform(1, 2)  # noqa: S311
         return min(max(age * _PATIENCE, _HEAD_START), _LONGEST_HEAD_START) * random.uniform(1, 2)  # noqa: S311
 
     @contextlib.asynccontextmanager

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 
 from demo.platform_process import PlatformProcess, running
 from demo.receiver import Receiver
-from tests.postgresql import MISSING, PostgreSQL, programs
+from tests.clock import Clock
+from tests.postgresql import PostgreSQL, serving
 from webhooks.settings import Settings
 from webhooks.vault import new_key
 
@@ -55,12 +56,13 @@ async def platform_on_postgresql(
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
-    if programs() is None:
-        pytest.skip(MISSING)
-    server = PostgreSQL()
-    server.start()
-    yield server
-    server.close()
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture(params=DATABASES)

@@ -1,13 +1,16 @@
 """A PostgreSQL server for tests: the programs that Debian installs, a folder of its own, a free port on loopback."""
 
+import contextlib
 import os
 import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
+
+import pytest
 
 from demo.platform_process import free_port
 
@@ -109,3 +112,14 @@ class PostgreSQL:
             group="nogroup" if _ROOT else None,
             extra_groups=[] if _ROOT else None,
         )
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[PostgreSQL]:
+    """Skips the test where there are no programs."""
+    if programs() is None:
+        pytest.skip(MISSING)
+    server = PostgreSQL()
+    server.start()
+    yield server
+    server.close()

@@ -7,7 +7,9 @@ from pathlib import Path
 from bench.producer import Producer
 from demo.platform_process import PlatformProcess, running, until
 from demo.receiver import Answer, Receiver
-from webhooks.lanes import BACKLOG
+from webhooks.lanes import BACKLOG, Lanes
+from webhooks.release import releasing
+from webhooks.settings import Settings
 
 QUICK = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_attempts": 100}
 
@@ -197,3 +199,15 @@ async def test_publishing_again_what_was_delivered_closes_no_door(
     assert answer.status_code == 202
     await receiver.wait_for(path, len(ids) + 1)
     assert len(receiver.got(path)) == len(ids) + 1
+
+
+async def test_who_is_gone_is_not_called_for_ever(platform: PlatformProcess) -> None:
+    """A delivery that an operator has terminated, say: those behind it would wait for ever too."""
+    lanes, settings = Lanes(), Settings(task_queue="nobody polls it")
+    lanes.hold("default", "webhook", "default/gone", 100)
+
+    async def empty() -> bool:
+        return lanes.traffic("webhook").waiting == 0
+
+    async with releasing(await platform.temporal(), lanes, settings):
+        await until(empty, timeout=5, what="the end of calling")

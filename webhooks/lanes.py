@@ -178,8 +178,7 @@ class Lanes:
         where a probe would."""
         now = self._clock()
         lane = self._lanes.setdefault(webhook_id, _Lane(tenant, left_at=now))
-        lane.waiting.pop(delivery, None)
-        lane.called.pop(delivery, None)
+        self.drop(webhook_id, delivery)
         if lane.room(now) or (at_once and lane.in_flight < WIDE):
             if self._has_share(lane):
                 self._take(lane)
@@ -193,8 +192,7 @@ class Lanes:
         lane, now = self._lanes.get(webhook_id), self._clock()
         if lane is None or lane.room(now) or not lane.is_troubled(now):
             return None
-        lane.waiting.pop(delivery, None)
-        lane.called.pop(delivery, None)
+        self.drop(webhook_id, delivery)
         return self._turned_away(webhook_id, delivery)
 
     def _turned_away(self, webhook_id: str, delivery: str) -> Wait:
@@ -286,7 +284,7 @@ class Lanes:
         self._crowded.setdefault(webhook_id)
 
     def drop(self, webhook_id: str, delivery: str) -> None:
-        """It will not come."""
+        """It is here, or it will not come."""
         if lane := self._lanes.get(webhook_id):
             lane.waiting.pop(delivery, None)
             lane.called.pop(delivery, None)

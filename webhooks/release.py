@@ -13,7 +13,7 @@ from webhooks.contracts import PROCEED_SIGNAL
 from webhooks.lanes import Lanes
 from webhooks.runs import proceed
 from webhooks.settings import Settings
-from webhooks.temporal import RPC_TIMEOUT
+from webhooks.temporal import RPC_TIMEOUT, is_passing
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,10 @@ async def _call(client: Client, lanes: Lanes, settings: Settings) -> None:
                     await proceed(client, settings.task_queue, call.delivery)
             except RPCError as error:
                 log.info("%s was not told to proceed: %s", call.delivery, error.status.name)
-                lanes.put_back(call)
+                if is_passing(error):
+                    lanes.put_back(call)
+                else:  # it has ended: put back, it would be the next for ever
+                    lanes.drop(call.webhook_id, call.delivery)
             except Exception:
                 log.exception("%s was not told to proceed", call.delivery)
             await asyncio.sleep(1 / settings.release_rate)

@@ -4,19 +4,8 @@ import logging
 
 import pytest
 
+from tests.clock import Clock
 from webhooks.faults import Faults
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

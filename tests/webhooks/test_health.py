@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.clock import Clock
 from webhooks import outcomes, signing
 from webhooks.credentials import Secrets
 from webhooks.faults import Faults
@@ -17,18 +18,6 @@ from webhooks.vault import Vault, new_key
 
 DAY = 86_400.0
 FAILURES = ["timeout", "connection_refused", "http_400", "http_503", "http_302", "oauth_failed", "tls_error"]
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

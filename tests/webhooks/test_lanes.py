@@ -1,27 +1,14 @@
 """Lanes against a clock of our own."""
 
 import asyncio
-from dataclasses import dataclass
 from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.clock import Clock
 from webhooks.lanes import BACKLOG, NARROW, OF_ONE_TENANT, RESERVE, WIDE, Call, CrowdedError, Lanes, State
-
-
-@dataclass
-class Clock:
-    now: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

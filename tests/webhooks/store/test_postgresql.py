@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlmodel import select
 
 from demo.platform_process import PlatformProcess, until
-from tests.postgresql import MISSING, PostgreSQL, programs
+from tests.postgresql import PostgreSQL, serving
 from webhooks import operational
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
@@ -33,12 +33,8 @@ NOWHERE = "127.0.0.1:1"
 @pytest.fixture
 def server() -> Iterator[PostgreSQL]:
     """One that a test may stop."""
-    if programs() is None:
-        pytest.skip(MISSING)
-    server = PostgreSQL()
-    server.start()
-    yield server
-    server.close()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ class Demo:
             found = await self._platform.get(f"/v1/deliveries/{delivery['id']}")
             for attempt in found["attempts"][shown:]:
                 answer = attempt["error"] or f"{attempt['status_code']} {HTTPStatus(attempt['status_code']).phrase}"
-                after = f"next in {attempt['backoff']:.1f} s" if attempt["backoff"] else found["status"]
+                after = f"next in {attempt['backoff']:.1f} s" if attempt["backoff"] else ended(attempt)
                 print(
                     f"      attempt {attempt['number']}  {attempt['trigger']:<7} "
                     f"{answer:<26} {attempt['duration_ms']:>6.1f} ms   {after}"
@@ -149,6 +149,11 @@ async def main() -> None:
             else:
                 working.cancel()
             print("\n  Stopping.", flush=True)
+
+
+def ended(attempt: Json) -> str:
+    """The delivery's own status may be a moment behind: its recovery is still being reported."""
+    return "delivered" if attempt["outcome"] == "delivered" else "failed"
 
 
 def show(platform: PlatformProcess, key: str, retried: Json, resent: Json) -> None:

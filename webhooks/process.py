@@ -1,5 +1,6 @@
 """What every process of the platform sets up for itself."""
 
+import gc
 import os
 import resource
 import sys
@@ -12,6 +13,9 @@ from pydantic import ValidationError
 from webhooks import logs
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
+
+
+_GC_THRESHOLD = 50_000
 
 
 def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
@@ -27,10 +31,19 @@ def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
     except ValidationError as error:
         sys.exit(f"Bad setting: {'; '.join(_bad_settings(error))}")
     logs.set_up(settings.log_format)
+    spare_collector()
     try:
         uvloop.run(main(settings))
     except CannotRunError as error:
         sys.exit(str(error))
+
+
+def spare_collector() -> None:
+    """Deliveries make many objects and few cycles. By default Python looks for these after every 700 objects, and at
+    times through everything that was ever imported: a sixth of the CPU time of a process that delivers."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def _bad_settings(error: ValidationError) -> Iterator[str]:

@@ -14,7 +14,6 @@ from webhooks import logs
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
 
-
 _GC_THRESHOLD = 50_000
 
 

@@ -8,22 +8,21 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from webhooks import signing
 from webhooks.credentials import Secrets
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
-from webhooks.store import postgresql, webhooks
+from webhooks.store import postgresql, sqlite, webhooks
 from webhooks.store.postgresql import DatabaseAwayError
 from webhooks.vault import Vault
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_FREE_SECONDS = 5.0
 
 
 class Database:
@@ -34,20 +33,11 @@ class Database:
         """A file's `sqlite+aiosqlite:///`, or `postgresql://`: then with as many connections for reading, and as many
         for writing."""
         self._is_sqlite = url.startswith("sqlite")
-        options: dict[str, Any] = {"hide_parameters": True}
-        if not self._is_sqlite:
-            # Pinged, so that a restart of the database costs no request; the last one used first, so that no more are
-            # open than are needed.
-            options |= {"async_creator": postgresql.connecting(url), "pool_pre_ping": True, "pool_use_lifo": True}
-            options |= {"pool_size": connections, "max_overflow": 0, "pool_timeout": _FREE_SECONDS}
-            url = postgresql.DIALECT_URL
-        self._writer = create_async_engine(url, **options)
-        # A read is one query: on its own it needs no transaction, which would be two more trips to the database.
-        self._reader = create_async_engine(url, isolation_level="AUTOCOMMIT", **options)
+        self._reader: Engine | AsyncEngine
         if self._is_sqlite:
-            for engine in (self._writer, self._reader):
-                event.listen(engine.sync_engine, "connect", _sqlite_pragmas)
-            event.listen(self._writer.sync_engine, "begin", _sqlite_begin)
+            self._writer, self._reader = sqlite.engines(url)
+        else:
+            self._writer, self._reader = postgresql.engines(url, connections)
 
     @classmethod
     def of(cls, settings: Settings) -> "Database":
@@ -74,10 +64,8 @@ class Database:
         async with self._writer.begin() as connection:
             await self._be_alone(connection)
             upgraded = await connection.run_sync(upgrade)
-        if upgraded and self._is_sqlite:
-            async with self._reader.connect() as connection:  # what a migration sealed, no free page may still tell
-                await connection.exec_driver_sql("VACUUM")
-                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        if upgraded and isinstance(self._reader, Engine):
+            sqlite.forget_what_was_deleted(self._reader)  # what a migration sealed, no free page may still tell
 
     async def check_keys(self, vault: Vault) -> None:
         """Raises CannotRunError if the vault lacks a key that is in use: nothing could be delivered."""
@@ -90,7 +78,11 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        async with AsyncSession(self._reader, expire_on_commit=False) as session:
+        if isinstance(self._reader, Engine):
+            reading: AsyncSession = sqlite.ReadingSession(self._reader)
+        else:
+            reading = AsyncSession(self._reader, expire_on_commit=False)
+        async with reading as session:
             yield session
 
     @asynccontextmanager
@@ -111,7 +103,10 @@ class Database:
 
     async def close(self) -> None:
         await self._writer.dispose()
-        await self._reader.dispose()
+        if isinstance(self._reader, Engine):
+            self._reader.dispose()
+        else:
+            await self._reader.dispose()
 
 
 def is_away(error: Exception) -> bool:
@@ -119,15 +114,3 @@ def is_away(error: Exception) -> bool:
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError):
         return postgresql.is_passing(error)
     return isinstance(error, OperationalError | DatabaseAwayError | NoConnectionFreeError)
-
-
-def _sqlite_pragmas(connection: Any, _: Any) -> None:
-    """A commit survives power loss, whoever finds the database locked waits, and what is deleted is overwritten."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _sqlite_begin(connection: Connection) -> None:
-    """A transaction that will write says so at its beginning and waits for its turn: SQLite does not wait when a reader
-    turns into a writer, it fails."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

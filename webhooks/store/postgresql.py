@@ -5,13 +5,14 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from webhooks.errors import CannotRunError
 
-DIALECT_URL = "postgresql+asyncpg://"
+_DIALECT = "postgresql+asyncpg://"
 """For SQLAlchemy. What the operator gave goes to asyncpg whole, which knows libpq's options and `PG*` variables."""
 
+_FREE_SECONDS = 5.0
 _CONNECT_SECONDS = 5
 _SESSION = {"application_name": "durable-webhooks", "lock_timeout": "5s"}
 _PASSING = ("08", "25006", "40", "53", "55P03", "57")
@@ -24,7 +25,24 @@ class DatabaseAwayError(CannotRunError):
     """No connection to the configuration database."""
 
 
-def connecting(url: str) -> Callable[[], Awaitable[Any]]:
+def engines(url: str, connections: int) -> tuple[AsyncEngine, AsyncEngine]:
+    """For writing and for reading, each with as many connections: pinged, so that a restart of the database costs no
+    request; the last one used first, so that no more are open than are needed."""
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "async_creator": _connecting(url),
+        "pool_pre_ping": True,
+        "pool_use_lifo": True,
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": _FREE_SECONDS,
+    }
+    # A read is one query: on its own it needs no transaction, which would be two more trips to the database.
+    reader = create_async_engine(_DIALECT, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options)
+    return create_async_engine(_DIALECT, **options), reader
+
+
+def _connecting(url: str) -> Callable[[], Awaitable[Any]]:
     """What opens a connection. It raises DatabaseAwayError."""
 
     async def connect() -> Any:

@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from pydantic import ValidationError
-from sqlalchemy import Connection
+from sqlalchemy.orm import Session
 from sqlmodel import SQLModel, select
 
 import webhooks.store
@@ -91,14 +91,14 @@ def insert_webhook(connection: sqlite3.Connection, name: str, headers: dict[str,
 
 
 async def test_migrations_make_what_the_models_say(settings: Settings) -> None:
-    def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection), SQLModel.metadata))
+    def differences(session: Session) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(session.connection()), SQLModel.metadata))
 
     async with opened(settings) as database:
         await database.migrate(VAULT)
         await database.migrate(VAULT)
         async with database.read() as session:
-            found = await (await session.connection()).run_sync(differences)
+            found = await session.run_sync(differences)
 
     assert found == []
 
@@ -107,15 +107,18 @@ async def test_a_commit_survives_power_loss_what_is_deleted_is_overwritten_and_t
     tmp_path: Path,
 ) -> None:
     names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
-    pragmas = []
+
+    def pragmas(session: Session) -> list[object]:
+        return [session.connection().exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    found = []
     async with opened(Settings(data_dir=tmp_path / "new")) as database:
         await database.migrate(VAULT)
         for opening in (database.read, database.write):
             async with opening() as session:
-                connection = await session.connection()
-                pragmas.append([(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in names])
+                found.append(await session.run_sync(pragmas))
 
-    assert pragmas == [["wal", 2, 1, 1]] * 2
+    assert found == [["wal", 2, 1, 1]] * 2
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
 
 
@@ -310,3 +313,28 @@ async def test_an_upgrade_that_fails_changes_nothing_and_may_be_repeated(tmp_pat
 
     assert before == after
     assert [store.unseal(VAULT, row).headers for row in rows] == [{"X-Fine": "x"}, {}]
+
+
+async def test_a_read_that_is_cut_off_disturbs_no_other(tmp_path: Path) -> None:
+    """It goes on in its thread, and its connection is free once it has ended."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000) SELECT max(i) FROM n"
+    slow: Any = sa.text(numbers)
+    async with opened(Settings(data_dir=tmp_path)) as database:
+        await database.migrate(VAULT)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02), database.read() as session:
+                await session.exec(slow)
+        pool = database._reader.pool
+        assert isinstance(pool, sa.QueuePool)
+        during = pool.checkedout()
+        for _ in range(20):
+            async with database.read() as session:
+                assert (await session.exec(select(Event.key))).all() == []
+        async with asyncio.timeout(10):
+            while pool.checkedout():  # noqa: ASYNC110  a pool tells nobody
+                await asyncio.sleep(0.01)
+        async with database.read() as session:
+            found = (await session.exec(slow)).all()
+
+    assert during == 1
+    assert [tuple(row) for row in found] == [(2_000_000,)]

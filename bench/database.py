@@ -12,5 +12,17 @@ _URL, _KEY = (os.environ.get(name, "") for name in ("WEBHOOKS_DATABASE_URL", "WE
 NAME = "PostgreSQL" if _URL else "SQLite"
 
 
-def running(folder: Path) -> AbstractAsyncContextManager[PlatformProcess]:
-    return platform_process.running(folder, WEBHOOKS_DATABASE_URL=_URL, WEBHOOKS_MASTER_KEY=_KEY)
+def running(folder: Path, **environment: str) -> AbstractAsyncContextManager[PlatformProcess]:
+    return platform_process.running(
+        folder, ports=None, WEBHOOKS_DATABASE_URL=_URL, WEBHOOKS_MASTER_KEY=_KEY, **environment
+    )
+
+
+def traced(beside: PlatformProcess, collector: str) -> AbstractAsyncContextManager[PlatformProcess]:
+    """A platform that sends its traces to `collector`, with the same configuration and the same Temporal server."""
+    return running(
+        beside.data_dir,
+        TEMPORAL_ADDRESS=f"127.0.0.1:{beside.temporal_port}",
+        WEBHOOKS_TASK_QUEUE="traced",
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{collector}/v1/traces",
+    )

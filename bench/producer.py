@@ -5,9 +5,13 @@ import json
 import time
 from collections import deque
 from dataclasses import dataclass
+from uuid import uuid4
 
 from demo.platform_process import KEY, PlatformProcess
 
+ACCEPTED = 202
+_PAUSE_SECONDS = 0.1
+"""After a refusal."""
 _IDLE_SECONDS = 3.0
 """The server closes what has been idle for longer."""
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -31,7 +35,7 @@ class Producer:
         self.answers: dict[str, Answered] = {}
 
     def accepted(self) -> set[str]:
-        return {id for id, answered in self.answers.items() if answered.status == 202}
+        return {id for id, answered in self.answers.items() if answered.status == ACCEPTED}
 
     async def publish(self, event: str, id: str) -> None:
         body = json.dumps({"id": id, "event": event, "data": {}}).encode()
@@ -46,6 +50,13 @@ class Producer:
         await reader.readexactly(int(answer.partition("content-length:")[2].partition("\r\n")[0]))
         self.answers[id] = Answered(int(answer.split(" ", 2)[1]), at, time.monotonic() - at)
         self._idle.append((time.monotonic(), (reader, writer)))
+
+    async def insist(self, event: str) -> None:
+        """Publishes, as often as it takes."""
+        await self.publish(event, id := uuid4().hex)
+        while self.answers[id].status != ACCEPTED:
+            await asyncio.sleep(_PAUSE_SECONDS)
+            await self.publish(event, id)
 
     async def feed(self, event: str, rate: float, seconds: float, prefix: str) -> None:
         """Open loop: each is published when its time has come, whatever became of the last one."""

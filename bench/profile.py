@@ -1,0 +1,134 @@
+"""Where a delivery's CPU time goes while the machine is busy: by process, and in Python by library.
+
+py-spy looks from outside at who holds the interpreter's lock, after the CPU time was counted: it would count too.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from bench.database import running
+from bench.producer import Producer
+from bench.rate import AT_ONCE
+from demo.platform_process import PlatformProcess
+from demo.receiver import Receiver
+
+SECONDS = 20
+_RATE = 100
+"""Samples a second."""
+_RUST = "tokio"
+"""In the names of threads of Temporal's SDK."""
+_OURS = "our own code"
+_LIBRARIES = {
+    "Temporal's SDK": ("temporalio/", "google/protobuf/"),
+    "API: FastAPI, uvicorn": ("fastapi/", "starlette/", "uvicorn/", "api/"),
+    "HTTP client: httpx": (
+        "httpx/",
+        "httpcore/",
+        "h11/",
+        "anyio/",
+        "webhooks/egress",
+        "webhooks/guard",
+        "webhooks/connections",
+    ),
+    "SQL: SQLAlchemy": ("sqlalchemy/", "sqlmodel/", "aiosqlite/", "asyncpg/", "webhooks/store"),
+    _OURS: ("webhooks/", "activities/", "workflows/"),
+}
+_LOOP = "(webhooks/process"
+Stack = list[str]
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with Receiver().serving() as receiver, running(folder) as platform:
+            event = await platform.event()
+            await platform.webhook(event, receiver.url("/profile"))
+            producer = Producer(platform)
+            loading = asyncio.create_task(load(producer, event))
+            await asyncio.sleep(5)
+            spent, delivered = await count(platform, receiver)
+            stacks = await look(platform, folder / "stacks")
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            await receiver.wait_for("/profile", len(producer.accepted()))
+            await producer.close()
+    show(spent, delivered, stacks)
+
+
+async def load(producer: Producer, event: str) -> None:
+    async def publish() -> None:
+        while True:
+            await producer.insist(event)
+
+    await asyncio.gather(*(publish() for _ in range(AT_ONCE)))
+
+
+async def count(platform: PlatformProcess, receiver: Receiver) -> tuple[dict[str, float], int]:
+    """CPU seconds of the server, the interpreter and the SDK's own threads; and for how many deliveries."""
+    before, had = _cpu(platform), len(receiver.got("/profile"))
+    await asyncio.sleep(SECONDS)
+    after, has = _cpu(platform), len(receiver.got("/profile"))
+    return {part: after[part] - before[part] for part in after}, has - had
+
+
+def _cpu(platform: PlatformProcess) -> dict[str, float]:
+    threads = {True: 0.0, False: 0.0}
+    for thread in psutil.Process(platform.pid).threads():
+        own = Path(f"/proc/{platform.pid}/task/{thread.id}/comm").read_text()
+        threads[_RUST in own] += thread.user_time + thread.system_time
+    server = psutil.Process(platform.temporal_pid).cpu_times()
+    return {"server": server.user + server.system, "rust": threads[True], "python": threads[False]}
+
+
+async def look(platform: PlatformProcess, file: Path) -> list[tuple[Stack, int]]:
+    """Stacks, outermost call first, and how often each was seen. Nothing, where py-spy may not look."""
+    spying = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--nonblocking", "--format", "raw",
+        "--duration", str(SECONDS), "--rate", str(_RATE), "--output", str(file), "--pid", str(platform.pid),
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    if await spying.wait():
+        return []
+    return _read(file)
+
+
+def _read(file: Path) -> list[tuple[Stack, int]]:
+    lines = (line.rpartition(" ") for line in file.read_text().splitlines())
+    return [(stack.split(";"), int(times)) for stack, _, times in lines]
+
+
+def library(stack: Stack) -> str:
+    """Whose time it is: the innermost call that is not the standard library's."""
+    for call in reversed(stack):
+        if _LOOP in call:
+            break
+        for name, folders in _LIBRARIES.items():
+            if any(f"({folder}" in call for folder in folders):
+                return name
+    return "the event loop, others"
+
+
+def show(spent: dict[str, float], delivered: int, stacks: list[tuple[Stack, int]]) -> None:
+    each = {part: seconds / delivered * 1000 for part, seconds in spent.items()}
+    print(f"CPU time of a delivery, {delivered / SECONDS:.0f}/s through the API for {SECONDS} s:")
+    print(f"  {sum(each.values()):5.1f} ms")
+    print(f"  {each['server']:5.1f}    Temporal's server, its SQLite included")
+    print(f"  {each['rust']:5.1f}    Temporal's SDK, in Rust")
+    print(f"  {each['python']:5.1f}    Python")
+    for name, share in _shares(stacks):
+        print(f"          {each['python'] * share:4.1f}  {name}")
+    print()
+
+
+def _shares(stacks: list[tuple[Stack, int]]) -> Iterator[tuple[str, float]]:
+    seen: Counter[str] = Counter()
+    for stack, times in stacks:
+        seen[library(stack)] += times
+    for name, times in seen.most_common():
+        yield name, times / seen.total()

@@ -31,8 +31,9 @@ log = logging.getLogger("worker")
 # The sandbox's watch over determinism costs a fifth of Python's time for a delivery, over the same two short workflows
 # again and again: the tests run and replay them in it (tests/workflows/), workers do not.
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
-_WORKFLOW_THREADS = 2
-"""Our workflows never wait in them; the SDK's own pool grows to one for each task, and all contend for the GIL."""
+WORKFLOW_THREADS = 4
+"""The SDK's own pool grows to one for each task, and all contend for the GIL. Our workflows never wait in them: to wait
+for a thread counts as a deadlock, after 2 s."""
 
 
 def create_worker(
@@ -47,7 +48,7 @@ def create_worker(
         workflows=[DeliverWebhook, RecordOccurrence],
         activities=[activities.prepare, activities.send, activities.report],
         workflow_runner=runner,
-        workflow_task_executor=ThreadPoolExecutor(_WORKFLOW_THREADS, "workflow"),
+        workflow_task_executor=ThreadPoolExecutor(WORKFLOW_THREADS, "workflow"),
         no_remote_activities=True,
         max_concurrent_workflow_tasks=200,  # a local activity keeps its workflow task's slot while it runs
         max_concurrent_local_activities=200,

@@ -1,11 +1,12 @@
 """An empty workflow and a delivery, begun and ended within this process: what there is without the API."""
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from uuid import uuid4
 
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from bench.empty_workflow import EmptyWorkflow
 from demo.platform_process import PlatformProcess
@@ -19,7 +20,7 @@ from webhooks.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
 from webhooks.vault import Vault
-from worker import WORKFLOW_RUNNER, create_worker
+from worker import WORKFLOW_RUNNER, WORKFLOW_THREADS, create_worker
 
 Once = Callable[[int], Awaitable[object]]
 
@@ -38,6 +39,8 @@ class Engine:
             task_queue="bench-empty",
             workflows=[EmptyWorkflow],
             workflow_runner=WORKFLOW_RUNNER,
+            workflow_task_executor=ThreadPoolExecutor(WORKFLOW_THREADS, "workflow"),
+            workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
             max_concurrent_workflow_tasks=200,
         )
 

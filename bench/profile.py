@@ -1,9 +1,11 @@
 """Where a delivery's CPU time goes while the machine is busy: by process, and in Python by library.
 
-py-spy looks from outside at who holds the interpreter's lock, after the CPU time was counted: it would count too.
+py-spy looks from outside at who holds the interpreter's lock, after the CPU time was counted: it would count too. What
+is done without the lock, as in SQLite and in the system, is shared out like the rest.
 """
 
 import asyncio
+import contextlib
 import sys
 import tempfile
 from collections import Counter
@@ -21,8 +23,8 @@ from demo.receiver import Receiver
 SECONDS = 20
 _RATE = 100
 """Samples a second."""
-_RUST = "tokio"
-"""In the names of threads of Temporal's SDK."""
+_RUST = ("tokio", "workflow-proces", "temporal-")
+"""How the names of threads begin that are of Temporal's SDK."""
 _OURS = "our own code"
 _LIBRARIES = {
     "Temporal's SDK": ("temporalio/", "google/protobuf/"),
@@ -80,8 +82,9 @@ async def count(platform: PlatformProcess, receiver: Receiver) -> tuple[dict[str
 def _cpu(platform: PlatformProcess) -> dict[str, float]:
     threads = {True: 0.0, False: 0.0}
     for thread in psutil.Process(platform.pid).threads():
-        own = Path(f"/proc/{platform.pid}/task/{thread.id}/comm").read_text()
-        threads[_RUST in own] += thread.user_time + thread.system_time
+        with contextlib.suppress(FileNotFoundError):  # it has ended
+            name = Path(f"/proc/{platform.pid}/task/{thread.id}/comm").read_text()
+            threads[name.startswith(_RUST)] += thread.user_time + thread.system_time
     server = psutil.Process(platform.temporal_pid).cpu_times()
     return {"server": server.user + server.system, "rust": threads[True], "python": threads[False]}
 
@@ -121,6 +124,8 @@ def show(spent: dict[str, float], delivered: int, stacks: list[tuple[Stack, int]
     print(f"  {each['server']:5.1f}    Temporal's server, its SQLite included")
     print(f"  {each['rust']:5.1f}    Temporal's SDK, in Rust")
     print(f"  {each['python']:5.1f}    Python")
+    if not stacks:
+        print("          py-spy may not look into it here")
     for name, share in _shares(stacks):
         print(f"          {each['python'] * share:4.1f}  {name}")
     print()

@@ -83,9 +83,10 @@ async def rates(platform: PlatformProcess, traced: PlatformProcess, receiver: Re
                 await settle(receiver, "/rate")
     print(f"rate, {AT_ONCE} at once, {ROUNDS} rounds of {BURST} in turn (median of the rounds):")
     for name, measured in results.items():
-        each = statistics.median(measured)
-        print(f"  {name:<24} {each:6.0f}/s   {each / statistics.median(results[EMPTY]):.2f} of an {EMPTY}")
-    print(f"  through the API: {loss(receiver, '/rate', producers[0].accepted() | producers[1].accepted())}\n")
+        ratios = [ours / theirs for ours, theirs in zip(measured, results[EMPTY], strict=True)]
+        print(f"  {name:<24} {statistics.median(measured):6.0f}/s   {statistics.median(ratios):.2f} of an {EMPTY}")
+    accepted = producers[0].accepted() | producers[1].accepted()
+    print(f"  through the API, traced or not: {loss(receiver, '/rate', accepted)}\n")
     for producer in producers:
         await producer.close()
 

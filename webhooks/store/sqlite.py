@@ -1,39 +1,40 @@
 """SQLite's side of the configuration database: connections, transactions, and reading in one trip to a thread."""
 
 from asyncio import wrap_future
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000", "secure_delete=ON")
 """A commit survives power loss, whoever finds the database locked waits, and what is deleted is overwritten."""
-_readers = ThreadPoolExecutor(2, "sqlite")
+_READERS = 2
+_readers = ThreadPoolExecutor(_READERS, "sqlite")
 
 
 class ReadingSession(AsyncSession):
-    """Makes a query and fetches its rows in one trip to a thread; SQLAlchemy's driver for asyncio makes four, and they
-    cost more than the query. It can do nothing but `exec`."""
+    """Each query is made, fetched and done with in one trip to a thread; SQLAlchemy's driver for asyncio makes five,
+    which cost more than the query. It can do nothing but `exec`, and what it has found is detached."""
 
     def __init__(self, engine: Engine) -> None:
-        super().__init__(expire_on_commit=False)
-        self.sync_session.bind = engine
-        self._query: Future[Any] | None = None
+        super().__init__()
+        self._engine = engine
 
-    async def exec(self, statement: Any, *, params: Any = None, **_: Any) -> Any:
-        make = partial(self.sync_session.exec, statement, params=params, execution_options={"prebuffer_rows": True})
-        self._query = _readers.submit(make)
-        return await wrap_future(self._query)
+    async def exec(self, statement: Any, *, params: Any = None) -> Any:  # type: ignore[override]
+        return await wrap_future(_readers.submit(self._made, statement, params))
 
-    async def close(self) -> None:
-        if self._query and not self._query.done():  # nobody waits for it any more
-            self._query.add_done_callback(lambda _: self.sync_session.close())
-        else:
-            self.sync_session.close()
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open between two queries."""
+
+    def _made(self, statement: Any, params: Any) -> Any:
+        with Session(self._engine) as session:
+            found = session.execute(statement, params).freeze()()
+        return found.scalars() if isinstance(statement, SelectOfScalar) else found
 
 
 def engines(url: str) -> tuple[AsyncEngine, Engine]:
@@ -44,7 +45,7 @@ def engines(url: str) -> tuple[AsyncEngine, Engine]:
         hide_parameters=True,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        max_overflow=-1,
+        pool_size=_READERS,
     )
     for engine in (writer.sync_engine, reader):
         event.listen(engine, "connect", _set_pragmas)

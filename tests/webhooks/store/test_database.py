@@ -97,7 +97,7 @@ async def test_migrations_make_what_the_models_say(settings: Settings) -> None:
     async with opened(settings) as database:
         await database.migrate(VAULT)
         await database.migrate(VAULT)
-        async with database.read() as session:
+        async with database.write() as session:
             found = await session.run_sync(differences)
 
     assert found == []
@@ -106,17 +106,15 @@ async def test_migrations_make_what_the_models_say(settings: Settings) -> None:
 async def test_a_commit_survives_power_loss_what_is_deleted_is_overwritten_and_the_file_is_private(
     tmp_path: Path,
 ) -> None:
-    names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
-
-    def pragmas(session: Session) -> list[object]:
-        return [session.connection().exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
-
+    pragmas: Any = [
+        sa.text(f"PRAGMA {name}") for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
+    ]
     found = []
     async with opened(Settings(data_dir=tmp_path / "new")) as database:
         await database.migrate(VAULT)
         for opening in (database.read, database.write):
             async with opening() as session:
-                found.append(await session.run_sync(pragmas))
+                found.append([(await session.exec(pragma)).scalar() for pragma in pragmas])
 
     assert found == [["wal", 2, 1, 1]] * 2
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0

@@ -15,7 +15,7 @@ test: $(READY) temporal  ## the whole suite, against a real Temporal server and 
 	@TEST_DATABASE=$${TEST_DATABASE:-sqlite} $(PY) -m pytest
 
 test-postgresql: $(READY) temporal  ## what is about the configuration, on PostgreSQL
-	@TEST_DATABASE=postgresql $(PY) -m pytest tests/api tests/test_configuration.py tests/webhooks/store tests/webhooks/test_health.py tests/webhooks/test_operational.py
+	@TEST_DATABASE=postgresql $(PY) -m pytest tests/api tests/test_configuration.py tests/webhooks/store tests/webhooks/sending/test_deactivation.py tests/webhooks/events/test_operational.py
 
 test-faults: $(READY) temporal  ## nothing accepted is lost, whatever part is killed (ONLY="worker disk" for some)
 	@$(PY) -m tests.faults $(ONLY)
@@ -36,10 +36,10 @@ bench: $(READY) temporal  ## what the README's figures come from
 	@$(PY) -m bench $(ONLY)
 
 temporal: $(READY)  ## finds, downloads or builds the Temporal server, once on a machine
-	@$(PY) -m webhooks.temporal_binary
+	@$(PY) -m webhooks.temporal.dev_binary
 
 rotate-master-key: $(READY)  ## every secret sealed anew under a new master key, while the platform runs
-	@$(PY) -m webhooks.rotate_master_key
+	@$(PY) -m webhooks.store.rotate_master_key
 
 histories: $(READY) temporal  ## saves a workflow history of each shape, for the replay tests
 	@$(PY) -m tests.workflows.save_histories

@@ -13,16 +13,17 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.delivery import DeliveryActivities
-from webhooks import metrics, process, telemetry
-from webhooks.egress import Egress
-from webhooks.lanes import Lanes
-from webhooks.release import releasing
-from webhooks.reporter import Reporter
-from webhooks.sender import Sender
+from webhooks import process
+from webhooks.credentials.vault import Vault
+from webhooks.egress.client import Egress
+from webhooks.isolation.lanes import Lanes
+from webhooks.isolation.resuming import releasing
+from webhooks.publishing.operational_events import Reporter
+from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
-from webhooks.temporal import connect
-from webhooks.vault import Vault
+from webhooks.telemetry import metrics, setup
+from webhooks.temporal.connection import connect
 from workflows.deliver_webhook import DeliverWebhook
 from workflows.record_occurrence import RecordOccurrence
 
@@ -62,7 +63,7 @@ async def main(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with telemetry.running(settings):
+    with setup.running(settings):
         await _deliver(settings, stop)
 
 

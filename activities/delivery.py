@@ -10,11 +10,12 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from webhooks import metrics, outcomes, traces
+from webhooks import outcomes
 from webhooks.contracts import Attempt, Deferred, Delivery, Prepared, Report, SendOrder, Trigger
-from webhooks.lanes import Lanes
-from webhooks.reporter import Reporter
-from webhooks.sender import NotSendableError, Sender
+from webhooks.isolation.lanes import Lanes
+from webhooks.publishing.operational_events import Reporter
+from webhooks.sending.sender import NotSendableError, Sender
+from webhooks.telemetry import metrics, traces
 
 log = logging.getLogger(__name__)
 

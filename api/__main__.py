@@ -17,16 +17,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.app import create_app
 from api.platform import Platform
-from webhooks import operational, process, telemetry, temporal
-from webhooks.egress import Egress
+from webhooks import process
+from webhooks.credentials.vault import Vault
+from webhooks.egress.client import Egress
 from webhooks.errors import CannotRunError
-from webhooks.release import releasing
-from webhooks.sender import Sender
+from webhooks.events import operational
+from webhooks.isolation.resuming import releasing
+from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.database import Database
-from webhooks.temporal_server import TemporalServer
-from webhooks.vault import Vault
+from webhooks.telemetry import setup
+from webhooks.temporal import connection
+from webhooks.temporal.dev_server import TemporalServer
 from worker import create_worker
 
 log = logging.getLogger("api")
@@ -52,7 +55,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(contextlib.closing(_listen(settings)))
-        stack.enter_context(telemetry.running(settings))
+        stack.enter_context(setup.running(settings))
         database = Database.of(settings)
         stack.push_async_callback(database.close)
         vault = Vault.of(settings, create=True)
@@ -122,7 +125,7 @@ async def _delivering(platform: Platform, stop: asyncio.Event) -> AsyncIterator[
     stopped = asyncio.Event()
 
     async def deliver() -> None:
-        client = await temporal.connect(platform.settings)
+        client = await connection.connect(platform.settings)
         if not platform.settings.embedded_worker:
             async with platform.backlog.watched(client, platform.settings.task_queue):
                 platform.client = client

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.platform import Platform
-from webhooks import metrics
+from webhooks.telemetry import metrics
 
 _AT_ONCE = 128
 """Publications that are on their way into Temporal."""

@@ -4,10 +4,11 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import Scope
 
-from api import problems
 from api.admission import Admission
 from api.platform import Platform
-from api.routes import deliveries, events, health, occurrences, subscriptions, webhook_actions, webhooks
+from api.protocol import problems
+from api.routes import deliveries, events, health, occurrences, subscriptions
+from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
 _DESCRIPTION = """
@@ -37,6 +38,6 @@ def create_app(platform: Platform) -> FastAPI:
     app.state.platform = platform
     app.add_middleware(Admission, platform=platform)
     problems.install(app)
-    for routes in (events, webhooks, webhook_actions, subscriptions, occurrences, deliveries, health):
+    for routes in (events, crud, actions, subscriptions, occurrences, deliveries, health):
         app.include_router(routes.router)
     return app

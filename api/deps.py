@@ -9,7 +9,7 @@ from fastapi.security import HTTPBearer
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.platform import Platform
-from api.problems import ProblemError
+from api.protocol.problems import ProblemError
 
 _bearer = HTTPBearer(auto_error=False, description="An API key")
 

@@ -9,19 +9,19 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from api.backlog import Backlog
-from api.problems import temporal_unreachable
-from webhooks.deliveries import Deliveries
-from webhooks.egress import Egress
-from webhooks.lanes import Lanes
-from webhooks.sender import Sender
+from api.protocol.problems import temporal_unreachable
+from webhooks.credentials.vault import Vault
+from webhooks.deliveries.monitor import Deliveries
+from webhooks.egress.client import Egress
+from webhooks.isolation.backlog import Backlog
+from webhooks.isolation.lanes import Lanes
+from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.api_keys import KeyRing
 from webhooks.store.database import Database
 from webhooks.store.postgresql import DatabaseAwayError
-from webhooks.temporal import describe_task_queue
-from webhooks.vault import Vault
+from webhooks.temporal.connection import describe_task_queue
 
 _TESTS_AT_ONCE = 10
 _CHECK_TIMEOUT = timedelta(seconds=2)

@@ -5,8 +5,8 @@ import os
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from demo import platform_process
-from demo.platform_process import PlatformProcess
+from webhooks.testing import platform_process
+from webhooks.testing.platform_process import PlatformProcess
 
 _URL, _KEY = (os.environ.get(name, "") for name in ("WEBHOOKS_DATABASE_URL", "WEBHOOKS_MASTER_KEY"))
 NAME = "PostgreSQL" if _URL else "SQLite"

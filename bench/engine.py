@@ -9,17 +9,17 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 
 from bench.empty_workflow import EmptyWorkflow
-from demo.platform_process import PlatformProcess
-from webhooks.addresses import parse_networks
 from webhooks.contracts import Occurrence
-from webhooks.egress import Egress
-from webhooks.lanes import Lanes
-from webhooks.matching import Match
-from webhooks.publishing import publish
-from webhooks.sender import Sender
+from webhooks.credentials.vault import Vault
+from webhooks.egress.addresses import parse_networks
+from webhooks.egress.client import Egress
+from webhooks.isolation.lanes import Lanes
+from webhooks.publishing.matching import Match
+from webhooks.publishing.publish import publish
+from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
-from webhooks.vault import Vault
+from webhooks.testing.platform_process import PlatformProcess
 from worker import WORKFLOW_RUNNER, WORKFLOW_THREADS, create_worker
 
 Once = Callable[[int], Awaitable[object]]

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 
-from demo.receiver import Received, Receiver
+from webhooks.testing.receiver import Received, Receiver
 
 
 def occurrence(request: Received) -> str:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from bench.figures import occurrence, quantile
 from bench.producer import Producer
-from demo.platform_process import PlatformProcess, free_port
-from demo.receiver import Answer, Receiver
+from webhooks.testing.platform_process import PlatformProcess, free_port
+from webhooks.testing.receiver import Answer, Receiver
 
 SECONDS, PART = 30, 6
 BAR = 1.5

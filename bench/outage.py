@@ -16,8 +16,8 @@ from temporalio.client import Client
 
 from bench.figures import occurrence, quantile
 from bench.producer import Producer
-from demo.platform_process import PlatformProcess
-from demo.receiver import Answer, Receiver
+from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.receiver import Answer, Receiver
 
 MINUTES = int(os.environ.get("BENCH_MINUTES", "60"))
 WAITING = int(os.environ.get("BENCH_WAITING", "20000"))

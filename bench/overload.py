@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.database import running
 from bench.figures import occurrence, quantile, settle
 from bench.producer import Producer
-from demo.receiver import Receiver
+from webhooks.testing.receiver import Receiver
 
 SECONDS = 60
 TIMES = 4

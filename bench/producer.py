@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from uuid import uuid4
 
-from demo.platform_process import KEY, PlatformProcess
+from webhooks.testing.platform_process import KEY, PlatformProcess
 
 ACCEPTED = 202
 _PAUSE_SECONDS = 0.1

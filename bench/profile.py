@@ -17,8 +17,8 @@ import psutil
 from bench.database import running
 from bench.producer import Producer
 from bench.rate import AT_ONCE
-from demo.platform_process import PlatformProcess
-from demo.receiver import Receiver
+from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.receiver import Receiver
 
 SECONDS = 20
 _RATE = 100
@@ -34,11 +34,9 @@ _LIBRARIES = {
         "httpcore/",
         "h11/",
         "anyio/",
-        "webhooks/egress",
-        "webhooks/guard",
-        "webhooks/connections",
+        "webhooks/egress/",
     ),
-    "SQL: SQLAlchemy": ("sqlalchemy/", "sqlmodel/", "aiosqlite/", "asyncpg/", "webhooks/store"),
+    "SQL: SQLAlchemy": ("sqlalchemy/", "sqlmodel/", "aiosqlite/", "asyncpg/", "webhooks/store/"),
     _OURS: ("webhooks/", "activities/", "workflows/"),
 }
 _LOOP = "(webhooks/process"

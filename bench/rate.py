@@ -10,8 +10,8 @@ from bench import database
 from bench.engine import Engine, Once
 from bench.figures import loss, occurrence, quantile, settle
 from bench.producer import Producer
-from demo.platform_process import PlatformProcess
-from demo.receiver import Receiver
+from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.receiver import Receiver
 
 RATE = 20
 """Occurrences a second, for the latency."""

@@ -13,8 +13,8 @@ import time
 from http import HTTPStatus
 from pathlib import Path
 
-from demo.platform_process import Json, PlatformProcess, free_port, running
-from demo.receiver import Answer, Receiver
+from webhooks.testing.platform_process import Json, PlatformProcess, free_port, running
+from webhooks.testing.receiver import Answer, Receiver
 
 EVENT = "ShipmentOrderCreated"
 WATCH_SECONDS = 60

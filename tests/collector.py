@@ -9,8 +9,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from demo.platform_process import until
-from demo.receiver import Receiver
+from webhooks.testing.platform_process import until
+from webhooks.testing.receiver import Receiver
 
 TRACES, METRICS = "/v1/traces", "/v1/metrics"
 

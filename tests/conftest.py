@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from demo.platform_process import PlatformProcess, running
-from demo.receiver import Receiver
 from tests.clock import Clock
 from tests.postgresql import PostgreSQL, serving
+from webhooks.credentials.vault import new_key
 from webhooks.settings import Settings
-from webhooks.vault import new_key
+from webhooks.testing.platform_process import PlatformProcess, running
+from webhooks.testing.receiver import Receiver
 
 ONLY = os.environ.get("TEST_DATABASE")
 """`sqlite` or `postgresql`: everything runs on that one. Otherwise what is about the configuration runs on both."""

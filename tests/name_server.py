@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 from typing import cast
 
-from webhooks.resolver import Resolver
+from webhooks.egress.resolver import Resolver
 
 _A, _CNAME, _AAAA = 1, 5, 28
 _NXDOMAIN = 3

@@ -15,7 +15,7 @@ from authlib.common.urls import url_decode  # type: ignore[import-untyped]
 from authlib.oauth2 import OAuth2Error, rfc6749, rfc6750  # type: ignore[import-untyped]
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload  # type: ignore[import-untyped]
 
-from demo.receiver import Answer, Received, Receiver, Told
+from webhooks.testing.receiver import Answer, Received, Receiver, Told
 
 AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from demo.platform_process import free_port
+from webhooks.testing.platform_process import free_port
 
 MISSING = "no PostgreSQL here (apt-get install postgresql)"
 _PASSWORD = "the administrator's"

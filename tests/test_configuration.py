@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from demo.platform_process import Json, PlatformProcess
-from demo.receiver import Answer, Receiver
-from webhooks.presets import PRESETS, Preset
+from webhooks.events.presets import PRESETS, Preset
+from webhooks.testing.platform_process import Json, PlatformProcess
+from webhooks.testing.receiver import Answer, Receiver
 
 LOGISENSE = {
     "eventName": "{eventName}",

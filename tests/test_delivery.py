@@ -13,8 +13,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
-from demo.platform_process import Json, PlatformProcess, until
-from demo.receiver import Answer, Received, Receiver, Told
+from webhooks.testing.platform_process import Json, PlatformProcess, until
+from webhooks.testing.receiver import Answer, Received, Receiver, Told
 
 
 def outcomes(delivery: Json) -> list[tuple[int, str, str]]:

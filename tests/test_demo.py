@@ -6,8 +6,8 @@ import re
 import signal
 import sys
 
-from demo.child_process import ROOT
-from demo.platform_process import free_port
+from webhooks.testing.child_process import ROOT
+from webhooks.testing.platform_process import free_port
 
 
 async def test_the_demo_does_its_job_and_ends_with_ctrl_c() -> None:

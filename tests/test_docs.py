@@ -30,9 +30,9 @@ from uuid import uuid4
 
 import pytest
 
-from demo.child_process import ROOT
-from demo.platform_process import KEY, Json, PlatformProcess, free_port, until
-from demo.receiver import Received, Receiver
+from webhooks.testing.child_process import ROOT
+from webhooks.testing.platform_process import KEY, Json, PlatformProcess, free_port, until
+from webhooks.testing.receiver import Received, Receiver
 
 DOCS = ROOT / "docs"
 SAMPLES = DOCS / "samples"

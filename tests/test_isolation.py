@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.producer import Producer
-from demo.platform_process import PlatformProcess, running, until
-from demo.receiver import Answer, Receiver
-from webhooks.lanes import BACKLOG, Lanes
-from webhooks.release import releasing
+from webhooks.isolation.lanes import BACKLOG, Lanes
+from webhooks.isolation.resuming import releasing
 from webhooks.settings import Settings
+from webhooks.testing.platform_process import PlatformProcess, running, until
+from webhooks.testing.receiver import Answer, Receiver
 
 QUICK = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_attempts": 100}
 

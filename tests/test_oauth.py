@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from demo.platform_process import Json, PlatformProcess
-from demo.receiver import Answer, Receiver
 from tests.oauth_server import OAuthServer
+from webhooks.testing.platform_process import Json, PlatformProcess
+from webhooks.testing.receiver import Answer, Receiver
 
 Grant = dict[str, Any]
 CLIENT = "OAuth 2.0 Client Credentials"

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from authlib.deprecate import AuthlibDeprecationWarning  # type: ignore[import-untyped]
 
-from demo.receiver import Answer, Receiver
 from tests.oauth_server import OAuthServer
+from webhooks.testing.receiver import Answer, Receiver
 
 with warnings.catch_warnings():
     # "The httpx module is deprecated; please use httpx2 instead."

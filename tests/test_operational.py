@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.platform_process import Json, PlatformProcess, running, until
-from demo.receiver import Answer, Receiver
-from webhooks.operational import DELIVERY_FAILED, DELIVERY_RECOVERED, KEYS, WEBHOOK_DEACTIVATED
+from webhooks.events.operational import DELIVERY_FAILED, DELIVERY_RECOVERED, KEYS, WEBHOOK_DEACTIVATED
+from webhooks.testing.platform_process import Json, PlatformProcess, running, until
+from webhooks.testing.receiver import Answer, Receiver
 
 ALL = sorted(KEYS)
 FIRST_ONLY = {"maximum_attempts": 1}

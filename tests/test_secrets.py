@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 
-from demo.platform_process import Json, free_port, running
-from demo.receiver import Answer, Received, Receiver
 from tests.collector import Collector
 from tests.oauth_server import OAuthServer
+from webhooks.testing.platform_process import Json, free_port, running
+from webhooks.testing.receiver import Answer, Received, Receiver
 
 
 def echo(request: Received) -> Answer:

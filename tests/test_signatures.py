@@ -12,8 +12,8 @@ from standardwebhooks import Webhook as StandardVerifier
 from standardwebhooks.webhooks import WebhookVerificationError
 from svix.webhooks import Webhook as SvixVerifier
 
-from demo.platform_process import Json, PlatformProcess
-from demo.receiver import Received, Receiver
+from webhooks.testing.platform_process import Json, PlatformProcess
+from webhooks.testing.receiver import Received, Receiver
 
 
 def logto_verifies(signing_key: str, request: Received) -> bool:

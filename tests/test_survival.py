@@ -17,10 +17,10 @@ from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
 
-from demo.child_process import ROOT
-from demo.platform_process import PlatformProcess, free_port, running, until
-from demo.receiver import Answer, Receiver
 from tests.workflows.save_histories import break_database
+from webhooks.testing.child_process import ROOT
+from webhooks.testing.platform_process import PlatformProcess, free_port, running, until
+from webhooks.testing.receiver import Answer, Receiver
 
 
 async def test_killed_while_the_receiver_holds_the_request(own: PlatformProcess, receiver: Receiver, path: str) -> None:

@@ -10,11 +10,11 @@ import httpx
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.child_process import ROOT
-from demo.platform_process import Json, PlatformProcess, free_port, running, until
-from demo.receiver import Answer, Receiver
 from tests.collector import Collector, Span
 from tests.workflows.save_histories import rename
+from webhooks.testing.child_process import ROOT
+from webhooks.testing.platform_process import Json, PlatformProcess, free_port, running, until
+from webhooks.testing.receiver import Answer, Receiver
 
 PRODUCER, OPERATOR = "0af7651916cd43dd8448eb211c80319c", "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "b7ad6b7169203331"

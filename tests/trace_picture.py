@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from demo.platform_process import PlatformProcess
-from demo.receiver import Receiver
 from tests.collector import Collector, Span
+from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.receiver import Receiver
 
 PRODUCER = "0af7651916cd43dd8448eb211c80319c"
 _ROW, _LEFT, _WIDTH, _TOP = 20, 400, 1180, 44

@@ -10,9 +10,9 @@ from typing import Any
 import uvloop
 from pydantic import ValidationError
 
-from webhooks import logs
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
+from webhooks.telemetry import logs
 
 _GC_THRESHOLD = 50_000
 

@@ -10,7 +10,7 @@ from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_e
 
 with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
-    from webhooks import operational, outcomes
+    from webhooks import outcomes
     from webhooks.contracts import (
         PROCEED_SIGNAL,
         RESEND_SIGNAL,
@@ -22,7 +22,8 @@ with workflow.unsafe.imports_passed_through():
         SendOrder,
         Trigger,
     )
-    from webhooks.temporal import CREATED_AT, DELIVER_WEBHOOK, DELIVERY_STATUS, MAX_SUMMARY, PARKED, RESENT
+    from webhooks.events import operational
+    from webhooks.temporal.connection import CREATED_AT, DELIVER_WEBHOOK, DELIVERY_STATUS, MAX_SUMMARY, PARKED, RESENT
 
 _PREPARE_TIMEOUT = timedelta(seconds=10)
 _REPORT_TIMEOUT = timedelta(seconds=30)

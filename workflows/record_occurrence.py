@@ -4,7 +4,7 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from webhooks.contracts import Recorded
-    from webhooks.temporal import RECORD_OCCURRENCE
+    from webhooks.temporal.connection import RECORD_OCCURRENCE
 
 
 @workflow.defn(name=RECORD_OCCURRENCE)

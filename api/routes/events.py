@@ -7,9 +7,10 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
-from api.changes import IfMatch, changes_in, document_of, merged, require_match, tagged, validated
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
-from api.problems import RESPONSES, FieldError, ProblemError, invalid, not_found, responses
+from api.protocol.merge_patch import IfMatch, changes_in, document_of, merged, require_match, tagged, validated
+from api.protocol.problems import RESPONSES, FieldError, ProblemError, invalid, not_found, responses
+from api.protocol.strict_json import LargeStrictRoute, StrictRoute
 from api.schemas.common import EXAMPLE_WEBHOOK, EventKey, MergePatch, Page
 from api.schemas.events import (
     EventBody,
@@ -21,15 +22,14 @@ from api.schemas.events import (
     PreviewIn,
     PreviewOut,
 )
-from api.strict_json import LargeStrictRoute, StrictRoute
-from webhooks import catalogue, event_rules, operational, rendering, schema
+from webhooks import cursors
 from webhooks.contracts import Format, Occurrence
-from webhooks.documents import DocumentError
-from webhooks.event_rules import BadEventError
+from webhooks.events import catalogue, json_schema, operational, rendering, rules
+from webhooks.events.rules import BadEventError
+from webhooks.events.yaml_documents import DocumentError
 from webhooks.json_pointer import json_pointer
-from webhooks.sender import own_fields
+from webhooks.sending.sender import own_fields
 from webhooks.store import events as store
-from webhooks.store import pages
 from webhooks.store.models import Event
 
 router = APIRouter(prefix="/v1/events", tags=["events"], responses=RESPONSES, route_class=StrictRoute)
@@ -69,13 +69,13 @@ async def list_events(
     cursor: Cursor = None,
 ) -> Page[EventOut]:
     """Events by key."""
-    after = pages.decode(cursor) if cursor else None
-    rows, more = pages.cut(
+    after = cursors.decode(cursor) if cursor else None
+    rows, more = cursors.cut(
         await store.list_by_key(session, caller.tenant, active=active, after=after, limit=limit + 1), limit
     )
     return Page(
         items=[EventOut.model_validate(event) for event in rows],
-        next_cursor=pages.encode(rows[-1].key) if more else None,
+        next_cursor=cursors.encode(rows[-1].key) if more else None,
     )
 
 
@@ -175,8 +175,8 @@ async def list_versions(
     versions = [EventVersionOut.model_validate(version) for version in earlier]
     if not cursor:
         versions.insert(0, EventVersionOut(**event.model_dump(include=_VERSIONED), replaced_at=None))
-    versions, more = pages.cut(versions, limit)
-    return Page(items=versions, next_cursor=pages.encode(str(versions[-1].version)) if more else None)
+    versions, more = cursors.cut(versions, limit)
+    return Page(items=versions, next_cursor=cursors.encode(str(versions[-1].version)) if more else None)
 
 
 @router.post("/{key}/preview", responses=responses(404))
@@ -187,7 +187,7 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
     data = wanted.data if "data" in wanted.model_fields_set else event.sample
     template = wanted.template if "template" in wanted.model_fields_set else event.template
     try:
-        event_rules.check_template(event, template, data)
+        rules.check_template(event, template, data)
     except BadEventError as error:
         raise _refused(error) from None
     occurrence = Occurrence(
@@ -207,7 +207,7 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
         )
     except rendering.NotRenderedError as error:
         raise invalid("/format" if wanted.format is Format.FORM else "/template", str(error)) from None
-    found = [] if event.json_schema is None else schema.violations(event.json_schema, data)
+    found = [] if event.json_schema is None else json_schema.violations(event.json_schema, data)
     return PreviewOut(
         content_type=rendering.CONTENT_TYPES[wanted.format],
         body=text,
@@ -223,9 +223,9 @@ async def _event(session: Reading, caller: CurrentCaller, key: str, *, lock: boo
 
 
 def _version(cursor: str) -> int:
-    text = pages.decode(cursor)
+    text = cursors.decode(cursor)
     if not text.isdecimal() or len(text) > 9:
-        raise pages.BadCursorError("not a cursor of this list")
+        raise cursors.BadCursorError("not a cursor of this list")
     return int(text)
 
 
@@ -287,7 +287,7 @@ async def _set(session: Writing, event: Event, body: EventBody) -> bool:
 
 def _check(event: Event, place: str = "") -> None:
     try:
-        event_rules.check(event)
+        rules.check(event)
     except BadEventError as error:
         raise _refused(error, place) from None
 

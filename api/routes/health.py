@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from api.deps import CurrentPlatform
-from api.problems import ProblemError, responses
+from api.protocol.problems import ProblemError, responses
 
 router = APIRouter(prefix="/health", tags=["health"])
 

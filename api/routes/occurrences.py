@@ -6,17 +6,18 @@ from fastapi import APIRouter
 from temporalio.service import RPCError
 
 from api.deps import CurrentCaller, CurrentPlatform
-from api.problems import RESPONSES, ProblemError, invalid, responses, temporal_unreachable, too_much_at_once
+from api.protocol.problems import RESPONSES, ProblemError, invalid, responses, temporal_unreachable, too_much_at_once
+from api.protocol.strict_json import StrictRoute
 from api.schemas.occurrences import OccurrenceIn, OccurrenceOut, PublishedOut
-from api.strict_json import StrictRoute
-from webhooks import metrics, operational, schema
 from webhooks.contracts import Occurrence
+from webhooks.events import json_schema, operational
 from webhooks.ids import uuid7
-from webhooks.lanes import CrowdedError
-from webhooks.matching import match
-from webhooks.publishing import OccurrenceConflictError, publish
+from webhooks.isolation.lanes import CrowdedError
+from webhooks.publishing.matching import match
+from webhooks.publishing.publish import OccurrenceConflictError, publish
 from webhooks.store import webhooks as store
-from webhooks.temporal import is_passing
+from webhooks.telemetry import metrics
+from webhooks.temporal.connection import is_passing
 
 router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RESPONSES, route_class=StrictRoute)
 
@@ -43,7 +44,7 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
         raise invalid("/event", "no such event")
     if not event.active:
         raise invalid("/event", "the event is inactive")
-    if event.json_schema is not None and (found := schema.violations(event.json_schema, body.data)):
+    if event.json_schema is not None and (found := json_schema.violations(event.json_schema, body.data)):
         raise ProblemError(
             422,
             "data does not fit the event's schema",

@@ -4,15 +4,16 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
-from api.changes import IfMatch, changes_in, document_of, merged, require_match, tagged, validated
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
-from api.problems import RESPONSES, ProblemError, invalid, not_found, responses
+from api.protocol.merge_patch import IfMatch, changes_in, document_of, merged, require_match, tagged, validated
+from api.protocol.problems import RESPONSES, ProblemError, invalid, not_found, responses
+from api.protocol.strict_json import StrictRoute
 from api.schemas.common import MergePatch, Page
 from api.schemas.subscriptions import MatchIn, MatchOut, SubscriptionBody, SubscriptionIn, SubscriptionOut
-from api.strict_json import StrictRoute
-from webhooks import filters
+from webhooks import cursors
 from webhooks.contracts import Occurrence
-from webhooks.store import events, pages, webhooks
+from webhooks.publishing import filters
+from webhooks.store import events, webhooks
 from webhooks.store import subscriptions as store
 from webhooks.store.models import Subscription
 from webhooks.store.subscriptions import Subscribed
@@ -55,8 +56,8 @@ async def list_subscriptions(
     cursor: Cursor = None,
 ) -> Page[SubscriptionOut]:
     """Subscriptions, newest first."""
-    before = pages.decode(cursor) if cursor else None
-    rows, more = pages.cut(
+    before = cursors.decode(cursor) if cursor else None
+    rows, more = cursors.cut(
         await store.list_newest_first(
             session,
             caller.tenant,
@@ -68,7 +69,7 @@ async def list_subscriptions(
         ),
         limit,
     )
-    return Page(items=[_view(row) for row in rows], next_cursor=pages.encode(rows[-1][0].id) if more else None)
+    return Page(items=[_view(row) for row in rows], next_cursor=cursors.encode(rows[-1][0].id) if more else None)
 
 
 @router.get("/subscriptions/{id}", responses=responses(404))

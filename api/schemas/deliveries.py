@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import EXAMPLE_WEBHOOK, Body
 from webhooks.contracts import Trigger
-from webhooks.deliveries import DeliverySummary
+from webhooks.deliveries.monitor import DeliverySummary
 
 
 class AttemptOut(BaseModel):

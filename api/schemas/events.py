@@ -5,11 +5,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, computed_field, model_validator
 
-from api.problems import FieldError, invalid
+from api.protocol.problems import FieldError, invalid
 from api.schemas.common import Body, Description, EventKey, Identifier
 from webhooks.contracts import Format
-from webhooks.operational import KEYS
-from webhooks.presets import PRESETS, Preset
+from webhooks.events.operational import KEYS
+from webhooks.events.presets import PRESETS, Preset
 
 Part = Annotated[
     str,

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from api.problems import invalid
+from api.protocol.problems import invalid
 from api.schemas.common import EXAMPLE_WEBHOOK, Body, EventKey, Identifier, Moment
-from webhooks import filters
+from webhooks.publishing import filters
 
 
 def _checked(filter: dict[str, JsonValue]) -> dict[str, JsonValue] | None:

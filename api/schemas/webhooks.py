@@ -5,16 +5,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
-from api.problems import invalid
+from api.protocol.problems import invalid
 from api.schemas.common import Body, Description, EventKey, Name
 from api.schemas.subscriptions import ClientIdentifiers, FilterDocument
-from webhooks.authentication import Authentication, NoAuthentication, header_of
 from webhooks.contracts import Format, RetryRules
-from webhooks.headers import check
+from webhooks.credentials.authentication import Authentication, NoAuthentication, header_of
+from webhooks.credentials.header_rules import check
+from webhooks.credentials.signing import Style
+from webhooks.events.presets import RETRY_PRESETS
+from webhooks.isolation.lanes import State
 from webhooks.json_pointer import json_pointer
-from webhooks.lanes import State
-from webhooks.presets import RETRY_PRESETS
-from webhooks.signing import Style
 
 
 def _preset(policy: object) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
-from demo.platform_process import Json, PlatformProcess
+from webhooks.testing.platform_process import Json, PlatformProcess
 
 URL = "https://api.example.com/webhooks/orders"
 

@@ -4,8 +4,8 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
-from demo.platform_process import Json, PlatformProcess, until
-from demo.receiver import Receiver
+from webhooks.testing.platform_process import Json, PlatformProcess, until
+from webhooks.testing.receiver import Receiver
 
 _NEVER = {"initial_interval": 3600}
 

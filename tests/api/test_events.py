@@ -8,9 +8,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from demo.platform_process import Json, PlatformProcess
-from demo.receiver import Receiver
-from webhooks.presets import PRESETS, Preset
+from webhooks.events.presets import PRESETS, Preset
+from webhooks.testing.platform_process import Json, PlatformProcess
+from webhooks.testing.receiver import Receiver
 
 
 def key() -> str:

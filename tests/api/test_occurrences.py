@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from demo.platform_process import PlatformProcess
-from demo.receiver import Receiver
+from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.receiver import Receiver
 
 
 async def test_data_must_fit_the_schema(platform: PlatformProcess) -> None:

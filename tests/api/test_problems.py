@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from demo.platform_process import PlatformProcess
+from webhooks.testing.platform_process import PlatformProcess
 
 ROUTES = [
     ("POST", "/v1/events"),

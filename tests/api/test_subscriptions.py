@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from demo.platform_process import Json, PlatformProcess
+from webhooks.testing.platform_process import Json, PlatformProcess
 
 URL = "https://api.example.com/webhooks/invoices"
 FILTER = {"data": {"invoice": {"total": {"$gte": 100}}}}

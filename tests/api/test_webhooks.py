@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from demo.platform_process import Json, PlatformProcess
-from demo.receiver import Answer, Received, Receiver
+from webhooks.testing.platform_process import Json, PlatformProcess
+from webhooks.testing.receiver import Answer, Received, Receiver
 
 URL = "https://api.example.com/webhooks/shipments"
 MASK = "********"

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from demo.platform_process import Json
 from tests.faults.ledger import Arrived, Tried
+from webhooks.testing.platform_process import Json
 
 RECORDED_SECONDS = 1.0
 """How long after its answer a request may still be unknown to Temporal."""

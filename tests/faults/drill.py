@@ -9,13 +9,13 @@ from pathlib import Path
 
 import httpx
 
-from demo.child_process import ChildProcess
-from demo.platform_process import Json, PlatformProcess, free_port, until
 from tests.faults.checker import Exposure, Verdict, check
 from tests.faults.ledger import Arrived, Ledger, arrived, tried
 from tests.faults.ledger_receiver import SECRET
 from tests.faults.producer import Producer
 from tests.faults.topology import Split
+from webhooks.testing.child_process import ChildProcess
+from webhooks.testing.platform_process import Json, PlatformProcess, free_port, until
 
 RATE = 20
 _SETTLE_SECONDS = 180

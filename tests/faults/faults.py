@@ -10,12 +10,12 @@ import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from demo.child_process import ChildProcess
-from demo.platform_process import PlatformProcess, until
 from tests.faults.checker import Verdict
 from tests.faults.drill import Drill
 from tests.faults.ledger_receiver import LATER_SECONDS
 from tests.workflows.test_replay import SAVED, load, replayer
+from webhooks.testing.child_process import ChildProcess
+from webhooks.testing.platform_process import PlatformProcess, until
 
 Fault = Callable[[Drill], Awaitable[Verdict]]
 

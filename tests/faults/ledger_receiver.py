@@ -12,8 +12,8 @@ from pathlib import Path
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from demo.receiver import Answer, Received, Receiver
 from tests.faults.ledger import Arrived, Ledger
+from webhooks.testing.receiver import Answer, Received, Receiver
 
 SECRET = "whsec_" + base64.b64encode(b"the secret of every fault drill!").decode()
 LATER_SECONDS = 15

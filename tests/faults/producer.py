@@ -8,8 +8,8 @@ import json
 import random
 import time
 
-from demo.platform_process import KEY, PlatformProcess
 from tests.faults.ledger import Ledger, Tried
+from webhooks.testing.platform_process import KEY, PlatformProcess
 
 OCCURRED_AT = "2026-01-10T10:30:00Z"
 _ANSWER_SECONDS = 15.0

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from demo.child_process import ChildProcess
-from demo.platform_process import PlatformProcess, free_port, until
 from webhooks.settings import Settings
-from webhooks.temporal_binary import find_temporal, without_ours
-from webhooks.temporal_server import command
+from webhooks.temporal.dev_binary import find_temporal, without_ours
+from webhooks.temporal.dev_server import command
+from webhooks.testing.child_process import ChildProcess
+from webhooks.testing.platform_process import PlatformProcess, free_port, until
 
 
 class Split:

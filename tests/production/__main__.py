@@ -9,13 +9,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from demo.platform_process import until
 from tests.faults.checker import Verdict
 from tests.faults.drill import Drill
 from tests.postgresql import MISSING
 from tests.postgresql import programs as postgresql_programs
 from tests.production.topology import Production
-from webhooks.temporal_binary import NoTemporalError
+from webhooks.temporal.dev_binary import NoTemporalError
+from webhooks.testing.platform_process import until
 
 _RATE = 10
 """Occurrences a second: what two cores carry with all that is on them, and catch up with after each fault."""

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from tests import compose
-from webhooks.temporal_binary import Say, cache, find_temporal, go_install
+from webhooks.temporal.dev_binary import Say, cache, find_temporal, go_install
 
 _MODULE = "go.temporal.io/server"
 _PACKAGES = {"temporal-server": "cmd/server", "temporal-sql-tool": "cmd/tools/sql"}

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from demo.child_process import ROOT, ChildProcess
-from demo.platform_process import KEY, PlatformProcess, free_port, until
 from tests import compose
 from tests.postgresql import PostgreSQL
 from tests.production.programs import programs, version
-from webhooks.vault import new_key
+from webhooks.credentials.vault import new_key
+from webhooks.testing.child_process import ROOT, ChildProcess
+from webhooks.testing.platform_process import KEY, PlatformProcess, free_port, until
 
 Say = Callable[[str], None]
 _OFFSETS = (0, 1, 2, 6)

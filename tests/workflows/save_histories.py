@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from temporalio.client import WorkflowHistory
 
-from demo.platform_process import PlatformProcess, running
-from demo.receiver import Answer, Receiver, Told
+from webhooks.testing.platform_process import PlatformProcess, running
+from webhooks.testing.receiver import Answer, Receiver, Told
 
 HISTORIES = Path(__file__).parent / "histories"
 _NEVER: dict[str, object] = {"initial_interval": 3600}

@@ -9,18 +9,18 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
-from demo.platform_process import PlatformProcess, until
 from tests.workflows.sandbox import SANDBOX
 from webhooks.contracts import Occurrence
-from webhooks.egress import Egress
+from webhooks.credentials.vault import Vault
+from webhooks.egress.client import Egress
 from webhooks.ids import uuid7
-from webhooks.lanes import Lanes
-from webhooks.matching import Match
-from webhooks.publishing import publish
-from webhooks.sender import Sender
+from webhooks.isolation.lanes import Lanes
+from webhooks.publishing.matching import Match
+from webhooks.publishing.publish import publish
+from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
-from webhooks.vault import Vault
+from webhooks.testing.platform_process import PlatformProcess, until
 from worker import create_worker
 
 

@@ -7,11 +7,11 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
-from demo.platform_process import PlatformProcess, until
 from tests.workflows.sandbox import SANDBOX
 from tests.workflows.save_histories import HISTORIES, SHAPES
-from webhooks.history import Status, read
-from webhooks.temporal import DATA_CONVERTER
+from webhooks.deliveries.history import Status, read
+from webhooks.temporal.connection import DATA_CONVERTER
+from webhooks.testing.platform_process import PlatformProcess, until
 from workflows.deliver_webhook import DeliverWebhook
 from workflows.record_occurrence import RecordOccurrence
 

@@ -14,13 +14,13 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from webhooks import signing
-from webhooks.credentials import Secrets
+from webhooks.credentials import signing
+from webhooks.credentials.vault import Vault
+from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
 from webhooks.store import postgresql, sqlite, webhooks
 from webhooks.store.postgresql import DatabaseAwayError
-from webhooks.vault import Vault
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

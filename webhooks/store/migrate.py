@@ -6,9 +6,9 @@ Every API process does this when it starts; as a job of its own it lets workers 
 import logging
 
 from webhooks import process
+from webhooks.credentials.vault import Vault
 from webhooks.settings import Settings
 from webhooks.store.database import Database
-from webhooks.vault import Vault
 
 log = logging.getLogger("migrate")
 

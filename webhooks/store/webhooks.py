@@ -9,10 +9,10 @@ from sqlalchemy.orm import load_only
 from sqlmodel import SQLModel, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from webhooks import credentials, signing
-from webhooks.credentials import Secrets
+from webhooks.credentials import signing, webhook_secrets
+from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id
+from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.store.models import Event, Subscription, Webhook
-from webhooks.vault import PREFIX_BYTES, Vault, key_id
 
 
 def _columns(table: type[SQLModel], *names: str) -> list[Any]:
@@ -129,8 +129,8 @@ async def _update(session: AsyncSession, webhook: Webhook, *still: ColumnElement
 def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:
     """The columns that hold secrets, sealed or masked. Migration 0002 uses it too."""
     return {
-        "headers": credentials.masked(secrets.headers),
-        "authentication": credentials.masked_authentication(secrets.authentication),
+        "headers": webhook_secrets.masked(secrets.headers),
+        "authentication": webhook_secrets.masked_authentication(secrets.authentication),
         "public_key": signing.public_key(secrets.signing[0]),
         "sealed": vault.seal(secrets.model_dump_json(by_alias=True).encode(), _context(tenant, webhook_id)),
     }

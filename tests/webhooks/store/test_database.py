@@ -20,16 +20,16 @@ from sqlalchemy.orm import Session
 from sqlmodel import SQLModel, select
 
 import webhooks.store
-from webhooks import signing
-from webhooks.authentication import KeyValuePair
-from webhooks.credentials import MASK, Secrets
+from webhooks.credentials import signing
+from webhooks.credentials.authentication import KeyValuePair
+from webhooks.credentials.vault import PREFIX_BYTES, CannotOpenError, Vault, key_id, new_key
+from webhooks.credentials.webhook_secrets import MASK, Secrets
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
 from webhooks.store import api_keys, events
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
 from webhooks.store.models import ApiKey, Event, Subscription, Webhook
-from webhooks.vault import PREFIX_BYTES, CannotOpenError, Vault, key_id, new_key
 
 VAULT = Vault(new_key())
 CANARY = "canary-6630"

@@ -13,17 +13,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlmodel import select
 
-from demo.platform_process import PlatformProcess, until
 from tests.postgresql import PostgreSQL, serving
-from webhooks import operational
+from webhooks.credentials.vault import Vault, new_key
 from webhooks.errors import CannotRunError
+from webhooks.events import operational
 from webhooks.settings import Settings
 from webhooks.store import events, subscriptions
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database, is_away
 from webhooks.store.models import Event, Subscription, Webhook
 from webhooks.store.postgresql import DatabaseAwayError
-from webhooks.vault import Vault, new_key
+from webhooks.testing.platform_process import PlatformProcess, until
 
 VAULT = Vault(new_key())
 NOWHERE = "127.0.0.1:1"

@@ -1,0 +1,1 @@
+"""What HTTP and JSON ask of every route: problems, merge patch, conditional requests."""

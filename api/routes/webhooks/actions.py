@@ -1,0 +1,121 @@
+"""What can be done with a webhook: rotate its secret, send it a test."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from api.deps import CurrentCaller, CurrentPlatform, Reading, Writing
+from api.platform import Platform
+from api.protocol.merge_patch import IfMatch, require_match, tagged
+from api.protocol.problems import RESPONSES, ProblemError, invalid, responses
+from api.protocol.strict_json import StrictRoute
+from api.routes.webhooks.resource import find, public_key, view
+from api.schemas.common import Page
+from api.schemas.webhooks import RotatedOut, RotateIn, TestIn, TestOut, TrafficOut
+from webhooks.contracts import Occurrence
+from webhooks.credentials import signing
+from webhooks.credentials.signing import Style
+from webhooks.egress.guard import ProxyFaultError
+from webhooks.ids import uuid7
+from webhooks.sending.sender import NotSendableError
+from webhooks.store import events
+from webhooks.store import webhooks as store
+from webhooks.store.models import Event, Webhook
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=StrictRoute)
+
+log = logging.getLogger(__name__)
+
+_MOST_OLD_KEYS = 10
+
+
+@router.get("/{id}/traffic", responses=responses(404))
+async def get_traffic(id: str, caller: CurrentCaller, platform: CurrentPlatform, session: Reading) -> TrafficOut:
+    """What this process has in flight for the webhook and how much waits, `shut` or `probing` while the receiver gives
+    no answer. Other worker processes have lanes of their own."""
+    await find(session, caller.tenant, id)
+    return TrafficOut.model_validate(platform.lanes.traffic(id))
+
+
+@router.post("/{id}/rotate-secret", responses=responses(404, 409, 412))
+async def rotate_secret(
+    id: str,
+    caller: CurrentCaller,
+    platform: CurrentPlatform,
+    session: Writing,
+    response: Response,
+    body: RotateIn | None = None,
+    if_match: IfMatch = None,
+) -> RotatedOut:
+    """Makes a new signing secret and Ed25519 key. For `overlap` seconds every request carries the Standard Webhooks
+    signatures of old and new; the `logto` and `github` headers, which have room for one, change at once."""
+    webhook, subscribed = await find(session, caller.tenant, id, lock=True)
+    require_match(if_match, view(webhook, subscribed))
+    wanted = body or RotateIn()
+    secrets = store.unseal(platform.vault, webhook)
+    new, now = signing.new_key(wanted.signing_secret), datetime.now(UTC)
+    if Style.V1 in webhook.signatures and not signing.is_standard_secret(new.secret):
+        raise invalid("/signing_secret", "v1 signs with whsec_ and the base64 of 24 to 64 bytes")
+    until = now + timedelta(seconds=wanted.overlap)
+    old = [
+        key.model_copy(update={"expires_at": min(until, key.expires_at or until)}) for key in secrets.signing_keys(now)
+    ]
+    keys = [new, *(key for key in old if wanted.overlap)]
+    if len(keys) > _MOST_OLD_KEYS + 1:
+        raise ProblemError(409, f"{_MOST_OLD_KEYS} older secrets sign still; overlap 0 ends them all")
+    for column, value in store.seal(
+        platform.vault, webhook.tenant, webhook.id, secrets.model_copy(update={"signing": keys})
+    ).items():
+        setattr(webhook, column, value)
+    webhook.updated_at = now
+    tagged(response, view(webhook, subscribed))
+    overlaps = {Style.V1, Style.V1A} & set(webhook.signatures)
+    return RotatedOut(
+        signing_secret=new.secret, public_key=public_key(webhook), overlaps_until=until if overlaps else None
+    )
+
+
+@router.post("/{id}/test", responses=responses(404, 503))
+async def test_webhook(
+    id: str, caller: CurrentCaller, platform: CurrentPlatform, body: TestIn | None = None
+) -> Page[TestOut]:
+    """Sends the sample of each subscribed event (`{}` for one without) to the endpoint now, as a delivery would be sent
+    but once, and shows the answers. It leaves no trace among the deliveries, and an answer has no consequences. The
+    occurrence's id begins with `test-`."""
+    only = body.event if body else None
+    async with platform.database.read() as session:  # not held while receivers take their time
+        webhook, subscribed = await find(session, caller.tenant, id)
+        keys = [event for _, event in subscribed if only in (None, event)]
+        if not keys:
+            raise invalid("/event", "the webhook is not subscribed to this event" if only else "no event is subscribed")
+        chosen = await events.find_all(session, caller.tenant, keys)
+
+    async def test(event: Event) -> TestOut:
+        async with platform.test_slots:
+            return await _tested(platform, webhook, event)
+
+    return Page(items=await asyncio.gather(*map(test, chosen)), next_cursor=None)
+
+
+async def _tested(platform: Platform, webhook: Webhook, event: Event) -> TestOut:
+    occurrence = Occurrence(
+        id=f"test-{uuid7()}",
+        event=event.key,
+        occurred_at=datetime.now(UTC),
+        data={} if event.sample is None else event.sample,
+    )
+    shown: dict[str, Any] = {"event": event.key, "method": webhook.method, "url": webhook.url}
+    try:
+        prepared, attempt = await platform.sender.test(webhook, event, occurrence)
+    except NotSendableError as error:
+        nothing = {"content_type": "", "body": "", "status_code": None, "response_body": None, "duration_ms": None}
+        return TestOut(**shown, **nothing, outcome=error.outcome, error=str(error))
+    except ProxyFaultError as error:
+        log.error("webhook %s could not be tested: %s", webhook.id, error)
+        raise ProblemError(503, "the platform's own proxy is not reachable") from None
+    shown |= prepared.model_dump(include={"content_type", "body"})
+    answer = {"outcome", "status_code", "error", "response_body", "duration_ms"}
+    return TestOut(**shown, **attempt.model_dump(include=answer))

@@ -1,0 +1,148 @@
+"""Histories that are hard to come by alive, built event by event."""
+
+from datetime import UTC, datetime, timedelta
+
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.enums.v1 import EventType, TimeoutType
+from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure, TimeoutFailureInfo
+from temporalio.api.history.v1 import (
+    HistoryEvent,
+    MarkerRecordedEventAttributes,
+    TimerCanceledEventAttributes,
+    TimerStartedEventAttributes,
+    WorkflowExecutionCanceledEventAttributes,
+    WorkflowExecutionSignaledEventAttributes,
+    WorkflowExecutionStartedEventAttributes,
+)
+
+from webhooks.contracts import Attempt, Deferred, Delivery, Occurrence, Prepared, RetryRules, Trigger
+from webhooks.deliveries.history import Status, read
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DELIVERY = Delivery(
+    tenant="t", webhook_id="w", occurrence=Occurrence(id="o", event="E", occurred_at=NOW, data={"n": 1})
+)
+PREPARED = Prepared(
+    url="https://a.example/", method="POST", content_type="application/json", body="{}", timeout=1, retry=RetryRules()
+)
+
+
+def event(kind: str, **attributes: object) -> HistoryEvent:
+    made = HistoryEvent(event_type=EventType.Value(f"EVENT_TYPE_{kind}"), **attributes)  # type: ignore[arg-type]
+    made.event_time.FromDatetime(NOW)
+    return made
+
+
+def started() -> HistoryEvent:
+    payload = Payload(data=DELIVERY.model_dump_json().encode())
+    return event(
+        "WORKFLOW_EXECUTION_STARTED",
+        workflow_execution_started_event_attributes=WorkflowExecutionStartedEventAttributes(
+            input=Payloads(payloads=[payload])
+        ),
+    )
+
+
+def marker(
+    activity: str, result: Prepared | Attempt | Deferred | None = None, failure: Failure | None = None
+) -> HistoryEvent:
+    details = {"data": Payloads(payloads=[Payload(data=f'{{"activity_type": "{activity}"}}'.encode())])}
+    if result:
+        details["result"] = Payloads(payloads=[Payload(data=result.model_dump_json().encode())])
+    return event(
+        "MARKER_RECORDED",
+        marker_recorded_event_attributes=MarkerRecordedEventAttributes(
+            marker_name="core_local_activity", details=details, failure=failure
+        ),
+    )
+
+
+def resend() -> HistoryEvent:
+    return event(
+        "WORKFLOW_EXECUTION_SIGNALED",
+        workflow_execution_signaled_event_attributes=WorkflowExecutionSignaledEventAttributes(signal_name="resend"),
+    )
+
+
+def timer(id: str, seconds: int) -> HistoryEvent:
+    attributes = TimerStartedEventAttributes(timer_id=id)
+    attributes.start_to_fire_timeout.FromTimedelta(timedelta(seconds=seconds))
+    return event("TIMER_STARTED", timer_started_event_attributes=attributes)
+
+
+def timer_canceled(id: str) -> HistoryEvent:
+    return event("TIMER_CANCELED", timer_canceled_event_attributes=TimerCanceledEventAttributes(timer_id=id))
+
+
+TIMED_OUT = Failure(timeout_failure_info=TimeoutFailureInfo(timeout_type=TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE))
+
+
+def shown(*events: HistoryEvent) -> list[str]:
+    return [f"{attempt.trigger} {attempt.outcome}" for attempt in read([started(), *events]).attempts]
+
+
+def test_an_attempt_that_our_process_did_not_end_is_unknown() -> None:
+    assert shown(marker("prepare", PREPARED), marker("send", failure=TIMED_OUT)) == ["event unknown"]
+    assert shown(marker("send", failure=TIMED_OUT), marker("send", failure=TIMED_OUT)) == [
+        "event unknown",
+        "retry unknown",
+    ]
+    assert shown(marker("send", failure=TIMED_OUT), resend(), marker("send", failure=TIMED_OUT)) == [
+        "event unknown",
+        "resend unknown",
+    ]
+
+
+def test_what_could_not_be_prepared_is_an_attempt_that_was_never_sent() -> None:
+    failure = Failure(message="too large", application_failure_info=ApplicationFailureInfo(type="not_rendered"))
+    run = read([started(), marker("prepare", failure=failure)])
+
+    assert [(attempt.outcome, attempt.error, attempt.status_code) for attempt in run.attempts] == [
+        ("not_rendered", "too large", None)
+    ]
+
+
+def test_our_own_faults_are_no_attempts() -> None:
+    """A prepare that failed and will be tried again, and a send that could not be tried."""
+    failure = Failure(message="away", application_failure_info=ApplicationFailureInfo(type="OperationalError"))
+    deferred = Deferred(after=5, reason="internal error", attempts_made=0)
+    run = read([started(), marker("prepare", failure=failure), marker("send", deferred), timer("1", 5)])
+
+    assert run.attempts == []
+    assert run.status is Status.PENDING
+    assert run.next_attempt_at == NOW + timedelta(seconds=5)
+
+
+def test_a_resend_is_due_until_its_attempt_ends() -> None:
+    attempt = Attempt(
+        trigger=Trigger.EVENT, url="https://a.example/", started_at=NOW, duration_ms=1, outcome="http_503"
+    )
+    payload = Payload(data=attempt.model_dump_json().encode())
+    failed = Failure(
+        application_failure_info=ApplicationFailureInfo(type="http_503", details=Payloads(payloads=[payload]))
+    )
+    waiting = [marker("prepare", PREPARED), marker("send", failure=failed), timer("1", 60)]
+    assert read([started(), *waiting]).next_attempt_at == NOW + timedelta(seconds=60)
+    due = read([started(), *waiting, resend()])
+    assert due.resend_due
+    assert due.status is Status.RETRYING
+    assert due.next_attempt_at is None
+    deferred = Deferred(after=5, reason="internal error", attempts_made=0)
+    put_off = read([started(), *waiting, resend(), timer_canceled("1"), marker("send", deferred), timer("2", 5)])
+    assert not put_off.resend_due
+    assert put_off.next_attempt_at == NOW + timedelta(seconds=5)
+    over = read([started(), *waiting, resend(), timer_canceled("1"), marker("send", failure=failed), timer("2", 60)])
+    assert not over.resend_due
+    assert over.next_attempt_at == NOW + timedelta(seconds=60)
+
+
+def test_a_cancelled_delivery_is_failed_and_closed() -> None:
+    end = event(
+        "WORKFLOW_EXECUTION_CANCELED",
+        workflow_execution_canceled_event_attributes=WorkflowExecutionCanceledEventAttributes(),
+    )
+    run = read([started(), timer("1", 60), end])
+
+    assert run.status is Status.FAILED
+    assert run.closed_at == NOW
+    assert run.next_attempt_at is None

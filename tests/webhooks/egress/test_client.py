@@ -1,0 +1,400 @@
+"""The way out, against real sockets on loopback."""
+
+import asyncio
+import contextlib
+import gc
+import gzip
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from tests.name_server import NameServer
+from tests.sockets import (
+    LOOPBACK,
+    OK,
+    Script,
+    answering,
+    connections,
+    dripping,
+    listening,
+    port_of,
+    serving,
+    without_end,
+)
+from webhooks import outcomes
+from webhooks.egress.client import MAX_ANSWER_BYTES, Egress
+from webhooks.egress.client import Answer as Outcome
+from webhooks.testing.receiver import Answer, Receiver
+
+SLACK = 1.5
+"""Seconds that a busy machine may add to a deadline."""
+
+# A certificate for 127.0.0.1 that nobody trusts; its key protects nothing.
+CERTIFICATE = """
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgjLK+Ft0Trqhd4qb5
+v3Ltc1T+/00ufyn3JBYYsoZZOdihRANCAAQrjtxj4/eNt57EsrhCk7NzPPMvjdUc
+UKcQ88C1baK1/C0foQJ0s/wfESdT7ng9iR2Uqdq5M1glaMOzA3joCW/A
+-----END PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBmjCCAUGgAwIBAgIULWOwtXtAHQiN/AuZOrWXZ171PxAwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMzAxMjg0NVoYDzIxMjYxMDMw
+MDEyODQ1WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQrjtxj4/eNt57EsrhCk7NzPPMvjdUcUKcQ88C1baK1/C0foQJ0s/wf
+ESdT7ng9iR2Uqdq5M1glaMOzA3joCW/Ao28wbTAdBgNVHQ4EFgQUSFKeoLC0QtWs
+sNpKlQ0FChoLFe8wHwYDVR0jBBgwFoAUSFKeoLC0QtWssNpKlQ0FChoLFe8wDwYD
+VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARhwR/AAABgglsb2NhbGhvc3QwCgYIKoZI
+zj0EAwIDRwAwRAIgEEu22PR8zfERPzFstyoGVhcMPo6qGBfQ3WyOoL0G4dACIDD+
+PG8h3RBMz7z3aIs7sGRTNGKAE1s0Z6Qn+7nUSNSL
+-----END CERTIFICATE-----
+"""
+
+
+@pytest.fixture
+async def egress(names: NameServer) -> AsyncIterator[Egress]:
+    egress = Egress(LOOPBACK, resolver=names.resolver())
+    yield egress
+    await egress.close()
+
+
+@pytest.fixture
+async def names() -> AsyncIterator[NameServer]:
+    async with NameServer().serving() as names:
+        yield names
+
+
+async def send(egress: Egress, url: str, *, timeout: float = 10, tenant: str = "acme") -> Outcome:
+    return await egress.send(tenant, "POST", url, {"x-custom": "1"}, b'{"a":1}', timeout)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "error"),
+    [
+        (200, "delivered", None),
+        (202, "delivered", None),
+        (204, "delivered", None),
+        (302, "http_302", "302 Found"),
+        (400, "http_400", "400 Bad Request"),
+        (410, "http_410", "410 Gone"),
+        (429, "http_429", "429 Too Many Requests"),
+        (503, "http_503", "503 Service Unavailable"),
+    ],
+)
+async def test_a_status_becomes_its_outcome(
+    egress: Egress, receiver: Receiver, path: str, status: int, outcome: str, error: str | None
+) -> None:
+    body = b"" if status == 204 else b"said so"
+    expected = Outcome(outcome, status, error, body)
+
+    assert expected == await send(egress, receiver.tell(path, [Answer(status, body)]))
+
+
+async def test_the_request_arrives_as_it_was_given(egress: Egress, receiver: Receiver, path: str) -> None:
+    url = receiver.url(f"{path}?a=b%20c&d=%C3%BC")
+    await egress.send("acme", "PUT", url, {"x-custom": "1", "accept-encoding": "gzip"}, "ü".encode(), 10)
+    [request] = receiver.got(f"{path}?a=b%20c&d=%C3%BC")
+
+    assert (request.method, request.body) == ("PUT", "ü".encode())
+    assert request.headers == {
+        "host": f"127.0.0.1:{receiver.port}",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+        "x-custom": "1",
+        "content-length": "2",
+    }
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(egress: Egress, receiver: Receiver, path: str, status: int) -> None:
+    with listening() as elsewhere:
+        for target in (f"http://127.0.0.1:{port_of(elsewhere)}/", receiver.url(f"{path}/next")):
+            receiver.tell(path, [Answer(status, headers={"location": target})])
+            answer = await send(egress, receiver.url(path))
+
+            assert answer.outcome == f"http_{status}"
+        assert receiver.got(f"{path}/next") == []
+        assert connections(elsewhere) == 0
+
+
+async def test_a_cookie_is_not_sent_back(egress: Egress, receiver: Receiver, path: str) -> None:
+    url = receiver.tell(path, [Answer(200, headers={"set-cookie": "session=1; Path=/"})])
+    for _ in range(2):
+        await send(egress, url)
+
+    assert ["cookie" in request.headers for request in receiver.got(path)] == [False, False]
+
+
+async def test_the_environment_s_proxies_and_passwords_are_ignored(
+    receiver: Receiver, path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    netrc.chmod(0o600)
+    with listening() as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port_of(proxy)}")
+            monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{port_of(proxy)}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("NETRC", str(netrc))
+        egress = Egress(LOOPBACK)
+        answer = await send(egress, receiver.url(path))
+        await egress.close()
+
+        assert answer.outcome == "delivered"
+        assert connections(proxy) == 0
+        assert "authorization" not in receiver.got(path)[0].headers
+
+
+@pytest.mark.parametrize("excess", [-1, 0, 1, 100_000])
+async def test_of_a_body_16_kib_are_kept(egress: Egress, receiver: Receiver, path: str, excess: int) -> None:
+    body = bytes(index % 251 for index in range(MAX_ANSWER_BYTES + excess))
+    url = receiver.tell(path, [Answer(503, body)])
+    answers = [await send(egress, url) for _ in range(2)]
+
+    assert [(answer.status_code, answer.body) for answer in answers] == [(503, body[: 16 * 1024])] * 2
+
+
+async def test_a_compressed_body_is_kept_as_it_came(egress: Egress, receiver: Receiver, path: str) -> None:
+    """A bomb stays small: nothing is ever unpacked."""
+    bomb = gzip.compress(bytes(10_000_000))
+    answer = await send(egress, receiver.tell(path, [Answer(200, bomb, {"content-encoding": "gzip"})]))
+
+    assert answer == Outcome("delivered", 200, body=bomb[:MAX_ANSWER_BYTES])
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [
+        ("120", 120, 120),
+        (format_datetime(datetime.now(UTC) + timedelta(hours=9), usegmt=True), 8.5 * 3600, 9 * 3600),
+    ],
+)
+async def test_retry_after_is_read(
+    egress: Egress, receiver: Receiver, path: str, header: str, low: float, high: float
+) -> None:
+    answer = await send(egress, receiver.tell(path, [Answer(503, headers={"Retry-After": header})]))
+
+    assert answer.retry_after is not None
+    assert low <= answer.retry_after <= high
+
+
+@pytest.mark.parametrize("header", ["soon", "-1", "Wed, 21 Oct 1999 07:28:00 GMT", "\xff"])
+async def test_a_retry_after_that_makes_no_sense_changes_nothing(egress: Egress, header: str) -> None:
+    raw = f"HTTP/1.1 503 Busy\r\nretry-after: {header}\r\ncontent-length: 0\r\n\r\n".encode("latin-1")
+    async with serving(answering(raw)) as url:
+        answer = await send(egress, url)
+
+    assert (answer.outcome, answer.retry_after) == ("http_503", None)
+
+
+@pytest.mark.parametrize(
+    ("script", "body", "complete"),
+    [
+        (answering(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello"), b"hello", False),
+        (answering(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nzz"), b"hello", False),
+        (answering(b"HTTP/1.0 200 OK\r\n\r\nhello"), b"hello", True),
+        (answering(b"HTTP/1.1 200 OK\r\n\r\n", then=without_end(b"x" * 1_000)), b"x" * MAX_ANSWER_BYTES, False),
+    ],
+    ids=["short of its length", "broken chunk", "no length", "endless"],
+)
+async def test_once_the_status_is_there_the_body_changes_nothing(
+    egress: Egress, script: Script, body: bytes, complete: bool
+) -> None:
+    async with serving(script) as url:
+        started = time.monotonic()
+        answer = await send(egress, url)
+        seconds = time.monotonic() - started
+
+    assert answer == Outcome("delivered", 200, body=body, complete=complete)
+    assert seconds < SLACK  # it does not wait for more than it keeps
+
+
+async def test_a_body_that_is_cut_off_ends_its_connection_and_the_next_request_works(egress: Egress) -> None:
+    closed = asyncio.Event()
+
+    async def then(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            await without_end(b"x" * 1_000)(reader, writer)
+        closed.set()
+
+    async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n", then=then)) as url, asyncio.timeout(10):
+        await send(egress, url)
+        await closed.wait()
+        assert (await send(egress, url)).outcome == "delivered"
+
+
+@pytest.mark.parametrize(("timeout", "body_seconds"), [(0.5, 5.0), (30, 0.5)], ids=["deadline", "body's own limit"])
+async def test_a_body_that_drips_after_a_200_is_delivered_in_time(
+    egress: Egress, monkeypatch: pytest.MonkeyPatch, timeout: float, body_seconds: float
+) -> None:
+    monkeypatch.setattr(client, "_BODY_SECONDS", body_seconds)
+    async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n", then=dripping(b"x" * 1_000))) as url:
+        started = time.monotonic()
+        answer = await send(egress, url, timeout=timeout)
+        seconds = time.monotonic() - started
+
+    assert answer.outcome == "delivered"
+    assert 0 < len(answer.body) < 100
+    assert seconds < 0.5 + SLACK
+
+
+async def test_a_closed_port_is_connection_refused(egress: Egress) -> None:
+    with socket.socket() as bound:  # and not listening, so that nobody else gets the port
+        bound.bind(("127.0.0.1", 0))
+        answer = await send(egress, f"http://127.0.0.1:{port_of(bound)}/")
+
+    assert answer == Outcome(outcomes.CONNECTION_REFUSED, error="connection refused")
+
+
+async def test_an_untrusted_certificate_is_refused_before_anything_is_sent(egress: Egress, tmp_path: Path) -> None:
+    pem = tmp_path / "certificate.pem"
+    pem.write_text(CERTIFICATE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    requests: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        requests.append(await reader.read(-1))
+
+    async with serving(script, context) as url:
+        answer = await send(egress, url)
+
+    assert answer.outcome == outcomes.TLS_ERROR
+    assert answer.error
+    assert answer.error.startswith("certificate not accepted")
+    assert requests in ([], [b""])
+
+
+async def test_of_a_name_s_addresses_the_first_that_answers_is_used(
+    egress: Egress, receiver: Receiver, path: str, names: NameServer
+) -> None:
+    names.tell("two.test", ["127.0.0.9", "127.0.0.1"])
+    answer = await send(egress, f"http://two.test:{receiver.port}{path}")
+
+    assert answer.outcome == "delivered"
+
+
+async def test_a_connection_is_kept_for_the_tenant_s_next_request_and_nobody_else_s(egress: Egress) -> None:
+    requests: list[int] = []
+    opened = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        number = opened
+        while True:
+            await reader.readuntil(b'{"a":1}')
+            requests.append(number)
+            writer.write(OK)
+            await writer.drain()
+
+    async with serving(script) as url:
+        for tenant in ("acme", "acme", "other", "acme"):
+            await send(egress, url, tenant=tenant)
+
+    assert requests == [1, 1, 2, 1]
+
+
+async def test_after_twenty_timeouts_at_once_the_next_request_works(
+    egress: Egress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for five connections, some are cut off while they are opened and some while they wait for a place."""
+    monkeypatch.setattr("webhooks.egress.connections._POOL_CONNECTIONS", 5)
+    healthy = False
+    open_now: set[int] = set()
+    all_closed = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        id = writer.get_extra_info("peername")[1]
+        open_now.add(id)
+        try:
+            await reader.readuntil(b'{"a":1}')  # IncompleteReadError where the sender was cut off before it sent
+            if healthy:
+                writer.write(OK)
+            else:
+                await reader.read(-1)
+        finally:
+            open_now.discard(id)
+            if not open_now:
+                all_closed.set()
+
+    async with serving(script) as url:
+        answers = await asyncio.gather(*(send(egress, url, timeout=0.3) for _ in range(20)))
+        async with asyncio.timeout(10):
+            await all_closed.wait()
+        healthy = True
+        after = [await send(egress, url) for _ in range(6)]
+
+    assert [answer.outcome for answer in answers] == [outcomes.TIMEOUT] * 20
+    assert [answer.outcome for answer in after] == ["delivered"] * 6
+
+
+async def test_a_cancelled_send_ends_at_once_and_leaves_no_connection(egress: Egress) -> None:
+    arrived, closed = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b'{"a":1}')
+        arrived.set()
+        await reader.read(-1)
+        closed.set()
+
+    async with serving(script) as url, asyncio.timeout(10):
+        sending = asyncio.create_task(send(egress, url, timeout=60))
+        await arrived.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await closed.wait()
+
+
+async def test_a_handshake_that_is_cut_off_leaves_no_connection(egress: Egress) -> None:
+    closed = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        closed.set()
+
+    gc.disable()  # which would close it too, some time
+    try:
+        async with serving(script) as url, asyncio.timeout(10):
+            answer = await send(egress, url.replace("http:", "https:"), timeout=0.3)
+            await closed.wait()
+    finally:
+        gc.enable()
+
+    assert answer.outcome == outcomes.TIMEOUT
+
+
+async def test_a_pool_beyond_the_limit_is_closed(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webhooks.egress.connections._MAX_POOLS", 1)
+    closed = asyncio.Event()
+
+    async def then(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        closed.set()
+
+    async with serving(answering(OK, then=then)) as old, serving(answering(OK)) as new, asyncio.timeout(10):
+        await send(egress, old)
+        await send(egress, new)
+        await closed.wait()
+
+
+async def test_closing_ends_kept_connections() -> None:
+    closed = asyncio.Event()
+
+    async def then(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+        closed.set()
+
+    async with serving(answering(OK, then=then)) as url, asyncio.timeout(10):
+        egress = Egress(LOOPBACK)
+        await send(egress, url)
+        await egress.close()
+        await closed.wait()

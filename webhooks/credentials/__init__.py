@@ -1,0 +1,1 @@
+"""What a webhook proves itself with, and how that is sealed."""

@@ -1,0 +1,1 @@
+"""A delivery in Temporal: started, found, read back, sent again."""

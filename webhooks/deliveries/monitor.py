@@ -1,0 +1,183 @@
+"""The delivery monitor: deliveries read from Temporal and re-sent through it."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from pydantic import BaseModel
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
+
+from webhooks.contracts import RESEND_SIGNAL, Attempt, Prepared
+from webhooks.deliveries import restart
+from webhooks.deliveries.history import Run, Status, read
+from webhooks.deliveries.visibility import Filter, Position, found, latest_runs, newest_first, quoted
+from webhooks.ids import name_in, workflow_id
+from webhooks.telemetry import traces
+from webhooks.temporal.connection import RPC_TIMEOUT
+
+log = logging.getLogger(__name__)
+
+_READS_AT_ONCE = 10
+_MOST_ROWS_READ = 500
+"""Rows that one call looks at before it hands back what it has, with a cursor to go on."""
+
+
+class AlreadyDeliveredError(Exception):
+    """A delivery that succeeded is only sent again when the caller insists."""
+
+
+class DeliverySummary(BaseModel):
+    """A delivery without its attempts. Times are None while they have not come, or when none will."""
+
+    id: str
+    occurrence_id: str
+    event: str
+    webhook_id: str
+    client_identifier: str | None
+    url: str
+    status: Status
+    occurred_at: datetime
+    created_at: datetime
+    last_attempt_at: datetime | None
+    next_attempt_at: datetime | None
+    closed_at: datetime | None
+    temporal_url: str
+
+
+@dataclass(frozen=True)
+class DeliveryDetail:
+    """A delivery with every attempt of all its runs."""
+
+    summary: DeliverySummary
+    latest: Run
+    prepared: Prepared | None
+    attempts: list[Attempt]
+
+
+class Deliveries:
+    """What happened to a tenant's deliveries, and making it happen again."""
+
+    def __init__(self, client: Client, *, ui: str, task_queue: str) -> None:
+        self._client = client
+        self._ui = ui
+        self._task_queue = task_queue
+
+    async def get(self, tenant: str, delivery_id: str) -> DeliveryDetail | None:
+        """None for a delivery that never was, or whose retention has ended."""
+        id = workflow_id(tenant, delivery_id)
+        try:
+            described = await self._client.get_workflow_handle(id).describe(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        return await self._detail(delivery_id, id, described.run_id)
+
+    async def list(self, filter: Filter, *, limit: int, cursor: str | None) -> tuple[list[DeliverySummary], str | None]:
+        """A page newest first, and the cursor of the next. Raises pages.BadCursorError."""
+        after = Position.from_cursor(cursor) if cursor else None
+        page: list[DeliverySummary] = []
+        chunk: list[WorkflowExecution] = []
+        seen = 0
+        async for row in newest_first(self._client, filter, after):
+            if len(page) >= limit or seen >= _MOST_ROWS_READ:
+                assert after  # noqa: S101  rows were read before
+                return page, after.cursor()
+            chunk.append(row)
+            if len(chunk) < limit - len(page):
+                continue
+            page += await self._summaries(filter, chunk)
+            seen, after, chunk = seen + len(chunk), Position.of(row), []
+        page += await self._summaries(filter, chunk)
+        return page, None
+
+    async def resend(self, tenant: str, delivery_id: str, *, force: bool) -> bool:
+        """Sends again now: what is parked or waits is signalled, what is held back is begun, what is closed gets a new
+        run of the same workflow with the original's input, and what is on the wire this moment is left to arrive. False
+        if there is no such delivery. Raises AlreadyDeliveredError unless forced."""
+        id = workflow_id(tenant, delivery_id)
+        detail = await self.get(tenant, delivery_id)
+        if detail and detail.latest.begun and not detail.summary.closed_at:
+            if detail.summary.status is not Status.FAILED and detail.summary.next_attempt_at is None:
+                return True
+            try:
+                with traces.continuing("resend", detail.latest.trace):
+                    await self._client.get_workflow_handle(id).signal(RESEND_SIGNAL, rpc_timeout=RPC_TIMEOUT)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                detail = await self.get(tenant, delivery_id)  # it closed between our look and our signal
+            else:
+                return True
+        if detail is None:
+            return False
+        if detail.summary.status is Status.DELIVERED and not force:
+            raise AlreadyDeliveredError
+        await restart.resend(self._client, self._task_queue, detail.latest)
+        return True
+
+    async def _detail(self, delivery_id: str, id: str, run_id: str) -> DeliveryDetail | None:
+        latest = await self._run(id, run_id)
+        if latest is None:
+            return None
+        runs = [latest]
+        if latest.resent:
+            earlier = [
+                row.run_id async for row in found(self._client, f"WorkflowId = {quoted(id)}") if row.run_id != run_id
+            ]
+            all_runs = await asyncio.gather(*(self._run(id, other) for other in earlier))
+            runs = sorted([run for run in all_runs if run] + runs, key=lambda run: run.started_at)
+        attempts = [attempt for run in runs for attempt in run.attempts]
+        occurrence = latest.delivery.occurrence
+        summary = DeliverySummary(
+            id=delivery_id,
+            occurrence_id=occurrence.id,
+            event=occurrence.event,
+            webhook_id=latest.delivery.webhook_id,
+            client_identifier=occurrence.client_identifier,
+            url=attempts[-1].url if attempts else latest.url,
+            status=latest.status,
+            occurred_at=occurrence.occurred_at,
+            created_at=latest.created_at,
+            last_attempt_at=attempts[-1].started_at if attempts else None,
+            next_attempt_at=latest.next_attempt_at,
+            closed_at=latest.closed_at,
+            temporal_url=f"{self._ui}/namespaces/{self._client.namespace}/workflows/{quote(id, safe='')}/{run_id}"
+            "/history",
+        )
+        prepared = next((run.prepared for run in reversed(runs) if run.prepared), None)
+        return DeliveryDetail(summary, latest, prepared, attempts)
+
+    async def _run(self, id: str, run_id: str) -> Run | None:
+        try:
+            history = await self._client.get_workflow_handle(id, run_id=run_id).fetch_history(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        return read(history.events)
+
+    async def _summaries(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
+        """The rows that still stand for their delivery, each as it is now: visibility finds, history tells."""
+        closed = [row.id for row in rows if row.status is not WorkflowExecutionStatus.RUNNING]
+        latest = await latest_runs(self._client, closed) if closed else {}
+        gate = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def summary(row: WorkflowExecution) -> DeliverySummary | None:
+            if latest.get(row.id, row.run_id) != row.run_id:
+                return None
+            async with gate:
+                try:
+                    detail = await self._detail(name_in(filter.tenant, row.id), row.id, row.run_id)
+                except ValueError:  # not written by us, or by a version that we cannot read: the others must show
+                    log.exception("the history of %s cannot be read", row.id)
+                    return None
+            if detail is None or (filter.status and detail.summary.status is not filter.status):
+                return None
+            return detail.summary
+
+        return [shown for shown in await asyncio.gather(*(summary(row) for row in rows)) if shown]

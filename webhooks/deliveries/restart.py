@@ -1,0 +1,65 @@
+"""Beginning a delivery that is closed, or that Temporal holds back."""
+
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from webhooks.contracts import PROCEED_SIGNAL, RESEND_SIGNAL, Delivery
+from webhooks.deliveries.history import Run, Status, read
+from webhooks.ids import workflow_id
+from webhooks.publishing import publish
+from webhooks.telemetry import traces
+from webhooks.temporal import connection
+
+
+async def resend(client: Client, task_queue: str, run: Run) -> None:
+    """A closed delivery gets another run, with the input and the labels of this one; one that is held back is begun.
+    Raises RPCError."""
+    delivery = run.delivery
+    if run.begun:
+        delivery = delivery.model_copy(update={"failed_before": run.status is not Status.DELIVERED})
+    policy = WorkflowIDReusePolicy.ALLOW_DUPLICATE if run.begun else WorkflowIDReusePolicy.REJECT_DUPLICATE
+    with traces.continuing("resend", run.trace):
+        await _signal_with_start(client, task_queue, run, RESEND_SIGNAL, policy, delivery)
+
+
+async def proceed(client: Client, task_queue: str, workflow_id: str) -> None:
+    """Begins now what Temporal holds back; what has begun is told that it may go on. Raises RPCError."""
+    handle = client.get_workflow_handle(workflow_id)
+    run = read((await handle.fetch_history(rpc_timeout=connection.RPC_TIMEOUT)).events)
+    if run.begun:
+        await handle.signal(PROCEED_SIGNAL, rpc_timeout=connection.RPC_TIMEOUT)
+        return
+    with traces.continuing("begin", run.trace):
+        await _signal_with_start(
+            client, task_queue, run, PROCEED_SIGNAL, WorkflowIDReusePolicy.REJECT_DUPLICATE, run.delivery
+        )
+
+
+async def _signal_with_start(
+    client: Client,
+    task_queue: str,
+    run: Run,
+    signal: str,
+    policy: WorkflowIDReusePolicy,
+    delivery: Delivery,
+) -> None:
+    """Temporal ends a start's delay for this kind of signal, and for no other."""
+    try:
+        await client.start_workflow(
+            connection.DELIVER_WEBHOOK,
+            delivery,
+            id=workflow_id(delivery.tenant, delivery.id),
+            task_queue=task_queue,
+            start_signal=signal,
+            id_reuse_policy=policy,
+            task_timeout=timedelta(seconds=publish.TASK_SECONDS),
+            rpc_timeout=connection.RPC_TIMEOUT,
+            **publish.labels(
+                delivery, digest=publish.digest_of(delivery.occurrence), url=run.url, created_at=run.created_at
+            ),
+        )
+    except WorkflowAlreadyStartedError:  # it has been begun, and has ended
+        return

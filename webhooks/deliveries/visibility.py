@@ -1,0 +1,152 @@
+"""Deliveries found by their search attributes, newest first.
+
+On SQL, Temporal's visibility sorts open workflows before closed ones and those by their end, and takes no other
+order. So a page is cut from a window of creation times that is small enough to be sorted here.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from temporalio.client import Client, WorkflowExecution
+
+from webhooks import cursors
+from webhooks.deliveries.history import Status
+from webhooks.temporal.connection import (
+    CLIENT_ID,
+    CREATED_AT,
+    DELIVER_WEBHOOK,
+    DELIVERY_STATUS,
+    EVENT_KEY,
+    OCCURRENCE_ID,
+    PARKED,
+    RPC_TIMEOUT,
+    TENANT_ID,
+    WEBHOOK_ID,
+)
+
+_WINDOW_ROWS = 200
+"""A window with more rows is narrowed."""
+_NARROWEST = timedelta(milliseconds=10)
+_FIRST_WIDTH = timedelta(seconds=10)
+_WIDEST = timedelta(days=30)
+_CLOCKS_DIFFER = timedelta(seconds=5)
+_TICK = timedelta(microseconds=1)
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+_COARSE = timedelta(milliseconds=2)
+"""SQLite compares times as text of milliseconds. So a window asks for a little more, and its bounds are held here."""
+
+RUNNING = "ExecutionStatus = 'Running'"
+_BY_STATUS = {
+    Status.DELIVERED: "ExecutionStatus = 'Completed'",
+    Status.EXPIRED: "ExecutionStatus = 'Failed'",
+    Status.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{PARKED}') OR "
+    "ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut'))",
+    # Told apart by their history: a search attribute for it would cost each failing delivery one more write.
+    Status.PENDING: f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
+    Status.RETRYING: f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
+}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What to list. Times bound the delivery's creation: `since` included, `until` not."""
+
+    tenant: str
+    webhook_id: str | None = None
+    event: str | None = None
+    occurrence_id: str | None = None
+    client_identifier: str | None = None
+    status: Status | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def query(self) -> str:
+        terms = [f"WorkflowType = '{DELIVER_WEBHOOK}'"]
+        for attribute, value in (
+            (TENANT_ID, self.tenant),
+            (WEBHOOK_ID, self.webhook_id),
+            (EVENT_KEY, self.event),
+            (OCCURRENCE_ID, self.occurrence_id),
+            (CLIENT_ID, self.client_identifier),
+        ):
+            if value is not None:
+                terms.append(f"{attribute.name} = {quoted(value)}")
+        if self.status:
+            terms.append(_BY_STATUS[self.status])
+        return " AND ".join(terms)
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place in the order newest first."""
+
+    created_at: datetime
+    workflow_id: str
+    run_id: str
+
+    @classmethod
+    def of(cls, row: WorkflowExecution) -> "Position":
+        return cls(row.typed_search_attributes[CREATED_AT], row.id, row.run_id)
+
+    def cursor(self) -> str:
+        return cursors.encode(json.dumps([self.created_at.isoformat(), self.workflow_id, self.run_id]))
+
+    @classmethod
+    def from_cursor(cls, cursor: str) -> "Position":
+        """Raises pages.BadCursorError."""
+        try:
+            created_at, workflow_id, run_id = json.loads(cursors.decode(cursor))
+            return cls(datetime.fromisoformat(created_at).astimezone(UTC), str(workflow_id), str(run_id))
+        except (ValueError, TypeError, OverflowError):
+            raise cursors.BadCursorError("not a cursor of this list") from None
+
+
+async def newest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
+    """Every run that the filter finds, from `after` on backwards. A row may be of a run that a later one replaced."""
+    oldest = max(filter.since or _LONG_AGO, _LONG_AGO)
+    upper = after.created_at if after else filter.until or datetime.now(UTC) + _CLOCKS_DIFFER
+    width = _FIRST_WIDTH
+    while upper >= oldest:
+        lower = max(upper - width, oldest)
+        window = (
+            f"{filter.query()} AND {CREATED_AT.name} >= {stamp(lower - _COARSE)}"
+            f" AND {CREATED_AT.name} <= {stamp(upper + _COARSE)}"
+        )
+        count = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
+        if count > _WINDOW_ROWS and width > _NARROWEST:
+            width /= 8
+            continue
+        rows = [(Position.of(row), row) async for row in found(client, window)] if count else []
+        for position, row in sorted(rows, key=lambda found: found[0], reverse=True):
+            inside = lower <= position.created_at <= upper and (after is None or position < after)
+            if inside and (filter.until is None or position.created_at < filter.until):
+                yield row
+        upper = lower - _TICK
+        if count < _WINDOW_ROWS / 8:
+            width = width * 64 if width < _WIDEST else upper - _LONG_AGO
+
+
+def found(client: Client, query: str) -> AsyncIterator[WorkflowExecution]:
+    return client.list_workflows(query, page_size=_WINDOW_ROWS, rpc_timeout=RPC_TIMEOUT)
+
+
+async def latest_runs(client: Client, workflow_ids: list[str]) -> dict[str, str]:
+    """The newest run id of each workflow id."""
+    query = f"WorkflowId IN ({', '.join(quoted(id) for id in workflow_ids)})"
+    newest: dict[str, WorkflowExecution] = {}
+    async for row in found(client, query):
+        if row.id not in newest or row.start_time > newest[row.id].start_time:
+            newest[row.id] = row
+    return {id: row.run_id for id, row in newest.items()}
+
+
+def quoted(value: str) -> str:
+    """A string literal of the visibility query language."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def stamp(time: datetime) -> str:
+    """A time of the visibility query language."""
+    return quoted(time.astimezone(UTC).isoformat(timespec="microseconds"))

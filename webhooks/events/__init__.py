@@ -1,0 +1,1 @@
+"""The catalogue: what data an event takes, and what body it becomes."""

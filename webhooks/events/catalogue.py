@@ -1,0 +1,42 @@
+"""An event catalogue read from a file: our own list of events, or the `webhooks` of OpenAPI 3.1."""
+
+from pydantic import JsonValue
+
+from webhooks.events import openapi, yaml_documents
+from webhooks.events.yaml_documents import DocumentError, Path
+
+MAX_EVENTS = 1000
+
+
+def read(content: bytes) -> list[tuple[Path, dict[str, JsonValue]]]:
+    """The events, as POST /v1/events takes them and not validated further, with their places in the file. Raises
+    DocumentError."""
+    document = yaml_documents.read(content)
+    if isinstance(document, dict) and document.keys() & {"openapi", "swagger"}:
+        path: Path = ("webhooks",)
+        events: list[tuple[Path, dict[str, JsonValue]]] = [
+            ((*path, str(event["key"])), event) for event in openapi.events(document)
+        ]
+    else:
+        events, path = _listed(document)
+    if not events:
+        raise DocumentError("the catalogue has no events", path)
+    if len(events) > MAX_EVENTS:
+        raise DocumentError(f"the catalogue has over {MAX_EVENTS} events", path)
+    return events
+
+
+def _listed(document: JsonValue) -> tuple[list[tuple[Path, dict[str, JsonValue]]], Path]:
+    path: Path = ()
+    if isinstance(document, dict) and "events" in document:
+        if others := document.keys() - {"events"}:
+            raise DocumentError("nothing but `events` belongs here", (min(others),))
+        document, path = document["events"], ("events",)
+    if not isinstance(document, list):
+        raise DocumentError("neither a list of `events` nor an OpenAPI 3.1 document with `webhooks`", path)
+    events = []
+    for index, event in enumerate(document):
+        if not isinstance(event, dict):
+            raise DocumentError("an event is an object", (*path, index))
+        events.append(((*path, index), event))
+    return events, path

@@ -1,0 +1,1 @@
+"""How much of this process one webhook may hold."""

@@ -1,0 +1,1 @@
+"""From an occurrence to a delivery for each webhook."""

@@ -1,0 +1,216 @@
+"""One delivery's two steps: prepare what is sent, and send it once. And a test, which is both and leaves no trace."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from webhooks import USER_AGENT, outcomes
+from webhooks.contracts import Attempt, Delivery, Format, Occurrence, Prepared, RetryRules, SendOrder, Trigger
+from webhooks.credentials import signing, webhook_secrets
+from webhooks.credentials.authentication import KeyValuePair, OAuth
+from webhooks.credentials.vault import Vault
+from webhooks.credentials.webhook_secrets import Secrets
+from webhooks.egress.client import MAX_ANSWER_BYTES, Answer, Egress
+from webhooks.events import rendering
+from webhooks.ids import delivery_id
+from webhooks.sending.deactivation import Health
+from webhooks.sending.oauth_tokens import NoTokenError, Tokens
+from webhooks.store import webhooks as store
+from webhooks.store.database import Database
+from webhooks.store.models import Event, Webhook
+from webhooks.store.webhooks import Loaded
+from webhooks.telemetry.internal_errors import Faults
+
+_NOT_SUBSCRIBED = "the webhook is no longer subscribed to the event"
+_LIVE_SECONDS, _MOST_KEPT = 0.5, 256
+_LOAD_SECONDS = 5.0
+"""The database is ours: when it hangs, nobody else's time is charged."""
+
+
+class NotSendableError(Exception):
+    """Nothing can be sent, and trying again will not help. `outcome` is one of outcomes.NEVER_SENT."""
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+
+class _JustLoaded:
+    """What `prepare` has loaded is live enough for the `send` that follows at once: a delivery costs one query."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], tuple[float, Loaded]] = OrderedDict()
+
+    def keep(self, key: tuple[str, str], loaded: Loaded) -> None:
+        self._kept[key] = time.monotonic(), loaded
+        if len(self._kept) > _MOST_KEPT:
+            self._kept.popitem(last=False)
+
+    def take(self, key: tuple[str, str]) -> Loaded | None:
+        at, loaded = self._kept.pop(key, (0.0, None))
+        return loaded if time.monotonic() - at < _LIVE_SECONDS else None
+
+
+class Sender:
+    """What the activities call. Exceptions other than NotSendableError are our own faults, never the receiver's."""
+
+    def __init__(self, database: Database, vault: Vault, egress: Egress, *, deactivate_after: float = 0) -> None:
+        """`deactivate_after` is the setting of this name. `database` and `faults` are also for those who work beside
+        it in this process."""
+        self.database = database
+        self.faults = Faults()
+        self._vault = vault
+        self._egress = egress
+        self._tokens = Tokens(egress)
+        self._just_loaded = _JustLoaded()
+        self._health = Health(database, deactivate_after, self.faults)
+
+    async def prepare(self, delivery: Delivery) -> Prepared:
+        """Renders the body, which stays the same for every attempt. Raises NotSendableError."""
+        found = await self._load(delivery.tenant, delivery.webhook_id, delivery.occurrence.event)
+        if found is None:
+            raise NotSendableError(outcomes.WEBHOOK_DELETED, "the webhook was deleted")
+        if found.event is None:
+            raise NotSendableError(outcomes.SUBSCRIPTION_DELETED, _NOT_SUBSCRIBED)
+        prepared = _prepared(found.webhook, found.event, delivery.occurrence)
+        self._just_loaded.keep((delivery.tenant, delivery.id), found)
+        return prepared
+
+    async def attempt(self, order: SendOrder, trigger: Trigger) -> Attempt:
+        """Sends once, to the destination and with the secrets as they are now."""
+        started_at, clock, deactivated = datetime.now(UTC), time.monotonic(), False
+        found = self._just_loaded.take((order.tenant, order.delivery_id)) or await self._load(
+            order.tenant, order.webhook_id, order.event
+        )
+        webhook, _, subscribed = found or (None, None, None)
+        if webhook is None:
+            answer = Answer(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
+        elif not webhook.active:
+            answer = Answer(outcomes.WEBHOOK_INACTIVE, error="the webhook is inactive")
+        elif subscribed is None:
+            answer = Answer(outcomes.SUBSCRIPTION_DELETED, error=_NOT_SUBSCRIBED)
+        elif not subscribed:
+            answer = Answer(outcomes.SUBSCRIPTION_INACTIVE, error="the subscription is inactive")
+        else:
+            answer = await self._send(webhook, order.delivery_id, order.prepared)
+            deactivated = await self._health.attempted(webhook, answer.outcome)
+        attempt = _attempt(trigger, webhook.url if webhook else order.prepared.url, started_at, clock, answer)
+        return attempt.model_copy(update={"deactivated": deactivated})
+
+    async def test(self, webhook: Webhook, event: Event, occurrence: Occurrence) -> tuple[Prepared, Attempt]:
+        """Sends an occurrence that did not happen. Nothing is recorded, and no answer has consequences.
+
+        Raises NotSendableError."""
+        prepared = _prepared(webhook, event, occurrence)
+        started_at, clock = datetime.now(UTC), time.monotonic()
+        answer = await self._send(webhook, delivery_id(occurrence.id, webhook.id), prepared)
+        return prepared, _attempt(Trigger.EVENT, webhook.url, started_at, clock, answer)
+
+    async def _load(self, tenant: str, webhook_id: str, event: str) -> Loaded | None:
+        async with asyncio.timeout(_LOAD_SECONDS), self.database.read() as session:
+            return await store.load(session, tenant, webhook_id, event)
+
+    async def close(self) -> None:
+        await self._tokens.close()
+
+    async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> Answer:
+        """The answer holds none of our secrets."""
+        secrets = store.unseal(self._vault, webhook)
+        body, now = prepared.body.encode(), datetime.now(UTC)
+        headers = {
+            **{name.lower(): value for name, value in secrets.headers.items()},
+            "content-type": prepared.content_type,
+            "user-agent": USER_AGENT,
+            **signing.sign(
+                secrets.signing_keys(now),
+                [signing.Style(style) for style in webhook.signatures],
+                message_id,
+                int(now.timestamp()),
+                body,
+            ),
+        }
+        url, token, timeout = webhook.url, "", prepared.timeout
+        authentication = secrets.authentication
+        match authentication:
+            case KeyValuePair(name=name, value=value, place="header"):
+                headers[name.lower()] = value
+            case KeyValuePair(name=name, value=value):
+                url += f"{'&' if '?' in url else '?'}{quote(name, safe='')}={quote(value, safe='')}"
+            case OAuth():
+                deadline = time.monotonic() + timeout
+                try:
+                    async with asyncio.timeout(timeout):
+                        token = await self._tokens.get(webhook.tenant, webhook.id, authentication)
+                except TimeoutError:
+                    return Answer(outcomes.OAUTH_FAILED, error=f"no token within {timeout:g} s")
+                except NoTokenError as error:
+                    return Answer(error.outcome, error=str(error))
+                headers["authorization"] = f"Bearer {token}"
+                if (timeout := deadline - time.monotonic()) <= 0:
+                    return Answer(outcomes.OAUTH_FAILED, error="the token came too late")
+        answer = await self._egress.send(webhook.tenant, prepared.method, url, headers, body, timeout)
+        if isinstance(authentication, OAuth) and answer.status_code == outcomes.UNAUTHORIZED:
+            self._tokens.drop(webhook.tenant, webhook.id, authentication, token)
+        return _without(secrets, token, answer)
+
+
+def own_fields(webhook_id: str, tenant: str, event: Event, occurrence: Occurrence) -> Mapping[str, str | None]:
+    """What a template may name beside the occurrence's fields."""
+    return {
+        "tenant": tenant,
+        "webhook_id": webhook_id,
+        "delivery_id": delivery_id(occurrence.id, webhook_id),
+        "entity": event.entity,
+        "action": event.action,
+    }
+
+
+def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepared:
+    format = Format(webhook.format)
+    try:
+        body = rendering.render(
+            event.template,
+            occurrence,
+            own_fields(webhook.id, webhook.tenant, event, occurrence),
+            format=format,
+            sends_json=webhook.sends_json,
+        )
+    except rendering.NotRenderedError as error:
+        raise NotSendableError(outcomes.NOT_RENDERED, str(error)) from None
+    return Prepared(
+        url=webhook.url,
+        method=webhook.method,
+        content_type=rendering.CONTENT_TYPES[format],
+        body=body,
+        timeout=webhook.timeout,
+        retry=RetryRules.model_validate(webhook.retry_policy),
+        event_version=event.version,
+    )
+
+
+def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, answer: Answer) -> Attempt:
+    """`clock` is the monotonic second at which it began."""
+    return Attempt(
+        trigger=trigger,
+        url=url,
+        started_at=started_at,
+        duration_ms=round((time.monotonic() - clock) * 1000, 1),
+        outcome=answer.outcome,
+        status_code=answer.status_code,
+        error=answer.error,
+        response_body=answer.body.decode("utf-8", "replace")[:MAX_ANSWER_BYTES] if answer.status_code else None,
+        retry_after=answer.retry_after,
+    )
+
+
+def _without(secrets: Secrets, token: str, answer: Answer) -> Answer:
+    """A receiver may echo what it was sent."""
+    if not answer.body:
+        return answer
+    text = answer.body.decode("utf-8", "replace").replace("\0", "")
+    values = [token, *secrets.values()] if token else secrets.values()
+    return replace(answer, body=webhook_secrets.blot_out(text, values, cut=not answer.complete).encode())

@@ -1,0 +1,194 @@
+"""OpenTelemetry's SDK, set up once for each process by the standard `OTEL_*` variables. Without them nothing of it is
+imported, and what the library says of itself goes nowhere.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from temporalio.client import Interceptor
+from temporalio.runtime import (
+    LoggingConfig,
+    LoggingFormat,
+    OpenTelemetryConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryFilter,
+)
+from temporalio.runtime import TelemetryConfig as RuntimeTelemetry
+
+from webhooks import VERSION
+from webhooks.errors import CannotRunError
+from webhooks.settings import Settings
+from webhooks.telemetry import logs, metrics, traces
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.resources import Resource
+
+_OTLP = "OTEL_EXPORTER_OTLP"
+_LAST_WORDS_SECONDS = 3.0
+"""A collector that is away must not keep a process from ending."""
+# Imports are in the functions because they cost what nobody should pay who does not use them.
+# ruff: noqa: PLC0415
+
+
+@contextlib.contextmanager
+def running(settings: Settings) -> Iterator[None]:
+    """Exports what is recorded in the block, to its end. Raises CannotRunError."""
+    ends: list[Callable[[], None]] = []
+    try:
+        if exporter("TRACES"):
+            ends.append(_traces())
+        if settings.metrics_port or exporter("METRICS"):
+            ends.append(_metrics(settings))
+        yield
+    finally:
+        last_words = [threading.Thread(target=end, daemon=True) for end in ends]
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        for thread in last_words:
+            thread.start()
+        for thread in last_words:
+            thread.join(max(deadline - time.monotonic(), 0))
+
+
+def exporter(signal: str) -> str | None:
+    """Where the operator wants TRACES or METRICS: `otlp`, `console`, or nowhere. Raises CannotRunError."""
+    if _variable("OTEL_SDK_DISABLED").lower() == "true":
+        return None
+    chosen = _variable(f"OTEL_{signal}_EXPORTER").lower()
+    if chosen not in ("", "otlp", "console", "none"):
+        raise CannotRunError(f"OTEL_{signal}_EXPORTER must be otlp, console or none.")
+    if chosen == "console":
+        return chosen
+    if chosen == "none" or not endpoint(signal):
+        return None
+    protocol = _variable(f"{_OTLP}_{signal}_PROTOCOL") or _variable(f"{_OTLP}_PROTOCOL")
+    if protocol not in ("", "http/protobuf"):
+        raise CannotRunError(f"{_OTLP}_PROTOCOL must be http/protobuf.")
+    return "otlp"
+
+
+def endpoint(signal: str) -> str | None:
+    """Of TRACES or METRICS."""
+    base = _variable(f"{_OTLP}_ENDPOINT")
+    return _variable(f"{_OTLP}_{signal}_ENDPOINT") or (f"{base.rstrip('/')}/v1/{signal.lower()}" if base else None)
+
+
+def interceptors() -> Sequence[Interceptor]:
+    """Of a client of Temporal."""
+    if not exporter("TRACES"):
+        return ()
+    from webhooks.telemetry.temporal_interceptor import Interceptor as Tracing
+
+    return (Tracing(),)
+
+
+def runtime(settings: Settings) -> Runtime:
+    """Of Temporal's SDK, whose metrics and log are its own: it serves or sends them from Rust, at no cost to our event
+    loop. With metrics it does one or the other. Raises CannotRunError."""
+    target: PrometheusConfig | OpenTelemetryConfig | None = None
+    if settings.temporal_metrics_port:
+        target = PrometheusConfig(
+            bind_address=_address(settings.host, settings.temporal_metrics_port),
+            counters_total_suffix=True,
+            unit_suffix=True,
+            durations_as_seconds=True,
+        )
+    elif exporter("METRICS") == "otlp":
+        target = OpenTelemetryConfig(
+            url=endpoint("METRICS") or "", headers=_headers(), http=True, durations_as_seconds=True,
+            metric_periodicity=timedelta(milliseconds=int(_variable("OTEL_METRIC_EXPORT_INTERVAL") or 60_000)),
+        )  # fmt: skip
+    log = LoggingConfig(
+        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
+        format=LoggingFormat.JSON if logs.chosen(settings.log_format) == "json" else None,
+    )
+    try:
+        return Runtime(telemetry=RuntimeTelemetry(logging=log, metrics=target))
+    except Exception as error:  # the SDK has no type for it
+        raise CannotRunError(f"Cannot serve or send the metrics of Temporal's SDK: {error}") from None
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _headers() -> Mapping[str, str]:
+    from opentelemetry.util.re import parse_env_headers
+
+    return parse_env_headers(_variable(f"{_OTLP}_METRICS_HEADERS") or _variable(f"{_OTLP}_HEADERS"), liberal=True)
+
+
+def _variable(name: str) -> str:
+    return os.environ.get(name, "").strip()
+
+
+def _resource() -> "Resource":
+    """Who we are, unless OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say otherwise."""
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+    ours = {"service.name": traces.NAME, "service.version": VERSION, "service.instance.id": _instance()}
+    return Resource.create(ours).merge(OTELResourceDetector().detect())
+
+
+def _instance() -> str:
+    return f"{os.uname().nodename}-{os.getpid()}"
+
+
+def _traces() -> Callable[[], None]:
+    """What ends them."""
+    from opentelemetry import propagate, trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+
+    from webhooks.telemetry.span_processor import WithoutQuery
+
+    propagate.set_global_textmap(traces.PROPAGATOR)
+    provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
+    provider.add_span_processor(WithoutQuery())
+    provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter() if exporter("TRACES") == "otlp" else ConsoleSpanExporter())
+    )
+    trace.set_tracer_provider(provider)
+    return provider.shutdown
+
+
+def _metrics(settings: Settings) -> Callable[[], None]:
+    """What ends them. Raises CannotRunError."""
+    from opentelemetry.metrics import set_meter_provider
+    from opentelemetry.sdk.metrics import MeterProvider
+
+    provider = MeterProvider(_readers(settings), resource=_resource(), shutdown_on_exit=False)
+    set_meter_provider(provider)
+    metrics.begin_at_zero()
+    return provider.shutdown
+
+
+def _readers(settings: Settings) -> "list[MetricReader]":
+    """Raises CannotRunError."""
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+    from prometheus_client import start_http_server
+
+    readers: list[MetricReader] = []
+    if chosen := exporter("METRICS"):
+        readers.append(
+            PeriodicExportingMetricReader(OTLPMetricExporter() if chosen == "otlp" else ConsoleMetricExporter())
+        )
+    if settings.metrics_port is None:
+        return readers
+    try:
+        start_http_server(settings.metrics_port, settings.host)  # in a thread that ends with the process
+    except OSError as error:
+        raise CannotRunError(
+            f"Cannot listen on {settings.host}:{settings.metrics_port} ({error.strerror}). "
+            "Set WEBHOOKS_METRICS_PORT to a free port."
+        ) from None
+    return [*readers, PrometheusMetricReader(scope_info_enabled=False)]

@@ -1,0 +1,1 @@
+"""The engine: names, connection, and a development server of our own."""

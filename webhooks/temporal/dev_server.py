@@ -1,0 +1,168 @@
+"""Our own Temporal server: a child process on a SQLite file, for running without any other server."""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from webhooks.settings import Settings
+from webhooks.temporal.dev_binary import NoTemporalError, Say, find_temporal, without_ours
+
+# The development server's limits are for a laptop's experiments, one webhook publisher exceeds them.
+_DYNAMIC_CONFIG = {
+    "frontend.rps": 20_000,
+    "frontend.namespaceRPS": 20_000,
+    "frontend.namespaceRPS.visibility": 500,
+    "history.rps": 50_000,
+    "matching.rps": 20_000,
+    "history.timerProcessorMaxTimeShift": '"100ms"',  # how late a timer may fire; 1 s by default
+}
+_PORT_SECONDS = 20
+_STOP_SECONDS = 10
+_EARLY_SECONDS, _EARLY_ENDS = 10, 3
+_PR_SET_PDEATHSIG = 1
+
+
+class TemporalServer:
+    """Runs the server, and runs it again when it dies. Its file survives: what was accepted goes on."""
+
+    def __init__(self, settings: Settings, say: Say, *, on_end: Callable[[], None]) -> None:
+        """`on_end` is called when the server cannot be kept running; stop() then raises the reason."""
+        self._settings = settings
+        self._say = say
+        self._on_end = on_end
+        self._process: asyncio.subprocess.Process | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._lock: int | None = None
+
+    async def start(self) -> None:
+        """Returns once the process runs, which is before it answers. Raises NoTemporalError."""
+        self._lock_data_dir()
+        binary = await find_temporal(self._say)
+        for port, variable in (
+            (self._settings.temporal_port, "WEBHOOKS_TEMPORAL_PORT"),
+            (self._settings.temporal_ui_port, "WEBHOOKS_TEMPORAL_UI_PORT"),
+        ):
+            await _wait_until_free(port, variable)
+        self._watcher = asyncio.create_task(self._keep_running(binary, await self._spawn(binary)))
+        self._watcher.add_done_callback(lambda _: self._on_end())
+
+    async def stop(self) -> None:
+        """Raises NoTemporalError if it had ended by itself."""
+        try:
+            if self._watcher:
+                self._watcher.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._watcher
+        finally:
+            process = self._process
+            if process and process.returncode is None:
+                process.terminate()
+                try:
+                    await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+                except TimeoutError:
+                    process.kill()
+                    await process.wait()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    async def _keep_running(self, binary: Path, process: asyncio.subprocess.Process) -> None:
+        early_ends = 0
+        while True:
+            started = time.monotonic()
+            code = await process.wait()
+            early_ends = early_ends + 1 if time.monotonic() - started < _EARLY_SECONDS else 0
+            if early_ends == _EARLY_ENDS:
+                raise NoTemporalError(f"The Temporal server ends at once (code {code}):\n{self._log_tail()}")
+            self._say(f"Temporal: the server ended with code {code}; starting it again.")
+            await asyncio.sleep(1)
+            process = await self._spawn(binary)
+
+    def _log_tail(self) -> str:
+        return (self._settings.data_dir / "temporal.log").read_text(errors="replace")[-2000:].strip()
+
+    async def _spawn(self, binary: Path) -> asyncio.subprocess.Process:
+        with (self._settings.data_dir / "temporal.log").open("ab") as log_file:
+            self._process = await asyncio.create_subprocess_exec(
+                *command(binary, self._settings),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                # Ctrl-C in the terminal is for us: we finish what is in flight, which needs the server.
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                # SQLite serves one at a time, and threads that wait for their turn cost a sixth of all CPU time.
+                env={"GOMAXPROCS": "1", **without_ours(os.environ)},
+            )
+        return self._process
+
+    def _lock_data_dir(self) -> None:
+        self._settings.make_data_dir()
+        data_dir = self._settings.data_dir
+        self._lock = os.open(data_dir / "temporal.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise NoTemporalError(
+                f"Another process runs its Temporal server in {data_dir}. Set WEBHOOKS_DATA_DIR to another folder."
+            ) from None
+
+
+def command(binary: Path, settings: Settings) -> list[str]:
+    """What runs the server that the settings describe."""
+    line = [
+        str(binary), "server", "start-dev",
+        "--ip", "127.0.0.1",
+        "--port", str(settings.temporal_port),
+        "--ui-port", str(settings.temporal_ui_port),
+        "--namespace", settings.temporal_namespace,
+        "--db-filename", str((settings.data_dir / "temporal.db").resolve()),
+        # A 202 is a promise that survives power loss.
+        "--sqlite-pragma", "journal_mode=WAL",
+        "--sqlite-pragma", "synchronous=FULL",
+        # A delivery writes some 200 pages, most of them the same ones again: 64 MiB of them stay in memory, and are
+        # copied from the log to the file once in 8,000.
+        "--sqlite-pragma", "cache_size=-65536",
+        "--sqlite-pragma", "wal_autocheckpoint=8000",
+        "--log-level", "error",
+    ]  # fmt: skip
+    for key, value in _DYNAMIC_CONFIG.items():
+        line += ["--dynamic-config-value", f"{key}={value}"]
+    return line
+
+
+async def _wait_until_free(port: int, variable: str) -> None:
+    """A server whose platform was killed needs a moment to end and free its port."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PORT_SECONDS):
+            while not _is_free(port):  # noqa: ASYNC110  no event tells of a port
+                await asyncio.sleep(0.2)
+            return
+    raise NoTemporalError(
+        f"Port {port} is in use. Set {variable} to a free port, or TEMPORAL_ADDRESS to use a Temporal server that runs."
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+if sys.platform == "linux":
+    _libc = ctypes.CDLL(None)
+
+    def _die_with_parent() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""A platform and a receiver for tests, demo and bench."""

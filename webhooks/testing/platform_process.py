@@ -1,0 +1,184 @@
+"""The platform as a stranger runs it: `python -m api` in a process of its own, spoken to over HTTP. The demo's, the
+tests' and the benchmark's."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from webhooks.testing.child_process import ChildProcess
+
+KEY = "test-administrator-key"
+Json = dict[str, Any]
+
+
+class PlatformProcess(ChildProcess):
+    """Starts, stops and kills one platform; its data outlive it in `data_dir`. A killed one takes its Temporal server
+    with it."""
+
+    def __init__(
+        self, data_dir: Path, *, key: str = KEY, ports: tuple[int, int, int] | None = None, **environment: str
+    ) -> None:
+        """`ports` of API, Temporal and its Web UI; free ones, if left out. An empty variable is left out as well."""
+        self.data_dir = data_dir
+        self.port, self.temporal_port, self.ui_port = ports or (free_port(), free_port(), free_port())
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("WEBHOOKS_", "TEMPORAL_", "OTEL_"))
+        }
+        ours = {
+            **kept,
+            "WEBHOOKS_BOOTSTRAP_KEY": key,
+            "WEBHOOKS_DATA_DIR": str(data_dir),
+            "WEBHOOKS_PORT": str(self.port),
+            "WEBHOOKS_TEMPORAL_PORT": str(self.temporal_port),
+            "WEBHOOKS_TEMPORAL_UI_PORT": str(self.ui_port),
+            "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
+            **environment,
+        }
+        set_ones = {name: value for name, value in ours.items() if value}
+        super().__init__((sys.executable, "-m", "api"), set_ones, data_dir / "platform.log")
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}", headers={"authorization": f"Bearer {key}"}, timeout=30
+        )
+
+    @property
+    def temporal_pid(self) -> int:
+        """Of its own Temporal server."""
+        for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            if "start-dev" in Path(f"/proc/{child}/cmdline").read_text():
+                return int(child)
+        raise AssertionError(f"{self.pid} runs no Temporal server")
+
+    def worker(self, name: str = "worker") -> ChildProcess:
+        """A worker process beside this platform, not started yet."""
+        environment = {"TEMPORAL_ADDRESS": f"127.0.0.1:{self.temporal_port}", **self.environment}
+        return ChildProcess((sys.executable, "worker.py"), environment, self.data_dir / f"{name}.log")
+
+    async def start(self, *, ready: bool = True) -> None:
+        await self.spawn()
+        answers = self.is_ready if ready else self.lives
+        await until(answers, timeout=60, what="the platform", alive=self.assert_alive)
+
+    async def lives(self) -> bool:
+        return await self._get_status("/health/live") == 200
+
+    async def is_ready(self) -> bool:
+        return await self._get_status("/health/ready") == 200
+
+    async def close(self) -> None:
+        await self.http.aclose()
+        await super().close()
+
+    async def temporal(self) -> Client:
+        return await Client.connect(f"127.0.0.1:{self.temporal_port}", data_converter=pydantic_data_converter)
+
+    async def post(self, path: str, body: object = None, *, expect: int | None = None) -> Json:
+        return await self.call("POST", path, body, expect=expect)
+
+    async def get(self, path: str, *, expect: int = 200, **query: object) -> Json:
+        return await self.call("GET", path, expect=expect, **query)
+
+    async def call(
+        self, method: str, path: str, body: object = None, *, expect: int | None = None, **query: Any
+    ) -> Json:
+        """The answer's JSON, once its status is the expected one (any success, if none is given)."""
+        answer = await self.http.request(method, path, json=body, params=query)
+        assert answer.status_code == expect if expect else answer.is_success, f"{answer.status_code} {answer.text}"
+        result: Json = answer.json() if answer.content else {}
+        return result
+
+    async def event(self, **fields: object) -> str:
+        """A fresh event's key."""
+        created = await self.post("/v1/events", {"key": f"Event-{uuid4().hex}", **fields})
+        return str(created["key"])
+
+    async def webhook(self, event: str, url: str, **fields: object) -> Json:
+        """A webhook that retries fast enough to be watched."""
+        policy = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_interval": 60, "maximum_attempts": 10}
+        body = {"url": url, "event": event, "allowedClientIdentifiers": [], "retry_policy": policy, **fields}
+        return await self.post("/v1/webhooks", body, expect=201)
+
+    async def publish(self, event: str, data: object = None, **fields: object) -> Json:
+        """As a producer should: what is refused as too much at once is published again."""
+        body = {"event": event, "data": data or {"n": 1}, **fields}
+        while (answer := await self.http.post("/v1/occurrences", json=body)).status_code == 503:
+            assert "too much at once" in answer.text, answer.text
+            await asyncio.sleep(0.1)
+        assert answer.status_code == 202, f"{answer.status_code} {answer.text}"
+        published: Json = answer.json()
+        return published
+
+    async def delivery(self, published: Json) -> str:
+        """The id of an occurrence's only delivery."""
+        [only] = published["deliveries"]
+        return str(only["id"])
+
+    async def wait(self, delivery_id: str, done: Callable[[Json], bool] | str, timeout: float = 30) -> Json:
+        """The delivery once `done`, which may name a status."""
+        latest: Json = {}
+
+        async def check() -> bool:
+            nonlocal latest
+            latest = await self.get(f"/v1/deliveries/{delivery_id}")
+            return bool(latest["status"] == done if isinstance(done, str) else done(latest))
+
+        await until(check, timeout=timeout, what=f"delivery {done}", shown=lambda: str(latest))
+        return latest
+
+    async def _get_status(self, path: str) -> int:
+        try:
+            return (await self.http.get(path)).status_code
+        except httpx.TransportError:
+            return 0
+
+
+@contextlib.asynccontextmanager
+async def running(
+    data_dir: Path, *, key: str = KEY, ports: tuple[int, int, int] | None = None, **environment: str
+) -> AsyncIterator[PlatformProcess]:
+    platform = PlatformProcess(data_dir, key=key, ports=ports, **environment)
+    try:
+        await platform.start()
+        yield platform
+        assert await platform.stop() == 0
+    finally:
+        await platform.close()
+
+
+async def until(
+    check: Callable[[], Awaitable[bool]],
+    *,
+    timeout: float,
+    what: str,
+    shown: Callable[[], str] = str,
+    alive: Callable[[], None] = lambda: None,
+) -> None:
+    """Asks again and again until `check` holds."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while not await check():
+        alive()
+        assert asyncio.get_running_loop().time() < deadline, f"{what} did not come within {timeout} s: {shown()}"
+        await asyncio.sleep(0.05)
+
+
+def free_port(wanted: int = 0) -> int:
+    """`wanted` if it is free, else any that is."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

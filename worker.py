@@ -16,13 +16,14 @@ from activities.delivery import DeliveryActivities
 from webhooks import process
 from webhooks.credentials.vault import Vault
 from webhooks.egress.client import Egress
+from webhooks.isolation import gauges
 from webhooks.isolation.lanes import Lanes
 from webhooks.isolation.resuming import releasing
-from webhooks.publishing.operational_events import Reporter
+from webhooks.publishing.operational_events import OperationalEvents
 from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
-from webhooks.telemetry import metrics, setup
+from webhooks.telemetry import setup
 from webhooks.temporal.connection import connect
 from workflows.deliver_webhook import DeliverWebhook
 from workflows.record_occurrence import RecordOccurrence
@@ -41,8 +42,8 @@ def create_worker(
     client: Client, settings: Settings, sender: Sender, lanes: Lanes, runner: WorkflowRunner = WORKFLOW_RUNNER
 ) -> Worker:
     """A worker on the settings' task queue, for a process of its own or for the API's."""
-    metrics.observe(lanes)
-    activities = DeliveryActivities(sender, lanes, Reporter(client, sender.database, settings, lanes))
+    gauges.observe(lanes)
+    activities = DeliveryActivities(sender, lanes, OperationalEvents(client, sender.database, settings, lanes))
     return Worker(
         client,
         task_queue=settings.task_queue,

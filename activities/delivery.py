@@ -10,10 +10,10 @@ from datetime import timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from webhooks import outcomes
-from webhooks.contracts import Attempt, Deferred, Delivery, Prepared, Report, SendOrder, Trigger
+from webhooks import outcomes, retry
+from webhooks.contracts import Attempt, Deferred, Delivery, DeliveryChange, Prepared, SendInput, Trigger
 from webhooks.isolation.lanes import Lanes
-from webhooks.publishing.operational_events import Reporter
+from webhooks.publishing.operational_events import OperationalEvents
 from webhooks.sending.sender import NotSendableError, Sender
 from webhooks.telemetry import metrics, traces
 
@@ -26,7 +26,7 @@ _FIRST_DEFERRAL, _LONGEST_DEFERRAL = 5.0, 300.0
 class DeliveryActivities:
     """Holds what the activities share; the worker constructs it."""
 
-    def __init__(self, sender: Sender, lanes: Lanes, reporter: Reporter) -> None:
+    def __init__(self, sender: Sender, lanes: Lanes, reporter: OperationalEvents) -> None:
         self._sender = sender
         self._lanes = lanes
         self._reporter = reporter
@@ -57,7 +57,7 @@ class DeliveryActivities:
             ) from None
 
     @activity.defn
-    async def send(self, order: SendOrder) -> Attempt | Deferred:
+    async def send(self, order: SendInput) -> Attempt | Deferred:
         """Makes one attempt. A failed one is raised with its outcome as type and itself as detail, so that the retry
         policy decides; what is our own fault is returned as Deferred and costs the receiver nothing."""
         number = order.attempts_made + activity.info().attempt
@@ -104,9 +104,9 @@ class DeliveryActivities:
             _record(order, number, attempt, status=metrics.DELIVERED)
             return attempt
         backoff = None
-        final = superseded or attempt.deactivated or outcomes.is_final(attempt.outcome, order.prepared.retry)
+        final = superseded or attempt.deactivated or retry.is_final(attempt.outcome, order.prepared.retry)
         if not final:
-            backoff = outcomes.backoff_seconds(
+            backoff = retry.backoff_seconds(
                 order.prepared.retry,
                 number,
                 retry_after=attempt.retry_after,
@@ -123,7 +123,7 @@ class DeliveryActivities:
         ) from None
 
     @activity.defn
-    async def report(self, report: Report) -> None:
+    async def report(self, report: DeliveryChange) -> None:
         """Publishes what became of the delivery, as operational events."""
         with self._tried_again(f"reporting {report.change} of delivery {report.delivery_id}"):
             await self._reporter.report(report)
@@ -143,7 +143,7 @@ class DeliveryActivities:
             ) from None
         self._sender.faults.passed(where)
 
-    async def _in_lane(self, order: SendOrder, trigger: Trigger) -> Attempt:
+    async def _in_lane(self, order: SendInput, trigger: Trigger) -> Attempt:
         hurt, slow = None, False
         try:
             attempt = await self._sender.attempt(order, trigger)
@@ -154,7 +154,7 @@ class DeliveryActivities:
 
 
 def _record(
-    order: SendOrder, number: int, attempt: Attempt, *, status: str | None, backoff: float | None = None
+    order: SendInput, number: int, attempt: Attempt, *, status: str | None, backoff: float | None = None
 ) -> None:
     """In metrics, trace and log: ids and outcomes, never a body or an answer. `status` is what its chain ended with, if
     it ended."""

@@ -21,7 +21,7 @@ from webhooks import process
 from webhooks.credentials.vault import Vault
 from webhooks.egress.client import Egress
 from webhooks.errors import CannotRunError
-from webhooks.events import operational
+from webhooks.events import seed
 from webhooks.isolation.resuming import releasing
 from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
@@ -63,7 +63,7 @@ async def serve(settings: Settings) -> None:
         await database.check_keys(vault)
         async with database.write_alone() as session:
             await _ensure_key(settings, session)
-            await operational.provide(session)
+            await seed.provide(session)
         egress = Egress.of(settings)
         stack.push_async_callback(egress.close)
         sender = Sender(database, vault, egress, deactivate_after=settings.deactivate_after)

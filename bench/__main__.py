@@ -27,6 +27,6 @@ if __name__ == "__main__":
         f"{os.cpu_count()} cores; one embedded process with its own Temporal server on SQLite, "
         f"its configuration on {database.NAME}\n"
     )
-    process.spare_collector()  # as in the platform's own processes, the yardstick included
+    process.tune_gc()  # as in the platform's own processes, the yardstick included
     for name in sys.argv[1:] or USUAL:
         uvloop.run(BENCHES[name]())

@@ -11,13 +11,12 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from bench.empty_workflow import EmptyWorkflow
 from webhooks.contracts import Occurrence
 from webhooks.credentials.vault import Vault
-from webhooks.egress.addresses import parse_networks
 from webhooks.egress.client import Egress
 from webhooks.isolation.lanes import Lanes
 from webhooks.publishing.matching import Match
 from webhooks.publishing.publish import publish
 from webhooks.sending.sender import Sender
-from webhooks.settings import Settings
+from webhooks.settings import Settings, parse_networks
 from webhooks.store.database import Database
 from webhooks.testing.platform_process import PlatformProcess
 from worker import WORKFLOW_RUNNER, WORKFLOW_THREADS, create_worker

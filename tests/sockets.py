@@ -8,7 +8,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-from webhooks.egress.addresses import parse_networks
+from webhooks.settings import parse_networks
 
 LOOPBACK = parse_networks("127.0.0.0/8 ::1/128")
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"

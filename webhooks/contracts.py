@@ -75,7 +75,7 @@ class Delivery(Contract):
         return delivery_id(self.occurrence.id, self.webhook_id)
 
 
-class Recorded(Contract):
+class UnmatchedOccurrence(Contract):
     """An occurrence that no webhook wanted, and why: the input of `RecordOccurrence`."""
 
     tenant: str
@@ -105,7 +105,7 @@ class Trigger(StrEnum):
     RESEND = "resend"
 
 
-class SendOrder(Contract):
+class SendInput(Contract):
     """The input of `send`. `trigger` is the reason of the chain's first attempt; every later one is a retry.
     `attempts_made` counts the chain's attempts so far, `deferrals` how many times in a row we could not try.
     `accepted_at` is when the delivery was."""
@@ -141,7 +141,7 @@ class Attempt(Contract):
     deactivated: bool = False
 
 
-class Report(Contract):
+class DeliveryChange(Contract):
     """What became of a delivery: the input of `report`. `change` is the operational event and `id` that of its
     occurrence; `event` and `client_identifier` are those of the occurrence that was to be delivered, `outcome` that of
     the last attempt."""

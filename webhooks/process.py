@@ -30,14 +30,14 @@ def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
     except ValidationError as error:
         sys.exit(f"Bad setting: {'; '.join(_bad_settings(error))}")
     logs.set_up(settings.log_format)
-    spare_collector()
+    tune_gc()
     try:
         uvloop.run(main(settings))
     except CannotRunError as error:
         sys.exit(str(error))
 
 
-def spare_collector() -> None:
+def tune_gc() -> None:
     """Deliveries make many objects and few cycles. By default Python looks for these after every 700 objects, and at
     times through everything that was ever imported: a sixth of the CPU time of a process that delivers."""
     gc.collect()

@@ -1,17 +1,22 @@
 """Everything an operator sets, from the environment. Built once by each process, then passed down."""
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from webhooks.egress.addresses import Network, parse_networks
 from webhooks.errors import CannotRunError
 
 _POSTGRESQL = re.compile(r"postgres(ql)?://([^/?#@\s]+@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#\s]*)?")
 _PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
+
+
+def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the networks of comma- or space-separated CIDRs. Raises ValueError naming the one that is none."""
+    return tuple(ip_network(part) for part in text.replace(",", " ").split())
 
 
 class Settings(BaseSettings):
@@ -47,7 +52,7 @@ class Settings(BaseSettings):
     """Deliver from the API's own process. Without it, run `worker.py` processes."""
     max_backlog: Annotated[int, Field(ge=1)] = 10_000
     """Deliveries that may wait for a worker to begin them before an API without a worker of its own refuses more."""
-    egress_allow: Annotated[tuple[Network, ...], NoDecode] = ()
+    egress_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """CIDRs of private networks that deliveries may go to, also by plain http."""
     egress_proxy: SecretStr | None = None
     """http://host:port of a proxy that all deliveries go through, with user:password@ before the host if it asks."""

@@ -10,20 +10,27 @@ from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_e
 
 with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
-    from webhooks import outcomes
+    from webhooks import outcomes, retry
     from webhooks.contracts import (
         PROCEED_SIGNAL,
         RESEND_SIGNAL,
         Attempt,
         Deferred,
         Delivery,
+        DeliveryChange,
         Prepared,
-        Report,
-        SendOrder,
+        SendInput,
         Trigger,
     )
     from webhooks.events import operational
-    from webhooks.temporal.connection import CREATED_AT, DELIVER_WEBHOOK, DELIVERY_STATUS, MAX_SUMMARY, PARKED, RESENT
+    from webhooks.temporal.names import (
+        AWAITING_RESEND,
+        CREATED_AT,
+        DELIVER_WEBHOOK,
+        DELIVERY_STATUS,
+        MAX_SUMMARY,
+        RESENT,
+    )
 
 _PREPARE_TIMEOUT = timedelta(seconds=10)
 _REPORT_TIMEOUT = timedelta(seconds=30)
@@ -128,10 +135,10 @@ class DeliverWebhook:
         attempts_made = deferrals = 0
         while True:
             self._resend = self._proceed = False  # what came earlier gets what it asked for right now
-            rules = outcomes.remaining(prepared.retry, attempts_made)
+            rules = retry.remaining(prepared.retry, attempts_made)
             sending = workflow.start_local_activity_method(
                 DeliveryActivities.send,
-                SendOrder(
+                SendInput(
                     tenant=self._delivery.tenant,
                     webhook_id=self._delivery.webhook_id,
                     event=self._delivery.occurrence.event,
@@ -148,7 +155,7 @@ class DeliverWebhook:
                     backoff_coefficient=rules.backoff_coefficient,
                     maximum_interval=timedelta(seconds=rules.maximum_interval),
                     maximum_attempts=rules.maximum_attempts,
-                    non_retryable_error_types=outcomes.final_outcomes(rules),
+                    non_retryable_error_types=retry.final_outcomes(rules),
                 ),
                 local_retry_threshold=_AT_ONCE,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -188,7 +195,7 @@ class DeliverWebhook:
 
     async def _park(self) -> None:
         """Waits for `resend`. Raises when the window ends without one."""
-        workflow.upsert_search_attributes([DELIVERY_STATUS.value_set(PARKED)])
+        workflow.upsert_search_attributes([DELIVERY_STATUS.value_set(AWAITING_RESEND)])
         self._failed = True
         if self._reporting():
             self._report(operational.DELIVERY_FAILED, self._outcome)
@@ -213,7 +220,7 @@ class DeliverWebhook:
         """Begins to publish an operational event, beside what comes next: a fault of ours must not keep a resend
         waiting."""
         occurrence = self._delivery.occurrence
-        report = Report(
+        report = DeliveryChange(
             id=f"{change.replace('.', '-')}:{workflow.info().run_id}:{len(self._reports)}",
             change=change,
             tenant=self._delivery.tenant,

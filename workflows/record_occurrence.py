@@ -3,12 +3,12 @@
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from webhooks.contracts import Recorded
-    from webhooks.temporal.connection import RECORD_OCCURRENCE
+    from webhooks.contracts import UnmatchedOccurrence
+    from webhooks.temporal.names import RECORD_OCCURRENCE
 
 
 @workflow.defn(name=RECORD_OCCURRENCE)
 class RecordOccurrence:
     @workflow.run
-    async def run(self, recorded: Recorded) -> None:
+    async def run(self, recorded: UnmatchedOccurrence) -> None:
         """Completes at once: its input and its search attributes are the record."""

@@ -1,37 +1,18 @@
 """Changing a resource: JSON Merge Patch (RFC 7396), and ETag with If-Match (RFC 9110) against lost updates."""
 
-import hashlib
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from fastapi import Header, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from api.protocol.problems import ProblemError, invalid
-from webhooks.credentials.webhook_secrets import MASK
+from webhooks.credentials.masking import MASK
 from webhooks.json_pointer import json_pointer
 
 _WHOLE = {"schema", "template", "sample", "filter"}
 """Values of their own, in which null has a meaning: merging would change what they say."""
 
 Model = TypeVar("Model", bound=BaseModel)
-
-IfMatch = Annotated[
-    str | None,
-    Header(alias="If-Match", description="The ETag that you read: refused with 412 if somebody changed it since"),
-]
-
-
-def tagged(response: Response, view: Model) -> Model:
-    """The view, with its ETag on the response."""
-    response.headers["ETag"] = _etag(view)
-    return view
-
-
-def require_match(if_match: str | None, view: BaseModel) -> None:
-    """Raises ProblemError 412 if the resource is not what the caller has seen."""
-    if if_match is not None and not {"*", _etag(view)} & {tag.strip() for tag in if_match.split(",")}:
-        raise ProblemError(412, "it has changed since you read it; look and try again")
 
 
 def document_of(view: BaseModel, body: type[BaseModel]) -> dict[str, Any]:
@@ -101,7 +82,3 @@ def validated(model: type[Model], document: JsonValue, *place: str | int) -> Mod
 
 def _names(body: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in body.model_fields.items()]
-
-
-def _etag(view: BaseModel) -> str:
-    return f'"{hashlib.sha256(view.model_dump_json(by_alias=True).encode()).hexdigest()[:32]}"'

@@ -10,11 +10,11 @@ from api.protocol.problems import RESPONSES, ProblemError, not_found, responses
 from api.protocol.strict_json import StrictRoute
 from api.schemas.common import Moment, Page, printable
 from api.schemas.deliveries import AttemptOut, DeliveryOut, RequestOut, ResendIn, ResendOut
-from webhooks.deliveries.history import Status
 from webhooks.deliveries.monitor import AlreadyDeliveredError, DeliveryDetail, DeliverySummary
+from webhooks.deliveries.status import Status
 from webhooks.deliveries.visibility import Filter
 from webhooks.ids import is_delivery_id
-from webhooks.temporal.connection import MAX_KEYWORD
+from webhooks.temporal.names import MAX_KEYWORD
 
 router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES, route_class=StrictRoute)
 

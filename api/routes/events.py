@@ -8,7 +8,8 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
-from api.protocol.merge_patch import IfMatch, changes_in, document_of, merged, require_match, tagged, validated
+from api.protocol.conditional import IfMatch, require_match, tagged
+from api.protocol.merge_patch import changes_in, document_of, merged, validated
 from api.protocol.problems import RESPONSES, FieldError, ProblemError, invalid, not_found, responses
 from api.protocol.strict_json import LargeStrictRoute, StrictRoute
 from api.schemas.common import EXAMPLE_WEBHOOK, EventKey, MergePatch, Page
@@ -28,7 +29,6 @@ from webhooks.events import catalogue, json_schema, operational, rendering, rule
 from webhooks.events.rules import BadEventError
 from webhooks.events.yaml_documents import DocumentError
 from webhooks.json_pointer import json_pointer
-from webhooks.sending.sender import own_fields
 from webhooks.store import events as store
 from webhooks.store.models import Event
 
@@ -201,7 +201,7 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
         text = rendering.render(
             template,
             occurrence,
-            own_fields(EXAMPLE_WEBHOOK, caller.tenant, event, occurrence),
+            rendering.own_fields(caller.tenant, EXAMPLE_WEBHOOK, occurrence, event.entity, event.action),
             format=wanted.format,
             sends_json=wanted.sends_json,
         )

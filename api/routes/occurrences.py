@@ -10,11 +10,12 @@ from api.protocol.problems import RESPONSES, ProblemError, invalid, responses, t
 from api.protocol.strict_json import StrictRoute
 from api.schemas.occurrences import OccurrenceIn, OccurrenceOut, PublishedOut
 from webhooks.contracts import Occurrence
+from webhooks.deliveries.start import OccurrenceConflictError
 from webhooks.events import json_schema, operational
 from webhooks.ids import uuid7
-from webhooks.isolation.lanes import CrowdedError
+from webhooks.isolation.lanes import TooManyDelayedError
 from webhooks.publishing.matching import match
-from webhooks.publishing.publish import OccurrenceConflictError, publish
+from webhooks.publishing.publish import publish
 from webhooks.store import webhooks as store
 from webhooks.telemetry import metrics
 from webhooks.temporal.connection import is_passing
@@ -64,7 +65,7 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
         )
     except OccurrenceConflictError as error:
         raise ProblemError(409, str(error), errors=[("/id", "used already")]) from None
-    except CrowdedError:
+    except TooManyDelayedError:
         metrics.occurrence(metrics.REFUSED)
         raise too_much_at_once(f'publish again with "id": "{occurrence.id}", which completes what was begun') from None
     except RPCError as error:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Response
 
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
-from api.protocol.merge_patch import IfMatch, changes_in, document_of, merged, require_match, tagged, validated
+from api.protocol.conditional import IfMatch, require_match, tagged
+from api.protocol.merge_patch import changes_in, document_of, merged, validated
 from api.protocol.problems import RESPONSES, ProblemError, invalid, not_found, responses
 from api.protocol.strict_json import StrictRoute
 from api.schemas.common import MergePatch, Page

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from webhooks.ids import OCCURRENCE_ID
-from webhooks.temporal.connection import MAX_KEYWORD
+from webhooks.temporal.names import MAX_KEYWORD
 
 Item = TypeVar("Item")
 

@@ -12,16 +12,16 @@ from webhooks.contracts import Format, RetryRules
 from webhooks.credentials.authentication import Authentication, NoAuthentication, header_of
 from webhooks.credentials.header_rules import check
 from webhooks.credentials.signing import Style
-from webhooks.events.presets import RETRY_PRESETS
 from webhooks.isolation.lanes import State
 from webhooks.json_pointer import json_pointer
+from webhooks.retry import PRESETS
 
 
 def _preset(policy: object) -> object:
     if isinstance(policy, str):
-        if policy not in RETRY_PRESETS:
-            raise ValueError(f"no such preset; there are {', '.join(RETRY_PRESETS)}")
-        return RETRY_PRESETS[policy].model_dump()
+        if policy not in PRESETS:
+            raise ValueError(f"no such preset; there are {', '.join(PRESETS)}")
+        return PRESETS[policy].model_dump()
     return policy
 
 

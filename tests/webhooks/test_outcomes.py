@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from temporalio.api.common.v1 import RetryPolicy as RetryPolicyProto
 from temporalio.common import RetryPolicy
 
-from webhooks import outcomes
+from webhooks import outcomes, retry
 from webhooks.contracts import RetryRules
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ def retry_rules(draw: st.DrawFn, schedules: bool = True) -> RetryRules:
 
 
 def waits(rules: RetryRules, attempts: Iterable[int]) -> list[float | None]:
-    return [outcomes.backoff_seconds(rules, attempt, retry_after=None, spread=0) for attempt in attempts]
+    return [retry.backoff_seconds(rules, attempt, retry_after=None, spread=0) for attempt in attempts]
 
 
 def test_only_2xx_is_delivered_and_every_other_status_names_itself() -> None:
@@ -56,7 +56,7 @@ def test_only_2xx_is_delivered_and_every_other_status_names_itself() -> None:
 def test_which_statuses_are_final(rules: RetryRules, expected: list[int]) -> None:
     failures = {status: outcome for status in STATUSES if (outcome := outcomes.of_status(status)) != "delivered"}
 
-    assert expected == [status for status, outcome in failures.items() if outcomes.is_final(outcome, rules)]
+    assert expected == [status for status, outcome in failures.items() if retry.is_final(outcome, rules)]
 
 
 def test_what_was_never_sent_or_superseded_is_final_and_what_got_no_answer_is_not() -> None:
@@ -68,16 +68,16 @@ def test_what_was_never_sent_or_superseded_is_final_and_what_got_no_answer_is_no
     rules = RetryRules(non_retryable_statuses=(400, 422))
     unanswered = {*outcomes.RETRIED, outcomes.UNKNOWN}
 
-    assert expected == set(outcomes.final_outcomes(rules))
-    assert [outcome for outcome in expected if not outcomes.is_final(outcome, rules)] == []
-    assert [outcome for outcome in unanswered if outcomes.is_final(outcome, rules)] == []
+    assert expected == set(retry.final_outcomes(rules))
+    assert [outcome for outcome in expected if not retry.is_final(outcome, rules)] == []
+    assert [outcome for outcome in unanswered if retry.is_final(outcome, rules)] == []
 
 
 def test_a_policy_for_5xx_answers_retries_nothing_else() -> None:
     rules = RetryRules(only_5xx=True)
     unanswered = [*outcomes.RETRIED, outcomes.UNKNOWN]
 
-    assert unanswered == [outcome for outcome in unanswered if outcomes.is_final(outcome, rules)]
+    assert unanswered == [outcome for outcome in unanswered if retry.is_final(outcome, rules)]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_policy_for_5xx_answers_retries_nothing_else() -> None:
     ],
 )
 def test_retry_after_is_whole_seconds_or_a_future_http_date(header: str | None, expected: float | None) -> None:
-    assert expected == outcomes.retry_after_seconds(header, NOW)
+    assert expected == retry.retry_after_seconds(header, NOW)
 
 
 @given(
@@ -125,7 +125,7 @@ def test_retry_after_is_whole_seconds_or_a_future_http_date(header: str | None, 
 )
 @settings(deadline=None)
 def test_retry_after_never_raises_and_never_asks_for_less_than_nothing(header: str) -> None:
-    seconds = outcomes.retry_after_seconds(header, NOW)
+    seconds = retry.retry_after_seconds(header, NOW)
 
     assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
 
@@ -156,14 +156,14 @@ def test_a_schedule_s_waits_come_one_by_one(schedule: tuple[float, ...], expecte
 def test_a_schedule_has_jitter_and_retry_after_too(spread: float, retry_after: float | None, expected: float) -> None:
     rules = RetryRules(schedule=(5, 300), maximum_interval=1_000)
 
-    assert expected == pytest.approx(outcomes.backoff_seconds(rules, 2, retry_after=retry_after, spread=spread))
+    assert expected == pytest.approx(retry.backoff_seconds(rules, 2, retry_after=retry_after, spread=spread))
 
 
 @pytest.mark.parametrize("retry_after", [None, 0.0, 1e9])
 def test_a_policy_of_one_attempt_never_waits(retry_after: float | None) -> None:
     rules = RetryRules(maximum_attempts=1)
 
-    assert outcomes.backoff_seconds(rules, 1, retry_after=retry_after, spread=1) is None
+    assert retry.backoff_seconds(rules, 1, retry_after=retry_after, spread=1) is None
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_wait_has_jitter_and_retry_after_as_its_bounded_lower_bound(
 ) -> None:
     rules = RetryRules(initial_interval=10, backoff_coefficient=4, maximum_interval=100)
 
-    assert outcomes.backoff_seconds(rules, attempt, retry_after=retry_after, spread=spread) == pytest.approx(expected)
+    assert retry.backoff_seconds(rules, attempt, retry_after=retry_after, spread=spread) == pytest.approx(expected)
 
 
 @given(retry_rules(schedules=False), st.data())
@@ -199,7 +199,7 @@ def test_a_wait_has_jitter_and_retry_after_as_its_bounded_lower_bound(
 def test_no_wait_leaves_the_policy_s_interval_by_more_than_the_jitter(rules: RetryRules, data: st.DataObject) -> None:
     attempt = data.draw(st.integers(1, 100))
     retry_after = data.draw(st.none() | st.floats(0, 1e12))
-    wait = outcomes.backoff_seconds(rules, attempt, retry_after=retry_after, spread=data.draw(st.floats(-1, 1)))
+    wait = retry.backoff_seconds(rules, attempt, retry_after=retry_after, spread=data.draw(st.floats(-1, 1)))
 
     assert (wait is None) == (attempt >= rules.maximum_attempts)
     if wait is not None:
@@ -211,7 +211,7 @@ def test_no_wait_leaves_the_policy_s_interval_by_more_than_the_jitter(rules: Ret
 @settings(deadline=None)
 def test_what_is_left_of_a_policy_waits_as_the_whole_one_would(rules: RetryRules, data: st.DataObject) -> None:
     made = data.draw(st.integers(0, rules.maximum_attempts - 1))
-    left = outcomes.remaining(rules, made)
+    left = retry.remaining(rules, made)
     expected = waits(rules, range(made + 1, rules.maximum_attempts + 1))
 
     assert expected[-1] is None
@@ -224,14 +224,14 @@ def test_what_is_left_of_a_policy_waits_as_the_whole_one_would(rules: RetryRules
 def test_what_is_left_of_a_policy_is_one_that_temporal_takes_and_allows_an_attempt(
     rules: RetryRules, made: int
 ) -> None:
-    left = outcomes.remaining(rules, made)
+    left = retry.remaining(rules, made)
     proto = RetryPolicyProto()
     RetryPolicy(
         initial_interval=timedelta(seconds=left.initial_interval),
         backoff_coefficient=left.backoff_coefficient,
         maximum_interval=timedelta(seconds=left.maximum_interval),
         maximum_attempts=left.maximum_attempts,
-        non_retryable_error_types=outcomes.final_outcomes(left),
+        non_retryable_error_types=retry.final_outcomes(left),
     ).apply_to_proto(proto)  # raises for a policy that makes no sense
 
     assert proto.maximum_attempts == max(1, rules.maximum_attempts - made)
@@ -239,7 +239,7 @@ def test_what_is_left_of_a_policy_is_one_that_temporal_takes_and_allows_an_attem
 
 
 def test_what_is_left_of_a_policy_says_the_same_of_every_answer() -> None:
-    left = outcomes.remaining(RetryRules(non_retryable_statuses=(400, 503), only_5xx=True), 3)
-    final = [status for status in (302, 400, 404, 429, 500, 503) if outcomes.is_final(outcomes.of_status(status), left)]
+    left = retry.remaining(RetryRules(non_retryable_statuses=(400, 503), only_5xx=True), 3)
+    final = [status for status in (302, 400, 404, 429, 500, 503) if retry.is_final(outcomes.of_status(status), left)]
 
     assert final == [302, 400, 404, 429, 503]

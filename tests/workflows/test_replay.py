@@ -9,7 +9,8 @@ from temporalio.worker import Replayer
 
 from tests.workflows.sandbox import SANDBOX
 from tests.workflows.save_histories import HISTORIES, SHAPES
-from webhooks.deliveries.history import Status, read
+from webhooks.deliveries.history import read
+from webhooks.deliveries.status import Status
 from webhooks.temporal.connection import DATA_CONVERTER
 from webhooks.testing.platform_process import PlatformProcess, until
 from workflows.deliver_webhook import DeliverWebhook

@@ -1,7 +1,7 @@
 """Secrets at rest: AES-256-GCM under master keys that the operator holds.
 
 Master keys are 32 bytes in base64, one a line, from WEBHOOKS_MASTER_KEY or a file. The first seals, every one opens, so
-a key is replaced by putting a new one first and sealing anew (`python -m webhooks.store.rotate_master_key`). What was sealed
+a key is replaced by putting a new one first and sealing again (`make rotate-master-key`). What was sealed
 names its key, and is bound to its context: moved to another row or column, it does not open.
 """
 

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
@@ -18,27 +17,15 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from webhooks import outcomes
 from webhooks.contracts import RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
-from webhooks.publishing.publish import MEMO_URL
+from webhooks.deliveries.status import Status
 from webhooks.telemetry import traces
-from webhooks.temporal.connection import CREATED_AT, DELIVERY_STATUS, PARKED
+from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS, MEMO_URL
 
 _MARKER = "core_local_activity"
 _CREATED_AT = TypeAdapter(AwareDatetime)
 _PREPARED: TypeAdapter[Prepared | Deferred] = TypeAdapter(Prepared | Deferred)
 _SENT: TypeAdapter[Attempt | Deferred] = TypeAdapter(Attempt | Deferred)
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Status(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"
-    RETRYING = "retrying"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    """Failed for good; waits for a resend until its window ends."""
-    EXPIRED = "expired"
-    """Failed for good, and the window ended."""
 
 
 _CLOSED = {
@@ -115,7 +102,7 @@ def read(events: Sequence[HistoryEvent]) -> Run:
             case EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
                 changed = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
                 if DELIVERY_STATUS.name in changed:
-                    parked = json.loads(changed[DELIVERY_STATUS.name].data) == PARKED
+                    parked = json.loads(changed[DELIVERY_STATUS.name].data) == AWAITING_RESEND
             case closed if closed in _CLOSED:
                 run.status, run.closed_at = _CLOSED[closed], _time(event)
     if run.closed_at:

@@ -13,11 +13,12 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.contracts import RESEND_SIGNAL, Attempt, Prepared
 from webhooks.deliveries import restart
-from webhooks.deliveries.history import Run, Status, read
+from webhooks.deliveries.history import Run, read
+from webhooks.deliveries.status import Status
 from webhooks.deliveries.visibility import Filter, Position, found, latest_runs, newest_first, quoted
 from webhooks.ids import name_in, workflow_id
 from webhooks.telemetry import traces
-from webhooks.temporal.connection import RPC_TIMEOUT
+from webhooks.temporal.names import RPC_TIMEOUT
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,12 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from webhooks.contracts import PROCEED_SIGNAL, RESEND_SIGNAL, Delivery
-from webhooks.deliveries.history import Run, Status, read
+from webhooks.deliveries import start
+from webhooks.deliveries.history import Run, read
+from webhooks.deliveries.status import Status
 from webhooks.ids import workflow_id
-from webhooks.publishing import publish
 from webhooks.telemetry import traces
-from webhooks.temporal import connection
+from webhooks.temporal import names
 
 
 async def resend(client: Client, task_queue: str, run: Run) -> None:
@@ -28,9 +29,9 @@ async def resend(client: Client, task_queue: str, run: Run) -> None:
 async def proceed(client: Client, task_queue: str, workflow_id: str) -> None:
     """Begins now what Temporal holds back; what has begun is told that it may go on. Raises RPCError."""
     handle = client.get_workflow_handle(workflow_id)
-    run = read((await handle.fetch_history(rpc_timeout=connection.RPC_TIMEOUT)).events)
+    run = read((await handle.fetch_history(rpc_timeout=names.RPC_TIMEOUT)).events)
     if run.begun:
-        await handle.signal(PROCEED_SIGNAL, rpc_timeout=connection.RPC_TIMEOUT)
+        await handle.signal(PROCEED_SIGNAL, rpc_timeout=names.RPC_TIMEOUT)
         return
     with traces.continuing("begin", run.trace):
         await _signal_with_start(
@@ -49,16 +50,16 @@ async def _signal_with_start(
     """Temporal ends a start's delay for this kind of signal, and for no other."""
     try:
         await client.start_workflow(
-            connection.DELIVER_WEBHOOK,
+            names.DELIVER_WEBHOOK,
             delivery,
             id=workflow_id(delivery.tenant, delivery.id),
             task_queue=task_queue,
             start_signal=signal,
             id_reuse_policy=policy,
-            task_timeout=timedelta(seconds=publish.TASK_SECONDS),
-            rpc_timeout=connection.RPC_TIMEOUT,
-            **publish.labels(
-                delivery, digest=publish.digest_of(delivery.occurrence), url=run.url, created_at=run.created_at
+            task_timeout=timedelta(seconds=names.TASK_SECONDS),
+            rpc_timeout=names.RPC_TIMEOUT,
+            **start.labels(
+                delivery, digest=start.digest_of(delivery.occurrence), url=run.url, created_at=run.created_at
             ),
         )
     except WorkflowAlreadyStartedError:  # it has been begun, and has ended

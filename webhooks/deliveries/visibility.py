@@ -12,15 +12,15 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import Client, WorkflowExecution
 
 from webhooks import cursors
-from webhooks.deliveries.history import Status
-from webhooks.temporal.connection import (
+from webhooks.deliveries.status import Status
+from webhooks.temporal.names import (
+    AWAITING_RESEND,
     CLIENT_ID,
     CREATED_AT,
     DELIVER_WEBHOOK,
     DELIVERY_STATUS,
     EVENT_KEY,
     OCCURRENCE_ID,
-    PARKED,
     RPC_TIMEOUT,
     TENANT_ID,
     WEBHOOK_ID,
@@ -38,14 +38,15 @@ _COARSE = timedelta(milliseconds=2)
 """SQLite compares times as text of milliseconds. So a window asks for a little more, and its bounds are held here."""
 
 RUNNING = "ExecutionStatus = 'Running'"
+_IN_PROGRESS = f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{AWAITING_RESEND}'))"
 _BY_STATUS = {
     Status.DELIVERED: "ExecutionStatus = 'Completed'",
     Status.EXPIRED: "ExecutionStatus = 'Failed'",
-    Status.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{PARKED}') OR "
+    Status.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{AWAITING_RESEND}') OR "
     "ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut'))",
     # Told apart by their history: a search attribute for it would cost each failing delivery one more write.
-    Status.PENDING: f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
-    Status.RETRYING: f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{PARKED}'))",
+    Status.PENDING: _IN_PROGRESS,
+    Status.RETRYING: _IN_PROGRESS,
 }
 
 

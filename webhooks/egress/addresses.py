@@ -7,7 +7,7 @@ metadata addresses): IPv4 is everything that is not listed, IPv6 only 2000::/3 w
 
 from collections.abc import Sequence
 from enum import Enum, auto
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -56,7 +56,7 @@ _METADATA = {
 
 class Verdict(Enum):
     PUBLIC = auto()
-    NAMED = auto()
+    OPERATOR_ALLOWED = auto()
     """Inside one of the operator's networks: allowed, also by plain http."""
     DENIED = auto()
 
@@ -70,14 +70,9 @@ def judge(address: Address, allowed: Sequence[Network]) -> Verdict:
         address = address.ipv4_mapped or address
     for network in allowed:
         if address in network and (address not in _METADATA or network.num_addresses == 1):
-            return Verdict.NAMED
+            return Verdict.OPERATOR_ALLOWED
     if isinstance(address, IPv4Address):
         denied = any(address in network for network in _DENIED_V4)
     else:
         denied = address not in _GLOBAL_V6 or any(address in network for network in _DENIED_V6)
     return Verdict.DENIED if denied else Verdict.PUBLIC
-
-
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """Networks from comma- or space-separated CIDRs. Raises ValueError naming the one that is none."""
-    return tuple(ip_network(part) for part in text.replace(",", " ").split())

@@ -16,7 +16,7 @@ from typing import Self
 
 import httpx
 
-from webhooks import USER_AGENT, outcomes
+from webhooks import USER_AGENT, outcomes, retry
 from webhooks.egress import url_rules
 from webhooks.egress.addresses import Network
 from webhooks.egress.connections import Pools
@@ -142,7 +142,7 @@ class Egress:
                 pass
             finally:
                 await response.aclose()
-                await pool.drop_talkative()
+                await pool.close_dirty()
         status = response.status_code
         if self._proxied and plain and status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
             raise _proxy_answered(status)
@@ -152,7 +152,7 @@ class Egress:
             None if response.is_success else f"{status} {httpx.codes.get_reason_phrase(status)}".strip(),
             bytes(content[:MAX_ANSWER_BYTES]),
             complete,
-            outcomes.retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC)),
+            retry.retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC)),
         )
 
     async def check_url(self, tenant: str, text: str) -> str | None:
@@ -183,14 +183,14 @@ class Egress:
     def transport(self, tenant: str, timeout: float) -> httpx.AsyncBaseTransport:
         """The way out for a library that brings an httpx client of its own: guarded, bounded and timed like every other
         request, `timeout` seconds for each. Raises NoAnswerError through that client."""
-        return _Lent(self, tenant, timeout)
+        return _EgressTransport(self, tenant, timeout)
 
     async def close(self) -> None:
         await self._pools.close()
         await self._resolver.close()
 
 
-class _Lent(httpx.AsyncBaseTransport):
+class _EgressTransport(httpx.AsyncBaseTransport):
     """Egress.send as an httpx transport."""
 
     def __init__(self, egress: Egress, tenant: str, timeout: float) -> None:

@@ -38,7 +38,7 @@ class _Transport(httpx.AsyncHTTPTransport):
         else:
             self._pool = httpcore.AsyncHTTPProxy(str(proxy.url), proxy.raw_auth, **options)
 
-    async def drop_talkative(self) -> None:
+    async def close_dirty(self) -> None:
         """Closes kept connections with bytes beyond the answer that was asked for: httpcore would take them for the
         beginning of the next one."""
         for connection in self._pool.connections:
@@ -71,8 +71,8 @@ class Pool:
         self._in_flight -= 1
         await self._close_if_done()
 
-    async def drop_talkative(self) -> None:
-        await self.transport.drop_talkative()
+    async def close_dirty(self) -> None:
+        await self.transport.close_dirty()
 
     async def retire(self) -> None:
         self.retired = True

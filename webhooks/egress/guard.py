@@ -55,7 +55,7 @@ class Guard:
                 # The address goes to the operator's log only: told to a tenant, it would be a window on our network.
                 log.warning("refused to connect to %s, which is %s", host, address)
                 raise AddressNotAllowedError("address not allowed")
-        if plain and set(verdicts.values()) != {Verdict.NAMED}:
+        if plain and set(verdicts.values()) != {Verdict.OPERATOR_ALLOWED}:
             raise AddressNotAllowedError("https is required")
         return addresses
 

@@ -4,11 +4,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
-from webhooks.store import api_keys, events
-from webhooks.store.models import Event
-
 log = logging.getLogger(__name__)
 
 WEBHOOK_DEACTIVATED = "webhook.deactivated"
@@ -49,7 +44,7 @@ class _Own:
         return {"type": "object", "properties": self.members, "required": [*self.members]}
 
 
-_EVENTS = {
+EVENTS = {
     WEBHOOK_DEACTIVATED: _Own(
         "The platform deactivated a webhook: its receiver answered 410, or had failed for too long",
         {**_WEBHOOK, "reason": _TEXT, "deactivated_at": _MOMENT},
@@ -70,21 +65,3 @@ _EVENTS = {
         {**_DELIVERY_SAMPLE, "outcome": "delivered", "recovered_at": "2026-01-10T11:05:00Z"},
     ),
 }
-
-
-async def provide(session: AsyncSession) -> None:
-    """Puts them into the catalogue of each tenant that has an API key, as this version has them. What a tenant chose
-    (active, template) stays."""
-    for tenant in await api_keys.tenants(session):
-        found = {event.key: event for event in await events.find_all(session, tenant, sorted(KEYS))}
-        for key, own in _EVENTS.items():
-            entity, action = key.split(".")
-            event = found.get(key)
-            if event is None:
-                event = Event(tenant=tenant, key=key, json_schema=own.schema)
-                session.add(event)
-            elif event.json_schema != own.schema:
-                log.warning("event %s of tenant %s has now the platform's own schema", key, tenant)
-                await events.change(session, event, json_schema=own.schema, template=event.template)
-            event.entity, event.action, event.owner_required = entity, action, False
-            event.description, event.sample = own.description, own.sample

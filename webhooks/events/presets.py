@@ -8,8 +8,6 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
-from webhooks.contracts import RetryRules
-
 
 class Preset(StrEnum):
     LOGISENSE = "LogiSense"
@@ -80,16 +78,4 @@ PRESETS = {
         template={"entity": "{entity}", "action": "{action}", "object": "{data}"},
         sample={"Id": 4711, "OwnerId": 1, "Name": "Example"},
     ),
-}
-
-RETRY_PRESETS = {
-    # The schedule of the Standard Webhooks specification 1.0.0: over 75 hours.
-    "standard": RetryRules(
-        initial_interval=5,
-        maximum_interval=86_400,
-        maximum_attempts=10,
-        schedule=(5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
-    ),
-    # Three retries after 5xx answers; Logto's document names no intervals.
-    "logto": RetryRules(maximum_attempts=4, only_5xx=True),
 }

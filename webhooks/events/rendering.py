@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from pydantic import JsonValue
 
 from webhooks.contracts import Format, Occurrence
+from webhooks.ids import delivery_id
 
 MAX_BODY_BYTES = 1024 * 1024
 """Of the body as history records it, well inside Temporal's 2 MiB for one payload."""
@@ -32,6 +33,19 @@ _INDEX = re.compile(r"[0-9]{1,9}")
 _ALIASES = {"eventName": "event", "currentDateTime": "occurred_at"}
 OWN_FIELDS = frozenset(Occurrence.model_fields) | {"entity", "action", "tenant", "webhook_id", "delivery_id"}
 _ENVELOPE: JsonValue = {name: f"{{{name}}}" for name in ("id", "event", "occurred_at", "data")}
+
+
+def own_fields(
+    tenant: str, webhook_id: str, occurrence: Occurrence, entity: str | None, action: str | None
+) -> Mapping[str, str | None]:
+    """Return what a template may name beside the occurrence's fields. `entity` and `action` are the event's."""
+    return {
+        "tenant": tenant,
+        "webhook_id": webhook_id,
+        "delivery_id": delivery_id(occurrence.id, webhook_id),
+        "entity": entity,
+        "action": action,
+    }
 
 
 class NotRenderedError(ValueError):

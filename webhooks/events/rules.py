@@ -8,7 +8,6 @@ from pydantic import JsonValue
 from webhooks.contracts import Occurrence
 from webhooks.events import json_schema, rendering
 from webhooks.json_pointer import json_pointer
-from webhooks.sending.sender import own_fields
 from webhooks.store.models import Event
 
 _MAX_BYTES = 64 * 1024
@@ -42,7 +41,11 @@ def check(event: Event) -> None:
     if event.template is not None and event.sample is not None:
         occurrence = Occurrence(id="sample", event=event.key, occurred_at=datetime.now(UTC), data=event.sample)
         try:
-            rendering.render(event.template, occurrence, own_fields("sample", event.tenant, event, occurrence))
+            rendering.render(
+                event.template,
+                occurrence,
+                rendering.own_fields(event.tenant, "sample", occurrence, event.entity, event.action),
+            )
         except rendering.NotRenderedError as error:
             raise _bad("/template", f"it cannot render the sample: {error}") from None
 

@@ -53,7 +53,7 @@ class State(StrEnum):
     SHUT = "shut"
 
 
-class CrowdedError(Exception):
+class TooManyDelayedError(Exception):
     """More is to be held than can be stored without slowing others."""
 
 
@@ -267,9 +267,9 @@ class Lanes:
 
     @contextlib.asynccontextmanager
     async def holding(self) -> AsyncIterator[None]:
-        """While a delivery is stored that is to be held. Raises CrowdedError."""
+        """While a delivery is stored that is to be held. Raises TooManyDelayedError."""
         if self._to_hold >= _TO_HOLD:
-            raise CrowdedError
+            raise TooManyDelayedError
         self._to_hold += 1
         try:
             async with self._holding:

@@ -13,7 +13,8 @@ from webhooks.deliveries.restart import proceed
 from webhooks.isolation.lanes import Lanes
 from webhooks.isolation.takeover import adopt
 from webhooks.settings import Settings
-from webhooks.temporal.connection import RPC_TIMEOUT, is_passing
+from webhooks.temporal.connection import is_passing
+from webhooks.temporal.names import RPC_TIMEOUT
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from temporalio.client import Client
 
 from webhooks.deliveries.visibility import RUNNING, found, quoted, stamp
 from webhooks.isolation.lanes import Lanes
-from webhooks.temporal.connection import DELIVER_WEBHOOK, HELD_BY, TENANT_ID, WEBHOOK_ID, describe_task_queue
+from webhooks.temporal.connection import describe_task_queue
+from webhooks.temporal.names import DELIVER_WEBHOOK, HELD_BY, TENANT_ID, WEBHOOK_ID
 
 _WORTH_IT = timedelta(seconds=10)
 """What is begun sooner than that needs nobody."""

@@ -7,11 +7,12 @@ from typing import Any
 
 from temporalio.client import Client
 
-from webhooks.contracts import Occurrence, Report
+from webhooks.contracts import DeliveryChange, Occurrence
+from webhooks.deliveries.start import OccurrenceConflictError
 from webhooks.events import operational
 from webhooks.isolation.lanes import Lanes
 from webhooks.publishing.matching import match
-from webhooks.publishing.publish import OccurrenceConflictError, publish
+from webhooks.publishing.publish import publish
 from webhooks.settings import Settings
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
@@ -25,7 +26,7 @@ _OF_DELIVERY = {"delivery_id", "webhook_id", "occurrence_id", "event", "client_i
 _TIMES = {operational.DELIVERY_FAILED: "failed_at", operational.DELIVERY_RECOVERED: "recovered_at"}
 
 
-class Reporter:
+class OperationalEvents:
     """One for each worker. Its occurrences have ids made of what happened, so that a report made again, or by many
     deliveries of one webhook, starts nothing twice. What nobody subscribed to leaves no trace in Temporal."""
 
@@ -36,7 +37,7 @@ class Reporter:
         self._database = database
         self._settings = settings
 
-    async def report(self, report: Report) -> None:
+    async def report(self, report: DeliveryChange) -> None:
         """Publishes the delivery's change; and, if the platform deactivated the webhook of a failed one, that too. Not
         where it deactivates: a crash between the two would lose it, while every delivery that fails by it comes here.
         """

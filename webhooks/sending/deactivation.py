@@ -12,7 +12,7 @@ from webhooks import outcomes
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
 from webhooks.store.models import Webhook
-from webhooks.telemetry.internal_errors import Faults
+from webhooks.telemetry.internal_errors import InternalErrors
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +24,14 @@ the time between."""
 _WRITE_SECONDS = 5.0
 
 
-class Health:
+class Deactivation:
     """Takes note of attempts. A success of a webhook that works costs nothing, nor does a failure that passes."""
 
     def __init__(
         self,
         database: Database,
         deactivate_after: float,
-        faults: Faults,
+        faults: InternalErrors,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`deactivate_after` in seconds; 0 for never."""

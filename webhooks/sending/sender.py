@@ -3,27 +3,27 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from webhooks import USER_AGENT, outcomes
-from webhooks.contracts import Attempt, Delivery, Format, Occurrence, Prepared, RetryRules, SendOrder, Trigger
-from webhooks.credentials import signing, webhook_secrets
+from webhooks.contracts import Attempt, Delivery, Format, Occurrence, Prepared, RetryRules, SendInput, Trigger
+from webhooks.credentials import masking, signing
 from webhooks.credentials.authentication import KeyValuePair, OAuth
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.egress.client import MAX_ANSWER_BYTES, Answer, Egress
 from webhooks.events import rendering
 from webhooks.ids import delivery_id
-from webhooks.sending.deactivation import Health
+from webhooks.sending.deactivation import Deactivation
 from webhooks.sending.oauth_tokens import NoTokenError, Tokens
+from webhooks.store import sealed
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
 from webhooks.store.models import Event, Webhook
 from webhooks.store.webhooks import Loaded
-from webhooks.telemetry.internal_errors import Faults
+from webhooks.telemetry.internal_errors import InternalErrors
 
 _NOT_SUBSCRIBED = "the webhook is no longer subscribed to the event"
 _LIVE_SECONDS, _MOST_KEPT = 0.5, 256
@@ -62,12 +62,12 @@ class Sender:
         """`deactivate_after` is the setting of this name. `database` and `faults` are also for those who work beside
         it in this process."""
         self.database = database
-        self.faults = Faults()
+        self.faults = InternalErrors()
         self._vault = vault
         self._egress = egress
         self._tokens = Tokens(egress)
         self._just_loaded = _JustLoaded()
-        self._health = Health(database, deactivate_after, self.faults)
+        self._health = Deactivation(database, deactivate_after, self.faults)
 
     async def prepare(self, delivery: Delivery) -> Prepared:
         """Renders the body, which stays the same for every attempt. Raises NotSendableError."""
@@ -80,7 +80,7 @@ class Sender:
         self._just_loaded.keep((delivery.tenant, delivery.id), found)
         return prepared
 
-    async def attempt(self, order: SendOrder, trigger: Trigger) -> Attempt:
+    async def attempt(self, order: SendInput, trigger: Trigger) -> Attempt:
         """Sends once, to the destination and with the secrets as they are now."""
         started_at, clock, deactivated = datetime.now(UTC), time.monotonic(), False
         found = self._just_loaded.take((order.tenant, order.delivery_id)) or await self._load(
@@ -119,7 +119,7 @@ class Sender:
 
     async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> Answer:
         """The answer holds none of our secrets."""
-        secrets = store.unseal(self._vault, webhook)
+        secrets = sealed.unseal(self._vault, webhook)
         body, now = prepared.body.encode(), datetime.now(UTC)
         headers = {
             **{name.lower(): value for name, value in secrets.headers.items()},
@@ -158,24 +158,13 @@ class Sender:
         return _without(secrets, token, answer)
 
 
-def own_fields(webhook_id: str, tenant: str, event: Event, occurrence: Occurrence) -> Mapping[str, str | None]:
-    """What a template may name beside the occurrence's fields."""
-    return {
-        "tenant": tenant,
-        "webhook_id": webhook_id,
-        "delivery_id": delivery_id(occurrence.id, webhook_id),
-        "entity": event.entity,
-        "action": event.action,
-    }
-
-
 def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepared:
     format = Format(webhook.format)
     try:
         body = rendering.render(
             event.template,
             occurrence,
-            own_fields(webhook.id, webhook.tenant, event, occurrence),
+            rendering.own_fields(webhook.tenant, webhook.id, occurrence, event.entity, event.action),
             format=format,
             sends_json=webhook.sends_json,
         )
@@ -213,4 +202,4 @@ def _without(secrets: Secrets, token: str, answer: Answer) -> Answer:
         return answer
     text = answer.body.decode("utf-8", "replace").replace("\0", "")
     values = [token, *secrets.values()] if token else secrets.values()
-    return replace(answer, body=webhook_secrets.blot_out(text, values, cut=not answer.complete).encode())
+    return replace(answer, body=masking.redact(text, values, cut=not answer.complete).encode())

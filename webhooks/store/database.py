@@ -19,7 +19,7 @@ from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
-from webhooks.store import postgresql, sqlite, webhooks
+from webhooks.store import postgresql, sealed, sqlite
 from webhooks.store.postgresql import DatabaseAwayError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -51,7 +51,7 @@ class Database:
 
         def seal(tenant: str, webhook_id: str, signing_secret: str, headers: dict[str, str]) -> dict[str, Any]:
             secrets = Secrets(signing=[signing.new_key(signing_secret)], headers=headers)
-            return webhooks.seal(vault, tenant, webhook_id, secrets)
+            return sealed.seal(vault, tenant, webhook_id, secrets)
 
         def upgrade(connection: Connection) -> bool:
             before = MigrationContext.configure(connection).get_current_revision()
@@ -70,7 +70,7 @@ class Database:
     async def check_keys(self, vault: Vault) -> None:
         """Raises CannotRunError if the vault lacks a key that is in use: nothing could be delivered."""
         async with self.read() as session:
-            if unknown := await webhooks.unknown_keys(session, vault):
+            if unknown := await sealed.unknown_keys(session, vault):
                 raise CannotRunError(
                     f"Secrets are sealed under master key {', '.join(unknown)}, which is not in WEBHOOKS_MASTER_KEY or "
                     "the master key file. Bring that key back; without it every webhook needs its secrets anew."

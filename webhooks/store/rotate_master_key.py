@@ -13,7 +13,7 @@ from webhooks import process
 from webhooks.credentials import vault
 from webhooks.credentials.vault import Vault
 from webhooks.settings import Settings
-from webhooks.store import webhooks
+from webhooks.store import sealed
 from webhooks.store.database import Database
 
 log = logging.getLogger("rotate_master_key")
@@ -32,7 +32,7 @@ async def main(settings: Settings) -> None:
         try:
             await database.check_keys(keys)
             async with database.write_alone() as session:
-                renewed = await webhooks.seal_anew(session, keys)
+                renewed = await sealed.reseal(session, keys)
         finally:
             await database.close()
     log.info("sealed the secrets of %d webhooks under the first master key", renewed)

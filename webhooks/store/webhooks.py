@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, func, update
+from sqlalchemy import ColumnElement, bindparam, update
 from sqlalchemy.orm import load_only
 from sqlmodel import SQLModel, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from webhooks.credentials import signing, webhook_secrets
-from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id
-from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.store.models import Event, Subscription, Webhook
 
 
@@ -124,39 +121,3 @@ async def clear_failing(session: AsyncSession, seen: Webhook) -> bool:
 async def _update(session: AsyncSession, webhook: Webhook, *still: ColumnElement[bool], **values: Any) -> bool:
     query = update(Webhook).where(col(Webhook.tenant) == webhook.tenant, col(Webhook.id) == webhook.id, *still)
     return bool((await session.exec(query.values(**values))).rowcount)
-
-
-def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:
-    """The columns that hold secrets, sealed or masked. Migration 0002 uses it too."""
-    return {
-        "headers": webhook_secrets.masked(secrets.headers),
-        "authentication": webhook_secrets.masked_authentication(secrets.authentication),
-        "public_key": signing.public_key(secrets.signing[0]),
-        "sealed": vault.seal(secrets.model_dump_json(by_alias=True).encode(), _context(tenant, webhook_id)),
-    }
-
-
-def unseal(vault: Vault, webhook: Webhook) -> Secrets:
-    """Raises CannotOpenError."""
-    return Secrets.model_validate_json(vault.open(webhook.sealed, _context(webhook.tenant, webhook.id)))
-
-
-async def unknown_keys(session: AsyncSession, vault: Vault) -> list[str]:
-    """The ids of master keys under which something is sealed and which are not among the vault's."""
-    query = select(func.substr(col(Webhook.sealed), 1, PREFIX_BYTES)).distinct()
-    return [key_id(bytes(prefix)) for prefix in (await session.exec(query)).all() if not vault.knows(bytes(prefix))]
-
-
-async def seal_anew(session: AsyncSession, vault: Vault) -> int:
-    """Seals under the vault's first key whatever is sealed under another; how many. Raises CannotOpenError."""
-    renewed = 0
-    for webhook in (await session.exec(select(Webhook).with_for_update())).all():
-        if not vault.is_first(webhook.sealed):
-            context = _context(webhook.tenant, webhook.id)
-            webhook.sealed = vault.seal(vault.open(webhook.sealed, context), context)
-            renewed += 1
-    return renewed
-
-
-def _context(tenant: str, webhook_id: str) -> str:
-    return f"webhooks.sealed:{tenant}:{webhook_id}"

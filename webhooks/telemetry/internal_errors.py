@@ -20,7 +20,7 @@ class _Kind:
     where: set[str] = field(default_factory=set)
 
 
-class Faults:
+class InternalErrors:
     """One for each process. A kind of fault is an exception's type; it lasts until something works again that failed
     by it."""
 

@@ -2,14 +2,12 @@
 OpenTelemetry's own no-ops. No label names a webhook or a tenant: there may be any number of those.
 """
 
-from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+from opentelemetry.metrics import get_meter
 
 from webhooks import VERSION
 from webhooks.contracts import Attempt
-from webhooks.isolation.lanes import Lanes, State
 
 _ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 _FIRST_ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1_800, 7_200, 21_600)
@@ -65,34 +63,6 @@ def first_attempt(made: Attempt, accepted_at: datetime) -> None:
 
 def own_fault(type: str) -> None:
     _own_faults.add(1, {"error.type": type})
-
-
-def observe(lanes: Lanes) -> None:
-    """Shows what is in flight and what waits in this process."""
-
-    def gauge(name: str, unit: str, description: str, read: Callable[[], Iterable[Observation]]) -> None:
-        def callback(_: CallbackOptions) -> Iterable[Observation]:
-            return read()
-
-        _meter.create_observable_gauge(name, [callback], unit, description)
-
-    def states() -> Sequence[Observation]:
-        counted = lanes.census().states
-        return [Observation(counted.get(state, 0), {"state": state.value}) for state in State]
-
-    gauge(
-        "webhooks.in_flight",
-        "{request}",
-        "Requests on their way to receivers",
-        lambda: [Observation(lanes.census().in_flight)],
-    )
-    gauge(
-        "webhooks.waiting",
-        "{delivery}",
-        "Deliveries that this process will call when there is room",
-        lambda: [Observation(lanes.census().waiting)],
-    )
-    gauge("webhooks.lanes", "{lane}", "Webhooks with deliveries under way, by the state of their lanes", states)
 
 
 def begin_at_zero() -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
 _OTLP = "OTEL_EXPORTER_OTLP"
-_LAST_WORDS_SECONDS = 3.0
+_FLUSH_SECONDS = 3.0
 """A collector that is away must not keep a process from ending."""
 # Imports are in the functions because they cost what nobody should pay who does not use them.
 # ruff: noqa: PLC0415
@@ -48,11 +48,11 @@ def running(settings: Settings) -> Iterator[None]:
             ends.append(_metrics(settings))
         yield
     finally:
-        last_words = [threading.Thread(target=end, daemon=True) for end in ends]
-        deadline = time.monotonic() + _LAST_WORDS_SECONDS
-        for thread in last_words:
+        flushing = [threading.Thread(target=end, daemon=True) for end in ends]
+        deadline = time.monotonic() + _FLUSH_SECONDS
+        for thread in flushing:
             thread.start()
-        for thread in last_words:
+        for thread in flushing:
             thread.join(max(deadline - time.monotonic(), 0))
 
 

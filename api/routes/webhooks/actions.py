@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 
 from api.deps import CurrentCaller, CurrentPlatform, Reading, Writing
 from api.platform import Platform
-from api.protocol.merge_patch import IfMatch, require_match, tagged
+from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.problems import RESPONSES, ProblemError, invalid, responses
 from api.protocol.strict_json import StrictRoute
 from api.routes.webhooks.resource import find, public_key, view
@@ -21,8 +21,7 @@ from webhooks.credentials.signing import Style
 from webhooks.egress.guard import ProxyFaultError
 from webhooks.ids import uuid7
 from webhooks.sending.sender import NotSendableError
-from webhooks.store import events
-from webhooks.store import webhooks as store
+from webhooks.store import events, sealed
 from webhooks.store.models import Event, Webhook
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=StrictRoute)
@@ -55,7 +54,7 @@ async def rotate_secret(
     webhook, subscribed = await find(session, caller.tenant, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
     wanted = body or RotateIn()
-    secrets = store.unseal(platform.vault, webhook)
+    secrets = sealed.unseal(platform.vault, webhook)
     new, now = signing.new_key(wanted.signing_secret), datetime.now(UTC)
     if Style.V1 in webhook.signatures and not signing.is_standard_secret(new.secret):
         raise invalid("/signing_secret", "v1 signs with whsec_ and the base64 of 24 to 64 bytes")
@@ -66,7 +65,7 @@ async def rotate_secret(
     keys = [new, *(key for key in old if wanted.overlap)]
     if len(keys) > _MOST_OLD_KEYS + 1:
         raise ProblemError(409, f"{_MOST_OLD_KEYS} older secrets sign still; overlap 0 ends them all")
-    for column, value in store.seal(
+    for column, value in sealed.seal(
         platform.vault, webhook.tenant, webhook.id, secrets.model_copy(update={"signing": keys})
     ).items():
         setattr(webhook, column, value)

@@ -7,7 +7,8 @@ from pydantic import JsonValue
 
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Reading, Writing
 from api.platform import Platform
-from api.protocol.merge_patch import IfMatch, changes_in, require_match, tagged, unmasked, validated
+from api.protocol.conditional import IfMatch, require_match, tagged
+from api.protocol.merge_patch import changes_in, unmasked, validated
 from api.protocol.problems import RESPONSES, invalid, responses
 from api.protocol.strict_json import StrictRoute
 from api.routes.webhooks.resource import SECRET, differ, document, find, patched, set_columns, view
@@ -23,7 +24,7 @@ from webhooks import cursors
 from webhooks.credentials import signing
 from webhooks.credentials.signing import Style
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.store import events, subscriptions
+from webhooks.store import events, sealed, subscriptions
 from webhooks.store import webhooks as store
 from webhooks.store.models import Event, Subscription, Webhook
 from webhooks.store.subscriptions import Subscribed
@@ -120,7 +121,7 @@ async def change_webhook(
     await _check_urls(platform, caller.tenant, patch.get("url"), token_url)
     webhook, subscribed = await find(session, caller.tenant, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
-    secrets = store.unseal(platform.vault, webhook)
+    secrets = sealed.unseal(platform.vault, webhook)
     if one := "event" in patch:
         if "events" in patch:
             raise invalid("/event", "give event or events, but not both")

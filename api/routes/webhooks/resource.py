@@ -13,7 +13,7 @@ from webhooks.contracts import RetryRules
 from webhooks.credentials.signing import Style
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.store import subscriptions
+from webhooks.store import sealed, subscriptions
 from webhooks.store import webhooks as store
 from webhooks.store.models import Webhook
 from webhooks.store.subscriptions import Subscribed
@@ -54,7 +54,7 @@ def document(webhook: Webhook, subscribed: list[Subscribed], secrets: Secrets) -
 
 def set_columns(vault: Vault, webhook: Webhook, body: WebhookBody, secrets: Secrets) -> None:
     columns = body.model_dump(mode="json", include=set(WebhookBody.model_fields) - _OF_SUBSCRIPTIONS - SECRET)
-    for column, value in (columns | store.seal(vault, webhook.tenant, webhook.id, secrets)).items():
+    for column, value in (columns | sealed.seal(vault, webhook.tenant, webhook.id, secrets)).items():
         setattr(webhook, column, value)
 
 

@@ -14,15 +14,8 @@ from webhooks.credentials.authentication import (
     NoAuthentication,
     Password,
 )
-from webhooks.credentials.webhook_secrets import (
-    MASK,
-    Secrets,
-    SigningKey,
-    blot_out,
-    is_credential,
-    masked,
-    masked_authentication,
-)
+from webhooks.credentials.masking import MASK, is_credential, masked, masked_authentication, redact
+from webhooks.credentials.webhook_secrets import Secrets, SigningKey
 
 HEADERS = {
     "Authorization": "Bearer webhook-token",
@@ -202,22 +195,22 @@ def test_the_values_of_secrets_are_all_of_them_longest_first_and_no_short_ones(
     ],
 )
 def test_an_echoed_secret_is_blotted_out(text: str, expected: str) -> None:
-    assert expected == blot_out(text, secrets_of(HEADERS, USER).values())
+    assert expected == redact(text, secrets_of(HEADERS, USER).values())
 
 
 def test_of_secrets_within_one_another_nothing_is_left_over() -> None:
     secrets = secrets_of({"X-Key-A": "abcd", "X-Key-B": "abcdefgh"}).values()
 
-    assert blot_out("<abcdefgh> <abcd>", secrets) == f"<{MASK}> <{MASK}>"
+    assert redact("<abcdefgh> <abcd>", secrets) == f"<{MASK}> <{MASK}>"
 
 
 def test_a_secret_that_the_end_cuts_off_is_blotted_out() -> None:
-    assert blot_out("you sent webhook-to", ["webhook-token"], cut=True) == "you sent ********"
-    assert blot_out("you sent webhook-to", ["webhook-token"]) == "you sent webhook-to"
+    assert redact("you sent webhook-to", ["webhook-token"], cut=True) == "you sent ********"
+    assert redact("you sent webhook-to", ["webhook-token"]) == "you sent webhook-to"
 
 
 def test_a_secret_that_json_escapes_is_blotted_out() -> None:
-    assert blot_out('{"key": "say \\"hi\\""}', ['say "hi"']) == '{"key": "********"}'
+    assert redact('{"key": "say \\"hi\\""}', ['say "hi"']) == '{"key": "********"}'
 
 
 VISIBLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x17F, exclude_characters="*\x7f"), min_size=4)
@@ -232,7 +225,7 @@ def test_wherever_an_echo_is_cut_no_more_than_three_characters_of_a_secret_remai
     written = data.draw(st.sampled_from([password, json.dumps(password)[1:-1], quote(password, safe="")]))
     cut = data.draw(st.integers(4, len(written)))
 
-    assert written[:4] not in blot_out(f"<{written[:cut]}", secrets, cut=True)
+    assert written[:4] not in redact(f"<{written[:cut]}", secrets, cut=True)
 
 
 @pytest.mark.parametrize(
@@ -245,11 +238,11 @@ def test_wherever_an_echo_is_cut_no_more_than_three_characters_of_a_secret_remai
     ids=["PHP", ".NET", "HTML"],
 )
 def test_other_people_s_escaping_hides_nothing(echo: str) -> None:
-    assert "SECRET" not in blot_out(echo, ["hdr/SECRET/a+b<c>"])
+    assert "SECRET" not in redact(echo, ["hdr/SECRET/a+b<c>"])
 
 
 def test_a_cut_answer_and_long_secrets_take_no_time() -> None:
     """Quadratic, this would take minutes."""
     secrets = [f"{n}{'😀' * 4_000}" for n in range(70)]
 
-    assert blot_out("x" * 16_000 + secrets[3][:100], secrets, cut=True).endswith("x********")
+    assert redact("x" * 16_000 + secrets[3][:100], secrets, cut=True).endswith("x********")

@@ -16,7 +16,8 @@ from temporalio.api.history.v1 import (
 )
 
 from webhooks.contracts import Attempt, Deferred, Delivery, Occurrence, Prepared, RetryRules, Trigger
-from webhooks.deliveries.history import Status, read
+from webhooks.deliveries.history import read
+from webhooks.deliveries.status import Status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DELIVERY = Delivery(

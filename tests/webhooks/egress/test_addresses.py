@@ -2,7 +2,8 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from webhooks.egress.addresses import Verdict, judge, parse_networks
+from webhooks.egress.addresses import Verdict, judge
+from webhooks.settings import parse_networks
 
 DENIED = """
     0.0.0.0 0.255.255.255 10.0.0.0 10.0.0.1 10.255.255.255 100.64.0.0 100.64.0.1 100.100.100.200 100.127.255.255
@@ -45,16 +46,16 @@ def test_any_other_address_is_public(address: str) -> None:
 @pytest.mark.parametrize(
     ("address", "networks", "expected"),
     [
-        ("10.0.0.1", "10.0.0.0/8", Verdict.NAMED),
-        ("10.0.0.1", "192.168.0.0/16 10.0.0.0/8", Verdict.NAMED),
-        ("10.0.0.1", "10.0.0.1/32", Verdict.NAMED),
+        ("10.0.0.1", "10.0.0.0/8", Verdict.OPERATOR_ALLOWED),
+        ("10.0.0.1", "192.168.0.0/16 10.0.0.0/8", Verdict.OPERATOR_ALLOWED),
+        ("10.0.0.1", "10.0.0.1/32", Verdict.OPERATOR_ALLOWED),
         ("10.0.0.2", "10.0.0.1/32", Verdict.DENIED),
         ("11.0.0.1", "10.0.0.0/8", Verdict.PUBLIC),
-        ("1.1.1.1", "1.1.1.0/24", Verdict.NAMED),
-        ("fd12::1", "fd12::/16", Verdict.NAMED),
+        ("1.1.1.1", "1.1.1.0/24", Verdict.OPERATOR_ALLOWED),
+        ("fd12::1", "fd12::/16", Verdict.OPERATOR_ALLOWED),
         ("fd13::1", "fd12::/16", Verdict.DENIED),
         ("::1", "127.0.0.0/8", Verdict.DENIED),
-        ("::ffff:10.0.0.1", "10.0.0.0/8", Verdict.NAMED),
+        ("::ffff:10.0.0.1", "10.0.0.0/8", Verdict.OPERATOR_ALLOWED),
         ("::ffff:10.0.0.1", "fd00::/8 ::/0", Verdict.DENIED),
         ("::10.0.0.1", "10.0.0.0/8", Verdict.DENIED),
         ("64:ff9b::a00:1", "10.0.0.0/8", Verdict.DENIED),
@@ -74,8 +75,8 @@ def test_a_metadata_address_is_only_allowed_by_a_network_that_holds_nothing_else
 
     for same in [address] + ([ip_address(f"::ffff:{text}")] if isinstance(address, IPv4Address) else []):
         assert judge(same, wider) is Verdict.DENIED
-        assert judge(same, exact) is Verdict.NAMED
-        assert judge(same, [*wider, *exact]) is Verdict.NAMED
+        assert judge(same, exact) is Verdict.OPERATOR_ALLOWED
+        assert judge(same, [*wider, *exact]) is Verdict.OPERATOR_ALLOWED
 
 
 @pytest.mark.parametrize("text", ["fe80::1%eth0", "::1%1", "fd00:ec2::254%1", "2606:4700::1111%1"])

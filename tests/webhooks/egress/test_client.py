@@ -28,6 +28,7 @@ from tests.sockets import (
     without_end,
 )
 from webhooks import outcomes
+from webhooks.egress import client
 from webhooks.egress.client import MAX_ANSWER_BYTES, Egress
 from webhooks.egress.client import Answer as Outcome
 from webhooks.testing.receiver import Answer, Receiver

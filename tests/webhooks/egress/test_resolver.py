@@ -204,7 +204,7 @@ async def test_of_the_answers_a_bounded_number_is_kept(
 
 ON_UVLOOP = """
 import asyncio, threading, uvloop
-from webhooks.resolver import NotResolvedError, Resolver
+from webhooks.egress.resolver import NotResolvedError, Resolver
 
 async def main():
     resolver = Resolver(nameservers=["127.0.0.1:%d"])

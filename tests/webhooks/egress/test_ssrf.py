@@ -12,9 +12,9 @@ from tests.name_server import NameServer
 from tests.sockets import LOOPBACK, connections, listening, port_of, watching_connects
 from webhooks import outcomes
 from webhooks.credentials.authentication import ClientCredentials
-from webhooks.egress.addresses import parse_networks
 from webhooks.egress.client import Answer, Egress
 from webhooks.sending.oauth_tokens import NoTokenError, Tokens
+from webhooks.settings import parse_networks
 from webhooks.testing.receiver import Receiver
 
 NAMES = {

@@ -6,7 +6,7 @@ import pytest
 from sqlmodel import col, select
 
 from webhooks.credentials.vault import Vault, new_key
-from webhooks.events import operational, rules
+from webhooks.events import operational, rules, seed
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.database import Database
@@ -26,14 +26,14 @@ async def test_they_are_in_the_catalogue_of_each_tenant_with_a_key(
         session.add(Event(tenant="c", key="E", description=""))
     for _ in range(2):
         async with database.write() as session:
-            await operational.provide(session)
+            await seed.provide(session)
     async with database.write() as session:
         mine = (await session.exec(select(Event).where(col(Event.key) == "webhook.deactivated"))).first()
         assert mine
         mine.active, mine.template = False, {"text": "{reason}"}
     before = caplog.text
     async with database.write() as session:
-        await operational.provide(session)
+        await seed.provide(session)
     async with database.read() as session:
         events = (await session.exec(select(Event).order_by(Event.tenant, Event.key))).all()
         versions = (await session.exec(select(EventVersion))).all()

@@ -7,9 +7,9 @@ from urllib.parse import parse_qsl
 import pytest
 from pydantic import JsonValue
 
-from webhooks import outcomes
+from webhooks import retry
 from webhooks.contracts import Format, Occurrence
-from webhooks.events.presets import PRESETS, RETRY_PRESETS, Preset
+from webhooks.events.presets import PRESETS, Preset
 from webhooks.events.rendering import check, render
 
 OWN = {"tenant": "t-1", "webhook_id": "w-1", "delivery_id": "o-1~w-1", "entity": "LedgerAccount", "action": "Updated"}
@@ -119,8 +119,8 @@ def test_engageip_sends_the_object_only_where_it_is_asked_for() -> None:
 
 
 def test_the_standard_s_schedule_takes_over_three_days() -> None:
-    rules = RETRY_PRESETS["standard"]
-    waits = [outcomes.backoff_seconds(rules, attempt, retry_after=None, spread=0) for attempt in range(1, 11)]
+    rules = retry.PRESETS["standard"]
+    waits = [retry.backoff_seconds(rules, attempt, retry_after=None, spread=0) for attempt in range(1, 11)]
     minute, hour = 60, 3_600
 
     assert waits == [5, 5 * minute, 30 * minute, *(hours * hour for hours in (2, 5, 10, 14, 20, 24)), None]
@@ -140,7 +140,7 @@ def test_the_standard_s_schedule_takes_over_three_days() -> None:
     ],
 )
 def test_logto_retries_three_times_and_after_5xx_answers_only(outcome: str, retries: int) -> None:
-    rules = RETRY_PRESETS["logto"]
-    waits = [outcomes.backoff_seconds(rules, attempt, retry_after=None, spread=0) for attempt in range(1, 9)]
+    rules = retry.PRESETS["logto"]
+    waits = [retry.backoff_seconds(rules, attempt, retry_after=None, spread=0) for attempt in range(1, 9)]
 
-    assert retries == (0 if outcomes.is_final(outcome, rules) else len([wait for wait in waits if wait is not None]))
+    assert retries == (0 if retry.is_final(outcome, rules) else len([wait for wait in waits if wait is not None]))

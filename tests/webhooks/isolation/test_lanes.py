@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.clock import Clock
-from webhooks.isolation.lanes import BACKLOG, NARROW, OF_ONE_TENANT, RESERVE, WIDE, Call, CrowdedError, Lanes, State
+from webhooks.isolation.lanes import (
+    BACKLOG,
+    NARROW,
+    OF_ONE_TENANT,
+    RESERVE,
+    WIDE,
+    Call,
+    Lanes,
+    State,
+    TooManyDelayedError,
+)
 
 
 @pytest.fixture
@@ -222,7 +232,7 @@ async def test_what_is_to_be_held_is_stored_two_at_a_time_and_bounded(lanes: Lan
     results = await asyncio.gather(*storing, return_exceptions=True)
 
     assert most == 2
-    assert [type(result) for result in results] == [type(None)] * 32 + [CrowdedError] * 8
+    assert [type(result) for result in results] == [type(None)] * 32 + [TooManyDelayedError] * 8
     async with lanes.holding():
         pass
 

@@ -10,12 +10,13 @@ from webhooks import outcomes
 from webhooks.credentials import signing
 from webhooks.credentials.vault import Vault, new_key
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.sending.deactivation import Health
+from webhooks.sending.deactivation import Deactivation
 from webhooks.settings import Settings
+from webhooks.store import sealed
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
 from webhooks.store.models import Webhook
-from webhooks.telemetry.internal_errors import Faults
+from webhooks.telemetry.internal_errors import InternalErrors
 
 DAY = 86_400.0
 FAILURES = ["timeout", "connection_refused", "http_400", "http_503", "http_302", "oauth_failed", "tls_error"]
@@ -25,16 +26,16 @@ FAILURES = ["timeout", "connection_refused", "http_400", "http_503", "http_302",
 async def database(settings: Settings) -> AsyncIterator[Database]:
     database, vault = Database.of(settings), Vault(new_key())
     await database.migrate(vault)
-    sealed = store.seal(vault, "t", "w", Secrets(signing=[signing.new_key(None)]))
+    columns = sealed.seal(vault, "t", "w", Secrets(signing=[signing.new_key(None)]))
     async with database.write() as session:
-        session.add(Webhook(id="w", tenant="t", url="https://a.example/", **sealed))
+        session.add(Webhook(id="w", tenant="t", url="https://a.example/", **columns))
     yield database
     await database.close()
 
 
 @pytest.fixture
-def health(database: Database, clock: Clock) -> Health:
-    return Health(database, 5 * DAY, Faults(), clock)
+def health(database: Database, clock: Clock) -> Deactivation:
+    return Deactivation(database, 5 * DAY, InternalErrors(), clock)
 
 
 async def load(database: Database) -> Webhook:
@@ -53,7 +54,7 @@ async def change(database: Database, **columns: object) -> Webhook:
     return await load(database)
 
 
-async def fail(database: Database, health: Health, outcome: str = "http_503") -> bool:
+async def fail(database: Database, health: Deactivation, outcome: str = "http_503") -> bool:
     return await health.attempted(await load(database), outcome)
 
 
@@ -63,7 +64,7 @@ def days_ago(days: float) -> datetime:
 
 @pytest.mark.parametrize("outcome", FAILURES)
 async def test_failing_is_written_down_after_a_minute(
-    database: Database, health: Health, clock: Clock, outcome: str
+    database: Database, health: Deactivation, clock: Clock, outcome: str
 ) -> None:
     for clock.now in (0, 30, 59):
         await fail(database, health, outcome)
@@ -82,7 +83,9 @@ async def test_failing_is_written_down_after_a_minute(
     assert after.updated_at == before.updated_at
 
 
-async def test_a_success_in_between_begins_the_minute_anew(database: Database, health: Health, clock: Clock) -> None:
+async def test_a_success_in_between_begins_the_minute_anew(
+    database: Database, health: Deactivation, clock: Clock
+) -> None:
     await fail(database, health)
     clock.now = 59
     await health.attempted(await load(database), outcomes.DELIVERED)
@@ -93,7 +96,9 @@ async def test_a_success_in_between_begins_the_minute_anew(database: Database, h
 
 
 @pytest.mark.parametrize("outcome", outcomes.NEVER_SENT)
-async def test_what_was_never_sent_says_nothing(database: Database, health: Health, clock: Clock, outcome: str) -> None:
+async def test_what_was_never_sent_says_nothing(
+    database: Database, health: Deactivation, clock: Clock, outcome: str
+) -> None:
     await fail(database, health, outcome)
     clock.now = 60
     await fail(database, health, outcome)
@@ -103,7 +108,7 @@ async def test_what_was_never_sent_says_nothing(database: Database, health: Heal
     assert (await load(database)).active
 
 
-async def test_a_success_ends_it(database: Database, health: Health) -> None:
+async def test_a_success_ends_it(database: Database, health: Deactivation) -> None:
     webhook = await change(database, failing_since=days_ago(6))
     await health.attempted(webhook, outcomes.DELIVERED)
     # and an attempt that was under way meanwhile, and failed
@@ -115,7 +120,7 @@ async def test_a_success_ends_it(database: Database, health: Health) -> None:
 
 
 @pytest.mark.parametrize(("days", "active"), [(4.9, True), (5.1, False)])
-async def test_five_days_are_enough(database: Database, health: Health, days: float, active: bool) -> None:
+async def test_five_days_are_enough(database: Database, health: Deactivation, days: float, active: bool) -> None:
     since = days_ago(days)
     await change(database, failing_since=since)
     assert not await fail(database, health), "the one before may be long ago"
@@ -130,7 +135,9 @@ async def test_five_days_are_enough(database: Database, health: Health, days: fl
     assert after.failing_since == since
 
 
-async def test_silence_between_two_failures_is_no_failure(database: Database, health: Health, clock: Clock) -> None:
+async def test_silence_between_two_failures_is_no_failure(
+    database: Database, health: Deactivation, clock: Clock
+) -> None:
     """A webhook that is used once a month, and fails then, may work the rest of the time."""
     await change(database, failing_since=days_ago(31))
     await fail(database, health)
@@ -142,7 +149,7 @@ async def test_silence_between_two_failures_is_no_failure(database: Database, he
 
 async def test_it_can_be_switched_off(database: Database, clock: Clock) -> None:
     """And still tells since when."""
-    health = Health(database, 0, Faults(), clock)
+    health = Deactivation(database, 0, InternalErrors(), clock)
     await fail(database, health)
     clock.now = 60
     await fail(database, health)
@@ -155,7 +162,7 @@ async def test_it_can_be_switched_off(database: Database, clock: Clock) -> None:
 
 @pytest.mark.parametrize("since", [None, 1])
 async def test_410_deactivates_at_once_and_one_attempt_does_it(
-    database: Database, health: Health, since: int | None
+    database: Database, health: Deactivation, since: int | None
 ) -> None:
     webhook = await change(database, failing_since=since and days_ago(since))
 
@@ -166,7 +173,7 @@ async def test_410_deactivates_at_once_and_one_attempt_does_it(
     assert after.deactivated_at == after.updated_at
 
 
-async def test_another_url_is_not_blamed(database: Database, health: Health, clock: Clock) -> None:
+async def test_another_url_is_not_blamed(database: Database, health: Deactivation, clock: Clock) -> None:
     old = await load(database)
     await change(database, url="https://b.example/")
     await health.attempted(old, "http_503")
@@ -179,7 +186,7 @@ async def test_another_url_is_not_blamed(database: Database, health: Health, clo
 
 
 async def test_a_database_that_is_away_costs_no_answer(
-    database: Database, health: Health, caplog: pytest.LogCaptureFixture
+    database: Database, health: Deactivation, caplog: pytest.LogCaptureFixture
 ) -> None:
     webhook = await change(database, failing_since=days_ago(6))
     async with database.write() as session:

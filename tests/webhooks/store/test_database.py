@@ -22,11 +22,12 @@ from sqlmodel import SQLModel, select
 import webhooks.store
 from webhooks.credentials import signing
 from webhooks.credentials.authentication import KeyValuePair
+from webhooks.credentials.masking import MASK
 from webhooks.credentials.vault import PREFIX_BYTES, CannotOpenError, Vault, key_id, new_key
-from webhooks.credentials.webhook_secrets import MASK, Secrets
+from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
-from webhooks.store import api_keys, events
+from webhooks.store import api_keys, events, sealed
 from webhooks.store import webhooks as store
 from webhooks.store.database import Database
 from webhooks.store.models import ApiKey, Event, Subscription, Webhook
@@ -166,7 +167,7 @@ def secrets_with(canary: str) -> Secrets:
 
 
 def webhook(name: str, secrets: Secrets, vault: Vault = VAULT, tenant: str = "t") -> Webhook:
-    return Webhook(id=name, tenant=tenant, url="https://x.example/", **store.seal(vault, tenant, name, secrets))
+    return Webhook(id=name, tenant=tenant, url="https://x.example/", **sealed.seal(vault, tenant, name, secrets))
 
 
 async def test_secrets_are_stored_sealed_and_shown_masked(settings: Settings, tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ async def test_secrets_are_stored_sealed_and_shown_masked(settings: Settings, tm
         hiding = files_with(CANARY, tmp_path)
 
     assert found
-    assert store.unseal(VAULT, found) == secrets
+    assert sealed.unseal(VAULT, found) == secrets
     assert found.headers == {"Authorization": MASK, "X-Custom-Header": "logiwa-webhook"}
     assert found.authentication == {"type": "Key Value Pair", "name": "X-Key", "value": MASK, "in": "header"}
     assert found.public_key == signing.public_key(secrets.signing[0])
@@ -193,7 +194,7 @@ def test_what_is_sealed_opens_in_no_other_row(tenant: str, name: str) -> None:
     moved = Webhook(id=name, tenant=tenant, url=own.url, sealed=own.sealed)
 
     with pytest.raises(CannotOpenError):
-        store.unseal(VAULT, moved)
+        sealed.unseal(VAULT, moved)
 
 
 async def test_without_a_key_that_is_in_use_nothing_starts(settings: Settings) -> None:
@@ -234,7 +235,7 @@ async def test_an_upgrade_from_the_first_release_loses_nothing(tmp_path: Path) -
             rows = (await session.exec(select(Webhook).order_by(Webhook.id))).all()
             subscriptions = (await session.exec(select(Subscription).order_by(Subscription.id))).all()
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    first, second = (store.unseal(VAULT, row) for row in rows)
+    first, second = (sealed.unseal(VAULT, row) for row in rows)
 
     assert [key.digest for key in keys] == ["d"]
     assert [(event.key, event.entity, event.json_schema, event.template, event.version) for event in events] == [
@@ -310,7 +311,7 @@ async def test_an_upgrade_that_fails_changes_nothing_and_may_be_repeated(tmp_pat
             rows = (await session.exec(select(Webhook).order_by(Webhook.id))).all()
 
     assert before == after
-    assert [store.unseal(VAULT, row).headers for row in rows] == [{"X-Fine": "x"}, {}]
+    assert [sealed.unseal(VAULT, row).headers for row in rows] == [{"X-Fine": "x"}, {}]
 
 
 async def test_a_read_that_is_cut_off_disturbs_no_other(tmp_path: Path) -> None:

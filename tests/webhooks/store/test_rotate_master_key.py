@@ -12,8 +12,7 @@ from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id, new_key
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
-from webhooks.store import rotate_master_key
-from webhooks.store import webhooks as store
+from webhooks.store import rotate_master_key, sealed
 from webhooks.store.database import Database
 from webhooks.store.models import Webhook
 
@@ -30,8 +29,8 @@ async def configured(ours: Settings, vault: Vault) -> None:
     await database.migrate(vault)
     async with database.write() as session:
         for tenant, name in (("t", "w-1"), ("t", "w-2"), ("other", "w-3")):
-            sealed = store.seal(vault, tenant, name, SECRETS)
-            session.add(Webhook(id=name, tenant=tenant, url="https://x.example/", **sealed))
+            columns = sealed.seal(vault, tenant, name, SECRETS)
+            session.add(Webhook(id=name, tenant=tenant, url="https://x.example/", **columns))
     await database.close()
 
 
@@ -53,7 +52,7 @@ async def test_the_default_file_gets_a_new_first_key_that_seals_everything(tmp_p
 
     assert others == [old] != [new]
     assert ours.master_key_path.stat().st_mode & 0o777 == 0o600
-    assert [store.unseal(Vault(new), row) for row in rows] == [SECRETS] * 3  # so the old one may go
+    assert [sealed.unseal(Vault(new), row) for row in rows] == [SECRETS] * 3  # so the old one may go
 
 
 async def test_a_running_process_goes_on_with_the_new_key(tmp_path: Path) -> None:
@@ -64,10 +63,10 @@ async def test_a_running_process_goes_on_with_the_new_key(tmp_path: Path) -> Non
     running, before = Vault.of(ours), await stored(ours)
     await rotate_master_key.main(ours)
     new = Vault(ours.master_key_path.read_text().split()[0])
-    sealed = Webhook(id="w-4", tenant="t", url="x", **store.seal(running, "t", "w-4", SECRETS))
+    row = Webhook(id="w-4", tenant="t", url="x", **sealed.seal(running, "t", "w-4", SECRETS))
 
-    assert [store.unseal(running, row) for row in [*await stored(ours), *before]] == [SECRETS] * 6
-    assert store.unseal(new, sealed) == SECRETS
+    assert [sealed.unseal(running, row) for row in [*await stored(ours), *before]] == [SECRETS] * 6
+    assert sealed.unseal(new, row) == SECRETS
 
 
 async def test_each_rotation_adds_a_key(tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ async def test_each_rotation_adds_a_key(tmp_path: Path) -> None:
     keys = ours.master_key_path.read_text().split()
 
     assert len(set(keys)) == len(keys) == 4
-    assert [store.unseal(Vault(keys[0]), row) for row in await stored(ours)] == [SECRETS] * 3
+    assert [sealed.unseal(Vault(keys[0]), row) for row in await stored(ours)] == [SECRETS] * 3
 
 
 @pytest.mark.parametrize("in_a_file", [False, True])
@@ -92,7 +91,7 @@ async def test_keys_that_the_operator_holds_are_left_to_him(tmp_path: Path, in_a
     rows = await stored(ours)
     await rotate_master_key.main(ours)
 
-    assert [store.unseal(Vault(new), row) for row in rows] == [SECRETS] * 3
+    assert [sealed.unseal(Vault(new), row) for row in rows] == [SECRETS] * 3
     assert [row.sealed for row in rows] == [row.sealed for row in await stored(ours)]  # nothing left to do
     assert file.read_text() == f"{new}\n{old}\n"
     assert not (tmp_path / "data" / "master.key").exists()
@@ -114,4 +113,4 @@ async def test_a_key_that_is_in_use_and_missing_is_named_and_nothing_changes(tmp
         await rotate_master_key.main(ours)
     gc.collect()  # a connection that was left open would warn
 
-    assert [store.unseal(lost, row) for row in await stored(ours)] == [SECRETS] * 3
+    assert [sealed.unseal(lost, row) for row in await stored(ours)] == [SECRETS] * 3

@@ -5,12 +5,12 @@ import logging
 import pytest
 
 from tests.clock import Clock
-from webhooks.telemetry.internal_errors import Faults
+from webhooks.telemetry.internal_errors import InternalErrors
 
 
 @pytest.fixture
-def faults(clock: Clock) -> Faults:
-    return Faults(clock)
+def faults(clock: Clock) -> InternalErrors:
+    return InternalErrors(clock)
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -20,7 +20,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return found
 
 
-def test_one_of_a_kind_is_logged_with_its_trace(faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_of_a_kind_is_logged_with_its_trace(faults: InternalErrors, caplog: pytest.LogCaptureFixture) -> None:
     error = KeyError("x")
     for where in ("a", "b", "a"):
         faults.happened(error, where)
@@ -31,7 +31,7 @@ def test_one_of_a_kind_is_logged_with_its_trace(faults: Faults, caplog: pytest.L
     assert record.exc_info[1] is error
 
 
-def test_another_kind_is_logged_too(faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_kind_is_logged_too(faults: InternalErrors, caplog: pytest.LogCaptureFixture) -> None:
     faults.happened(KeyError("x"), "a")
     faults.happened(TypeError("x"), "a")
     assert len(said(caplog)) == 2
@@ -40,7 +40,9 @@ def test_another_kind_is_logged_too(faults: Faults, caplog: pytest.LogCaptureFix
     assert said(caplog) == ["a works again after KeyError", "a works again after TypeError"]
 
 
-def test_it_is_over_when_something_works_that_failed_by_it(faults: Faults, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_over_when_something_works_that_failed_by_it(
+    faults: InternalErrors, caplog: pytest.LogCaptureFixture
+) -> None:
     for where in ("a", "b"):
         faults.happened(KeyError("x"), where)
     faults.passed("never failed")
@@ -54,7 +56,9 @@ def test_it_is_over_when_something_works_that_failed_by_it(faults: Faults, caplo
     assert said(caplog) == ["a failed and will be tried again: KeyError"]
 
 
-def test_it_is_brought_to_mind_once_an_hour(faults: Faults, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_brought_to_mind_once_an_hour(
+    faults: InternalErrors, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     faults.happened(KeyError("x"), "a")
     clock.now = 3599
     faults.happened(KeyError("x"), "b")

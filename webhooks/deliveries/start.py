@@ -1,0 +1,102 @@
+"""Starting a workflow for an occurrence: its id, what it is found by, and what tells a repetition from a conflict.
+
+Workflows are started by name, because the library lies below the workflows; their input is a contract.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from webhooks.contracts import Delivery, Occurrence, UnmatchedOccurrence
+from webhooks.ids import workflow_id
+from webhooks.temporal import names
+
+
+class OccurrenceConflictError(Exception):
+    """This occurrence id was published before with other content."""
+
+
+async def start(
+    client: Client,
+    task_queue: str,
+    argument: Delivery | UnmatchedOccurrence,
+    digest: str,
+    *,
+    url: str = "",
+    wait: float = 0,
+) -> bool:
+    """Whether it is a new one. `wait` is the seconds after which it is begun."""
+    occurrence = argument.occurrence
+    if isinstance(argument, Delivery):
+        workflow, id = names.DELIVER_WEBHOOK, workflow_id(argument.tenant, argument.id)
+    else:
+        workflow, id = names.RECORD_OCCURRENCE, workflow_id(argument.tenant, occurrence.id)
+    try:
+        await client.start_workflow(
+            workflow,
+            argument,
+            id=id,
+            task_queue=task_queue,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            request_eager_start=not wait,
+            task_timeout=timedelta(seconds=names.TASK_SECONDS),
+            start_delay=timedelta(seconds=wait) if wait else None,
+            rpc_timeout=names.RPC_TIMEOUT,
+            **labels(
+                argument,
+                digest=digest,
+                url=url,
+                created_at=datetime.now(UTC),
+                held_by=client.identity if wait else None,
+            ),
+        )
+        return True
+    except WorkflowAlreadyStartedError:
+        described = await client.get_workflow_handle(id).describe(rpc_timeout=names.RPC_TIMEOUT)
+        if await described.memo_value(names.MEMO_DIGEST, default=None) != digest:
+            raise OccurrenceConflictError(
+                f"occurrence {occurrence.id} was published before with other content"
+            ) from None
+        return False
+
+
+def labels(
+    argument: Delivery | UnmatchedOccurrence, *, digest: str, url: str, created_at: datetime, held_by: str | None = None
+) -> dict[str, Any]:
+    """What a workflow is started with beside its input: what it is found by, what tells a repeated publication from a
+    conflicting one, where it was to go, and its line in the Temporal Web UI."""
+    occurrence = argument.occurrence
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(names.TENANT_ID, argument.tenant),
+        SearchAttributePair(names.EVENT_KEY, occurrence.event),
+        SearchAttributePair(names.OCCURRENCE_ID, occurrence.id),
+        SearchAttributePair(names.CREATED_AT, created_at),
+    ]
+    if isinstance(argument, Delivery):
+        pairs.append(SearchAttributePair(names.WEBHOOK_ID, argument.webhook_id))
+        summary = f"{occurrence.event} to {url}"
+    else:
+        summary = f"{occurrence.event}: {argument.reason}"
+    if held_by:
+        pairs.append(SearchAttributePair(names.HELD_BY, held_by))
+    if occurrence.client_identifier:
+        pairs.append(SearchAttributePair(names.CLIENT_ID, occurrence.client_identifier))
+    return {
+        "search_attributes": TypedSearchAttributes(pairs),
+        "memo": {names.MEMO_DIGEST: digest, names.MEMO_URL: url},
+        "static_summary": summary[: names.MAX_SUMMARY],
+    }
+
+
+def digest_of(occurrence: Occurrence) -> str:
+    """What makes two publications of one id the same. Not the time: a producer that stamps each try would conflict
+    with itself."""
+    content: dict[str, Any] = occurrence.model_dump(include={"event", "client_identifier", "data"})
+    # Left out at their defaults, so that what was published before there were these fields still compares equal.
+    content |= occurrence.model_dump(include={"owner_id", "user_id", "bulk"}, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,48 @@
+"""The columns of a webhook that are sealed under the master key."""
+
+from typing import Any
+
+from sqlalchemy import func
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from webhooks.credentials import masking, signing
+from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id
+from webhooks.credentials.webhook_secrets import Secrets
+from webhooks.store.models import Webhook
+
+
+def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:
+    """The columns that hold secrets, sealed or masked. Migration 0002 uses it too."""
+    return {
+        "headers": masking.masked(secrets.headers),
+        "authentication": masking.masked_authentication(secrets.authentication),
+        "public_key": signing.public_key(secrets.signing[0]),
+        "sealed": vault.seal(secrets.model_dump_json(by_alias=True).encode(), _context(tenant, webhook_id)),
+    }
+
+
+def unseal(vault: Vault, webhook: Webhook) -> Secrets:
+    """Raises CannotOpenError."""
+    return Secrets.model_validate_json(vault.open(webhook.sealed, _context(webhook.tenant, webhook.id)))
+
+
+async def unknown_keys(session: AsyncSession, vault: Vault) -> list[str]:
+    """The ids of master keys under which something is sealed and which are not among the vault's."""
+    query = select(func.substr(col(Webhook.sealed), 1, PREFIX_BYTES)).distinct()
+    return [key_id(bytes(prefix)) for prefix in (await session.exec(query)).all() if not vault.knows(bytes(prefix))]
+
+
+async def reseal(session: AsyncSession, vault: Vault) -> int:
+    """Seals under the vault's first key whatever is sealed under another; how many. Raises CannotOpenError."""
+    renewed = 0
+    for webhook in (await session.exec(select(Webhook).with_for_update())).all():
+        if not vault.is_first(webhook.sealed):
+            context = _context(webhook.tenant, webhook.id)
+            webhook.sealed = vault.seal(vault.open(webhook.sealed, context), context)
+            renewed += 1
+    return renewed
+
+
+def _context(tenant: str, webhook_id: str) -> str:
+    return f"webhooks.sealed:{tenant}:{webhook_id}"

@@ -15,7 +15,7 @@ test: $(READY) temporal  ## the whole suite, against a real Temporal server and 
 	@TEST_DATABASE=$${TEST_DATABASE:-sqlite} $(PY) -m pytest
 
 test-postgresql: $(READY) temporal  ## what is about the configuration, on PostgreSQL
-	@TEST_DATABASE=postgresql $(PY) -m pytest tests/api tests/test_configuration.py tests/webhooks/store tests/webhooks/sending/test_deactivation.py tests/webhooks/events/test_operational.py
+	@TEST_DATABASE=postgresql $(PY) -m pytest tests/api tests/platform/test_configuration.py tests/webhooks/store tests/webhooks/sending/test_deactivation.py tests/webhooks/events/test_operational.py
 
 test-faults: $(READY) temporal  ## nothing accepted is lost, whatever part is killed (ONLY="worker disk" for some)
 	@$(PY) -m tests.faults $(ONLY)

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from tests.clock import Clock
-from tests.postgresql import PostgreSQL, serving
+from tests.support.clock import Clock
+from tests.support.postgresql import PostgreSQL, serving
 from webhooks.credentials.vault import new_key
 from webhooks.settings import Settings
 from webhooks.testing.platform_process import PlatformProcess, running
@@ -18,7 +18,7 @@ from webhooks.testing.receiver import Receiver
 ONLY = os.environ.get("TEST_DATABASE")
 """`sqlite` or `postgresql`: everything runs on that one. Otherwise what is about the configuration runs on both."""
 DATABASES = [ONLY] if ONLY else ["sqlite", "postgresql"]
-ON_BOTH = ("tests/api/", "tests/test_configuration.py")
+ON_BOTH = ("tests/api/", "tests/platform/test_configuration.py")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from tests.collector import Collector, Span
+from tests.support.collector import Collector, Span
 from webhooks.testing.platform_process import PlatformProcess
 from webhooks.testing.receiver import Receiver
 

@@ -11,8 +11,8 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from tests import compose
-from tests.compose import ROOT
+from tests.support import compose
+from tests.support.compose import ROOT
 from webhooks.settings import Settings
 
 SERVICES = compose.services()

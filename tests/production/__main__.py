@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tests.faults.checker import Verdict
 from tests.faults.drill import Drill
-from tests.postgresql import MISSING
-from tests.postgresql import programs as postgresql_programs
 from tests.production.topology import Production
+from tests.support.postgresql import MISSING
+from tests.support.postgresql import programs as postgresql_programs
 from webhooks.temporal.dev_binary import NoTemporalError
 from webhooks.testing.platform_process import until
 

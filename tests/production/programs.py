@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests import compose
+from tests.support import compose
 from webhooks.temporal.dev_binary import Say, cache, find_temporal, go_install
 
 _MODULE = "go.temporal.io/server"

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import compose
-from tests.postgresql import PostgreSQL
 from tests.production.programs import programs, version
+from tests.support import compose
+from tests.support.postgresql import PostgreSQL
 from webhooks.credentials.vault import new_key
 from webhooks.testing.child_process import ROOT, ChildProcess
 from webhooks.testing.platform_process import KEY, PlatformProcess, free_port, until

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.name_server import NameServer
-from tests.sockets import (
+from tests.support.name_server import NameServer
+from tests.support.sockets import (
     LOOPBACK,
     OK,
     Script,

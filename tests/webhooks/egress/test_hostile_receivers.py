@@ -14,8 +14,19 @@ from typing import NamedTuple
 import pytest
 import trustme
 
-from tests.name_server import NameServer
-from tests.sockets import LOOPBACK, OK, Script, answering, dripping, read_request, reset, serving, silence, without_end
+from tests.support.name_server import NameServer
+from tests.support.sockets import (
+    LOOPBACK,
+    OK,
+    Script,
+    answering,
+    dripping,
+    read_request,
+    reset,
+    serving,
+    silence,
+    without_end,
+)
 from webhooks import outcomes
 from webhooks.egress.client import MAX_ANSWER_BYTES, Egress
 

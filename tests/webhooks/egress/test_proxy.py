@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 import trustme
 
-from tests.name_server import NameServer
-from tests.sockets import LOOPBACK, OK, listening, port_of, serving, silence, watching_connects
+from tests.support.name_server import NameServer
+from tests.support.sockets import LOOPBACK, OK, listening, port_of, serving, silence, watching_connects
 from webhooks import outcomes
 from webhooks.credentials.authentication import ClientCredentials
 from webhooks.egress.client import Answer, Egress

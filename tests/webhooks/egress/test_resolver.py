@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.name_server import NameServer
+from tests.support.name_server import NameServer
 from webhooks.egress import resolver as resolver_module
 from webhooks.egress.resolver import NotResolvedError, Resolver
 

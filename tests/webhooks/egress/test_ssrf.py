@@ -8,8 +8,8 @@ from typing import Any
 import httpcore
 import pytest
 
-from tests.name_server import NameServer
-from tests.sockets import LOOPBACK, connections, listening, port_of, watching_connects
+from tests.support.name_server import NameServer
+from tests.support.sockets import LOOPBACK, connections, listening, port_of, watching_connects
 from webhooks import outcomes
 from webhooks.credentials.authentication import ClientCredentials
 from webhooks.egress.client import Answer, Egress

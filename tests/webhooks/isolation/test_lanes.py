@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.clock import Clock
+from tests.support.clock import Clock
 from webhooks.isolation.lanes import (
     BACKLOG,
     NARROW,

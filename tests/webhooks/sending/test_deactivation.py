@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.clock import Clock
+from tests.support.clock import Clock
 from webhooks import outcomes
 from webhooks.credentials import signing
 from webhooks.credentials.vault import Vault, new_key

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlmodel import select
 
-from tests.postgresql import PostgreSQL, serving
+from tests.support.postgresql import PostgreSQL, serving
 from webhooks.credentials.vault import Vault, new_key
 from webhooks.errors import CannotRunError
 from webhooks.events import operational

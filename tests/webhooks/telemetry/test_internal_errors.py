@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.clock import Clock
+from tests.support.clock import Clock
 from webhooks.telemetry.internal_errors import InternalErrors
 
 

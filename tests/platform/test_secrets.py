@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.collector import Collector
-from tests.oauth_server import OAuthServer
+from tests.support.collector import Collector
+from tests.support.oauth_server import OAuthServer
 from webhooks.testing.platform_process import Json, free_port, running
 from webhooks.testing.receiver import Answer, Received, Receiver
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.oauth_server import OAuthServer
+from tests.support.oauth_server import OAuthServer
 from webhooks.testing.platform_process import Json, PlatformProcess
 from webhooks.testing.receiver import Answer, Receiver
 

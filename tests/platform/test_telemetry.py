@@ -10,7 +10,7 @@ import httpx
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.collector import Collector, Span
+from tests.support.collector import Collector, Span
 from tests.workflows.save_histories import rename
 from webhooks.testing.child_process import ROOT
 from webhooks.testing.platform_process import Json, PlatformProcess, free_port, running, until

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from authlib.deprecate import AuthlibDeprecationWarning  # type: ignore[import-untyped]
 
-from tests.oauth_server import OAuthServer
+from tests.support.oauth_server import OAuthServer
 from webhooks.testing.receiver import Answer, Receiver
 
 with warnings.catch_warnings():

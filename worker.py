@@ -1,11 +1,13 @@
 """A worker process: `python worker.py` delivers until SIGTERM, then finishes what is in flight.
 
-Any number may run beside each other and beside API processes; they share nothing but Temporal and the configuration.
+Any number may run beside each other and beside API processes. They share Temporal and the configuration, nothing else.
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -14,15 +16,15 @@ from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunn
 
 from activities.delivery import DeliveryActivities
 from webhooks import process
-from webhooks.credentials.vault import Vault
-from webhooks.egress.client import Egress
 from webhooks.isolation import gauges
-from webhooks.isolation.lanes import Lanes
-from webhooks.isolation.resuming import releasing
+from webhooks.isolation.backlog import LocalBacklog
+from webhooks.isolation.delayed_starts import DelayedStarts
+from webhooks.isolation.lanes import MAX_CONCURRENT_PER_TENANT, MAX_QUEUED, RESERVE_PER_TENANT, Lanes
+from webhooks.isolation.resuming import resuming
 from webhooks.publishing.operational_events import OperationalEvents
-from webhooks.sending.sender import Sender
+from webhooks.publishing.publish import Publisher
+from webhooks.sending.resources import Resources, opened
 from webhooks.settings import Settings
-from webhooks.store.database import Database
 from webhooks.telemetry import setup
 from webhooks.temporal.connection import connect
 from workflows.deliver_webhook import DeliverWebhook
@@ -30,34 +32,58 @@ from workflows.record_occurrence import RecordOccurrence
 
 log = logging.getLogger("worker")
 
-# The sandbox's watch over determinism costs a fifth of Python's time for a delivery, over the same two short workflows
-# again and again: the tests run and replay them in it (tests/workflows/), workers do not.
+# The sandbox costs a fifth of Python's time for a delivery. Tests run and replay the workflows in it
+# (tests/workflows/), workers do not: docs/decisions/.
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
 WORKFLOW_THREADS = 4
-"""The SDK's own pool grows to one for each task, and all contend for the GIL. Our workflows never wait in them: to wait
-for a thread counts as a deadlock, after 2 s."""
+"""The SDK's own pool grows to one thread for each task, and all of them compete for the GIL. Our workflows never block
+a thread; one that waits 2 s for a thread counts as a deadlock."""
+MAX_LOCAL_ACTIVITIES = 200
+"""A local activity holds its slot while the receiver takes its time."""
+_MAX_CACHED_WORKFLOWS = 2_000
+_GRACEFUL_SHUTDOWN = timedelta(seconds=45)
+"""Longer than the longest attempt."""
 
 
 def create_worker(
-    client: Client, settings: Settings, sender: Sender, lanes: Lanes, runner: WorkflowRunner = WORKFLOW_RUNNER
+    client: Client,
+    resources: Resources,
+    lanes: Lanes,
+    publisher: Publisher,
+    runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> Worker:
-    """A worker on the settings' task queue, for a process of its own or for the API's."""
+    """Return a worker for a process of its own or for the API's process. `publisher` counts what it starts in the
+    backlog that this worker empties."""
+    assert MAX_CONCURRENT_PER_TENANT + RESERVE_PER_TENANT + MAX_QUEUED < MAX_LOCAL_ACTIVITIES  # noqa: S101
     gauges.observe(lanes)
-    activities = DeliveryActivities(sender, lanes, OperationalEvents(client, sender.database, settings, lanes))
+    activities = DeliveryActivities(
+        resources.sender, lanes, publisher.backlog, OperationalEvents(publisher, resources.database)
+    )
     return Worker(
         client,
-        task_queue=settings.task_queue,
+        task_queue=publisher.task_queue,
         workflows=[DeliverWebhook, RecordOccurrence],
         activities=[activities.prepare, activities.send, activities.report],
         workflow_runner=runner,
         workflow_task_executor=ThreadPoolExecutor(WORKFLOW_THREADS, "workflow"),
         no_remote_activities=True,
-        max_concurrent_workflow_tasks=200,  # a local activity keeps its workflow task's slot while it runs
-        max_concurrent_local_activities=200,
-        max_cached_workflows=2_000,
+        max_concurrent_workflow_tasks=MAX_LOCAL_ACTIVITIES,
+        max_concurrent_local_activities=MAX_LOCAL_ACTIVITIES,
+        max_cached_workflows=_MAX_CACHED_WORKFLOWS,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
-        graceful_shutdown_timeout=timedelta(seconds=45),  # longer than the longest attempt
+        graceful_shutdown_timeout=_GRACEFUL_SHUTDOWN,
     )
+
+
+@contextlib.asynccontextmanager
+async def delivering(client: Client, resources: Resources, lanes: Lanes, publisher: Publisher) -> AsyncIterator[Worker]:
+    """Deliver while the block runs: a worker, and the resuming of what waits."""
+    rate = resources.settings.release_rate
+    async with (
+        create_worker(client, resources, lanes, publisher) as worker,
+        resuming(client, lanes, publisher.task_queue, rate),
+    ):
+        yield worker
 
 
 async def main(settings: Settings) -> None:
@@ -65,21 +91,16 @@ async def main(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with setup.running(settings):
-        await _deliver(settings, stop)
-
-
-async def _deliver(settings: Settings, stop: asyncio.Event) -> None:
-    database, egress = Database.of(settings), Egress.of(settings)
-    vault = Vault.of(settings)
-    await database.check_keys(vault)
-    sender = Sender(database, vault, egress, deactivate_after=settings.deactivate_after)
-    client, lanes = await connect(settings), Lanes()
-    async with create_worker(client, settings, sender, lanes), releasing(client, lanes, settings):
-        log.info("delivering from task queue %s of Temporal at %s", settings.task_queue, settings.temporal_target)
-        await stop.wait()
-    await sender.close()
-    await egress.close()
-    await database.close()
+        async with opened(settings) as resources:
+            client, lanes = await connect(settings), Lanes()
+            publisher = Publisher(
+                client, settings.task_queue, settings.resend_window, LocalBacklog(), DelayedStarts(lanes)
+            )
+            async with delivering(client, resources, lanes, publisher):
+                log.info(
+                    "delivering from task queue %s of Temporal at %s", settings.task_queue, settings.temporal_target
+                )
+                await stop.wait()
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ import logging
 import random
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from webhooks import outcomes, retry
 from webhooks.contracts import Attempt, Deferred, Delivery, DeliveryChange, Prepared, SendInput, Trigger
+from webhooks.isolation.backlog import Backlog
+from webhooks.isolation.lane import Condition, condition_of
 from webhooks.isolation.lanes import Lanes
 from webhooks.publishing.operational_events import OperationalEvents
 from webhooks.sending.sender import NotSendableError, Sender
@@ -19,22 +22,25 @@ from webhooks.telemetry import metrics, traces
 
 log = logging.getLogger(__name__)
 
-_SLOW_MS = 2_000
-_FIRST_DEFERRAL, _LONGEST_DEFERRAL = 5.0, 300.0
+_FIRST_DEFERRAL_SECONDS = 5.0
+_LONGEST_DEFERRAL_SECONDS = 300.0
+"""After an internal error. Each further one in a row doubles the wait up to this."""
 
 
 class DeliveryActivities:
-    """Holds what the activities share; the worker constructs it."""
+    """Holds what the activities share. The worker makes one."""
 
-    def __init__(self, sender: Sender, lanes: Lanes, reporter: OperationalEvents) -> None:
+    def __init__(self, sender: Sender, lanes: Lanes, backlog: Backlog, operational_events: OperationalEvents) -> None:
         self._sender = sender
         self._lanes = lanes
-        self._reporter = reporter
+        self._backlog = backlog
+        self._operational_events = operational_events
 
     @activity.defn
-    async def prepare(self, delivery: Delivery, at_once: bool = False) -> Prepared | Deferred:
-        """Loads the webhook and renders the body, unless its lane is shut. Fails for good with an outcome of
-        outcomes.NEVER_SENT as type."""
+    async def prepare(self, delivery: Delivery, by_person: bool = False) -> Prepared | Deferred:
+        """Load the webhook and render the body. Deferred if the receiver is in trouble, unless a person asks.
+
+        Fails for good with an outcome of outcomes.NEVER_SENT as type."""
         workflow_id = activity.info().workflow_id or ""
         traces.describe(
             tenant=delivery.tenant,
@@ -42,95 +48,98 @@ class DeliveryActivities:
             event_key=delivery.occurrence.event,
             delivery_id=delivery.id,
         )
-        self._lanes.begin(workflow_id)
-        if not at_once and (wait := self._lanes.turn_away(delivery.webhook_id, workflow_id)):
+        self._backlog.remove(workflow_id)
+        if not by_person and (wait := self._lanes.reject_early(delivery.webhook_id, workflow_id)):
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=0)
         try:
-            with self._tried_again(f"preparing delivery {delivery.id}", NotSendableError):
+            with self._retried(f"preparing delivery {delivery.id}", NotSendableError):
                 return await self._sender.prepare(delivery)
         except NotSendableError as error:
-            self._lanes.drop(delivery.webhook_id, workflow_id)
+            self._lanes.forget(delivery.webhook_id, workflow_id)
             metrics.delivery(metrics.FAILED)
             traces.describe(outcome=error.outcome)
-            raise ApplicationError(
-                str(error), type=error.outcome, non_retryable=True, category=ApplicationErrorCategory.BENIGN
-            ) from None
+            raise _benign(str(error), type=error.outcome, non_retryable=True) from None
 
     @activity.defn
-    async def send(self, order: SendInput) -> Attempt | Deferred:
-        """Makes one attempt. A failed one is raised with its outcome as type and itself as detail, so that the retry
-        policy decides; what is our own fault is returned as Deferred and costs the receiver nothing."""
-        number = order.attempts_made + activity.info().attempt
-        trigger = order.trigger if number == 1 else Trigger.RETRY
-        at_once = trigger is Trigger.RESEND
+    async def send(self, send: SendInput) -> Attempt | Deferred:
+        """Make one attempt. A failed one is raised, with its outcome as type and the attempt as detail, so that the
+        retry policy applies. What is no fault of the receiver is returned as Deferred."""
+        number = send.attempts_made + activity.info().attempt
+        trigger = send.trigger if number == 1 else Trigger.RETRY
         traces.describe(
-            tenant=order.tenant,
-            webhook_id=order.webhook_id,
-            event_key=order.event,
-            delivery_id=order.delivery_id,
+            tenant=send.tenant,
+            webhook_id=send.webhook_id,
+            event_key=send.event,
+            delivery_id=send.delivery_id,
             attempt=number,
             trigger=trigger.value,
         )
-        if wait := await self._lanes.admit(
-            order.tenant, order.webhook_id, activity.info().workflow_id or "", at_once=at_once
-        ):
+        workflow_id, by_person = activity.info().workflow_id or "", trigger is Trigger.RESEND
+        if wait := await self._lanes.acquire(send.tenant, send.webhook_id, workflow_id, by_person=by_person):
             traces.describe(deferred=wait.reason)
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=number - 1)
-        request = asyncio.ensure_future(self._in_lane(order, trigger))
-        superseded, where = False, f"sending delivery {order.delivery_id}"
+        where = f"sending delivery {send.delivery_id}"
         try:
-            try:
-                attempt = await asyncio.shield(request)
-            except asyncio.CancelledError:
-                # A request on the wire cannot be called back, and its answer counts. If a resend cancelled us
-                # (and not the worker's end), a failure ends this chain, for the resend's chain comes next.
-                details = activity.cancellation_details()
-                superseded = details is None or not details.worker_shutdown
-                while not request.done():
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await asyncio.shield(request)
-                attempt = request.result()
+            attempt, superseded = await self._finish(send, trigger)
         except Exception as error:
             self._sender.faults.happened(error, where)
             traces.describe(deferred="internal error")
-            wait = min(_FIRST_DEFERRAL * 2**order.deferrals, _LONGEST_DEFERRAL)
+            seconds = min(_FIRST_DEFERRAL_SECONDS * 2**send.deferrals, _LONGEST_DEFERRAL_SECONDS)
             return Deferred(
-                after=wait * random.uniform(1, 2),  # noqa: S311  spreads load, guards nothing
+                after=seconds * random.uniform(1, 2),  # noqa: S311  spreads load, guards nothing
                 reason="internal error",
                 attempts_made=number - 1,
             )
         self._sender.faults.passed(where)
         if attempt.outcome == outcomes.DELIVERED:
-            _record(order, number, attempt, status=metrics.DELIVERED)
+            _record(send, number, attempt, status=metrics.DELIVERED)
             return attempt
-        backoff = None
-        final = superseded or attempt.deactivated or retry.is_final(attempt.outcome, order.prepared.retry)
-        if not final:
-            backoff = retry.backoff_seconds(
-                order.prepared.retry,
-                number,
-                retry_after=attempt.retry_after,
-                spread=random.uniform(-1, 1),  # noqa: S311
-            )
-        _record(order, number, attempt, status=None if backoff or superseded else metrics.FAILED, backoff=backoff)
-        raise ApplicationError(
+        spread = random.uniform(-1, 1)  # noqa: S311
+        decision = retry.decide(send.prepared.retry, attempt, number, superseded=superseded, spread=spread)
+        backoff = decision.backoff
+        _record(send, number, attempt, status=None if backoff or superseded else metrics.FAILED, backoff=backoff)
+        raise _benign(
             attempt.error or attempt.outcome,
             attempt.model_copy(update={"backoff": backoff and round(backoff, 3)}),
             type=outcomes.SUPERSEDED if superseded else attempt.outcome,
-            non_retryable=final,
+            non_retryable=decision.final,
             next_retry_delay=timedelta(seconds=backoff) if backoff else None,
-            category=ApplicationErrorCategory.BENIGN,
-        ) from None
+        )
 
     @activity.defn
-    async def report(self, report: DeliveryChange) -> None:
-        """Publishes what became of the delivery, as operational events."""
-        with self._tried_again(f"reporting {report.change} of delivery {report.delivery_id}"):
-            await self._reporter.report(report)
+    async def report(self, change: DeliveryChange) -> None:
+        """Publish what became of the delivery, as operational events."""
+        with self._retried(f"reporting {change.change} of delivery {change.delivery_id}"):
+            await self._operational_events.report(change)
+
+    async def _finish(self, send: SendInput, trigger: Trigger) -> tuple[Attempt, bool]:
+        """Make the attempt to its end, and return whether a resend superseded it meanwhile.
+
+        A request on the wire cannot be called back, and its answer counts. So a cancellation of the activity does not
+        cancel the request. If the worker's end cancelled us, the attempt is not superseded."""
+        request = asyncio.ensure_future(self._in_lane(send, trigger))
+        try:
+            return await asyncio.shield(request), False
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            superseded = details is None or not details.worker_shutdown
+            while not request.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.shield(request)
+            return request.result(), superseded
+
+    async def _in_lane(self, send: SendInput, trigger: Trigger) -> Attempt:
+        condition = Condition.NEUTRAL
+        try:
+            attempt = await self._sender.attempt(send, trigger)
+            condition = condition_of(attempt)
+            return attempt
+        finally:
+            self._lanes.release(send.tenant, send.webhook_id, condition)
 
     @contextlib.contextmanager
-    def _tried_again(self, where: str, *expected: type[Exception]) -> Iterator[None]:
-        """Makes an exception that is not expected a fault of ours, which the retry policy tries again without end."""
+    def _retried(self, where: str, *expected: type[Exception]) -> Iterator[None]:
+        """Count an exception that is not expected as an internal error, which Temporal retries without end."""
         try:
             yield
         except expected:
@@ -138,39 +147,33 @@ class DeliveryActivities:
             raise
         except Exception as error:
             self._sender.faults.happened(error, where)
-            raise ApplicationError(
-                str(error), type=type(error).__name__, category=ApplicationErrorCategory.BENIGN
-            ) from None
+            raise _benign(str(error), type=type(error).__name__) from None
         self._sender.faults.passed(where)
 
-    async def _in_lane(self, order: SendInput, trigger: Trigger) -> Attempt:
-        hurt, slow = None, False
-        try:
-            attempt = await self._sender.attempt(order, trigger)
-            hurt, slow = outcomes.hurts(attempt), attempt.duration_ms > _SLOW_MS
-            return attempt
-        finally:
-            self._lanes.leave(order.tenant, order.webhook_id, hurt=hurt, slow=slow)
+
+def _benign(message: str, *details: object, **options: Any) -> ApplicationError:
+    """Return an error that Temporal's SDK does not log: we have recorded it."""
+    return ApplicationError(message, *details, category=ApplicationErrorCategory.BENIGN, **options)
 
 
 def _record(
-    order: SendInput, number: int, attempt: Attempt, *, status: str | None, backoff: float | None = None
+    send: SendInput, number: int, attempt: Attempt, *, status: str | None, backoff: float | None = None
 ) -> None:
-    """In metrics, trace and log: ids and outcomes, never a body or an answer. `status` is what its chain ended with, if
-    it ended."""
+    """Record an attempt in metrics, trace and log: ids and outcomes, never a body or an answer. `status` is how its
+    chain ended, if it ended. `backoff` is in seconds."""
     metrics.attempt(attempt)
-    if number == 1 and order.trigger is Trigger.EVENT and order.accepted_at:
-        metrics.first_attempt(attempt, order.accepted_at)
+    if number == 1 and send.trigger is Trigger.EVENT and send.accepted_at:
+        metrics.first_attempt(attempt, send.accepted_at)
     if status:
         metrics.delivery(status)
     traces.describe(outcome=attempt.outcome, status_code=attempt.status_code)
     log.info(
         "attempt",
         extra={
-            "delivery_id": order.delivery_id,
-            "webhook_id": order.webhook_id,
-            "event_key": order.event,
-            "tenant": order.tenant,
+            "delivery_id": send.delivery_id,
+            "webhook_id": send.webhook_id,
+            "event_key": send.event,
+            "tenant": send.tenant,
             "attempt": number,
             "trigger": attempt.trigger.value,
             "outcome": attempt.outcome,

@@ -1,6 +1,6 @@
 """`python -m api`: the platform in one process. API, worker and, unless TEMPORAL_ADDRESS names one, a Temporal server.
 
-They share an event loop so that a published occurrence's first workflow task goes straight to the worker beside it.
+They share an event loop, so that the first workflow task of a published occurrence goes straight to the worker.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import uvicorn
@@ -18,19 +18,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from api.app import create_app
 from api.platform import Platform
 from webhooks import process
-from webhooks.credentials.vault import Vault
-from webhooks.egress.client import Egress
 from webhooks.errors import CannotRunError
 from webhooks.events import seed
-from webhooks.isolation.resuming import releasing
-from webhooks.sending.sender import Sender
+from webhooks.isolation.backlog import LocalBacklog, RemoteBacklog
+from webhooks.isolation.lanes import Lanes
+from webhooks.sending.resources import opened
 from webhooks.settings import Settings
 from webhooks.store import api_keys
-from webhooks.store.database import Database
 from webhooks.telemetry import setup
-from webhooks.temporal import connection
+from webhooks.temporal.connection import connect
 from webhooks.temporal.dev_server import TemporalServer
-from worker import create_worker
+from worker import delivering
 
 log = logging.getLogger("api")
 
@@ -39,7 +37,7 @@ _SHORT_KEY = 16
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: what it starts must end in an order that we choose."""
+    """uvicorn without its own signal handlers, so that everything ends in an order that we choose."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -47,7 +45,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(settings: Settings) -> None:
-    """Runs until SIGINT or SIGTERM: then takes no more requests, finishes the attempts in flight, stops Temporal.
+    """Run until SIGINT or SIGTERM: then take no more requests, finish the attempts in flight, stop Temporal.
 
     Raises CannotRunError."""
     stop = asyncio.Event()
@@ -56,25 +54,24 @@ async def serve(settings: Settings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         listening = stack.enter_context(contextlib.closing(_listen(settings)))
         stack.enter_context(setup.running(settings))
-        database = Database.of(settings)
-        stack.push_async_callback(database.close)
-        vault = Vault.of(settings, create=True)
-        await database.migrate(vault)
-        await database.check_keys(vault)
-        async with database.write_alone() as session:
+        resources = await stack.enter_async_context(opened(settings, migrate=True))
+        async with resources.database.write_alone() as session:
             await _ensure_key(settings, session)
             await seed.provide(session)
-        egress = Egress.of(settings)
-        stack.push_async_callback(egress.close)
-        sender = Sender(database, vault, egress, deactivate_after=settings.deactivate_after)
-        stack.push_async_callback(sender.close)
         if settings.temporal_address is None:
             temporal_server = TemporalServer(settings, lambda line: log.info("%s", line), on_end=stop.set)
             stack.push_async_callback(temporal_server.stop)
             if not await _before(stop, temporal_server.start()):
                 return
-        platform = Platform(settings, database, vault, egress, sender)
-        await stack.enter_async_context(_delivering(platform, stop))
+        if settings.embedded_worker:
+            lanes = Lanes()
+            platform = Platform(resources, LocalBacklog(), lanes)
+            work = _deliver(platform, settings, lanes)
+        else:
+            backlog = RemoteBacklog(settings.max_backlog)
+            platform = Platform(resources, backlog, None)
+            work = _publish_only(platform, settings, backlog)
+        await stack.enter_async_context(_in_background(work, platform, stop))
         server = _Server(
             uvicorn.Config(
                 create_app(platform), log_config=None, access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS
@@ -105,7 +102,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Does the work unless `stop` comes first, which cancels it; whether it was done."""
+    """Do the work unless `stop` comes first, which cancels it. Return whether it was done."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -118,39 +115,50 @@ async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
     return True
 
 
-@contextlib.asynccontextmanager
-async def _delivering(platform: Platform, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Connects in the background and delivers from then on. If the worker fails for good, so does the process: its
-    supervisor's restart is a better cure than an API that accepts and never delivers."""
-    stopped = asyncio.Event()
+Work = Callable[[asyncio.Event], Awaitable[None]]
+"""Connects to Temporal and works until the event is set."""
 
-    async def deliver() -> None:
-        client = await connection.connect(platform.settings)
-        if not platform.settings.embedded_worker:
-            async with platform.backlog.watched(client, platform.settings.task_queue):
-                platform.client = client
-                await stopped.wait()
-            return
-        worker = create_worker(client, platform.settings, platform.sender, platform.lanes)
-        async with worker, releasing(client, platform.lanes, platform.settings):
-            platform.worker, platform.client = worker, client
-            log.info("delivering; Temporal Web UI: %s", platform.settings.temporal_ui)
+
+def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
+    async def work(stopped: asyncio.Event) -> None:
+        publisher = platform.publisher_of(await connect(settings))
+        async with delivering(publisher.client, platform.resources, lanes, publisher) as worker:
+            platform.worker, platform.publisher = worker, publisher
+            log.info("delivering; Temporal Web UI: %s", settings.temporal_ui)
             await stopped.wait()
 
-    delivering = asyncio.create_task(deliver())
-    delivering.add_done_callback(lambda _: stop.set())
+    return work
+
+
+def _publish_only(platform: Platform, settings: Settings, backlog: RemoteBacklog) -> Work:
+    async def work(stopped: asyncio.Event) -> None:
+        publisher = platform.publisher_of(await connect(settings))
+        async with backlog.watched(publisher.client, settings.task_queue):
+            platform.publisher = publisher
+            await stopped.wait()
+
+    return work
+
+
+@contextlib.asynccontextmanager
+async def _in_background(work: Work, platform: Platform, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Work while the block runs. If the work fails for good, so does the process: its supervisor's restart is a better
+    cure than an API that accepts and never delivers."""
+    stopped = asyncio.Event()
+    working = asyncio.ensure_future(work(stopped))
+    working.add_done_callback(lambda _: stop.set())
     try:
         yield
     finally:
         stopped.set()
-        if platform.client is None:
-            delivering.cancel()
+        if platform.publisher is None:  # still connecting
+            working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await delivering
+            await working
 
 
 async def _ensure_key(settings: Settings, session: AsyncSession) -> None:
-    """Without any key nobody could call the API: stores the first, from the environment or a fresh one."""
+    """Store the first API key if there is none, from the environment or a fresh one."""
     if await api_keys.any_stored(session):
         if settings.bootstrap_key and not await api_keys.find(session, settings.bootstrap_key.get_secret_value()):
             log.warning("WEBHOOKS_BOOTSTRAP_KEY is ignored: this database has its keys already")

@@ -1,4 +1,4 @@
-"""Publishing more than can be begun soon is refused at the door: early, cheaply, and with nothing started."""
+"""Refuses publications while too many deliveries wait to be begun: early, cheaply, and with nothing started."""
 
 import json
 from http import HTTPStatus
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.platform import Platform
 from webhooks.telemetry import metrics
 
-_AT_ONCE = 128
+_MAX_CONCURRENT = 128
 """Publications that are on their way into Temporal."""
 _PATH = "/v1/occurrences"
 _STATUS = HTTPStatus.SERVICE_UNAVAILABLE
@@ -23,7 +23,7 @@ _HEADERS = [
 
 
 class Admission:
-    """An ASGI middleware before everything else: refusing must cost next to nothing, or it would be the load."""
+    """An ASGI middleware before everything else: to refuse must cost next to nothing, or refusing becomes the load."""
 
     def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
-        elif self._inside >= _AT_ONCE or self._platform.overloaded():
+        elif self._inside >= _MAX_CONCURRENT or self._platform.backlog.full():
             metrics.occurrence(metrics.REFUSED)
             await send({"type": "http.response.start", "status": _STATUS, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": _BODY})

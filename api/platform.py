@@ -14,7 +14,10 @@ from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.egress.client import Egress
 from webhooks.isolation.backlog import Backlog
+from webhooks.isolation.delayed_starts import DelayedStarts
 from webhooks.isolation.lanes import Lanes
+from webhooks.publishing.publish import Publisher
+from webhooks.sending.resources import Resources
 from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store import api_keys
@@ -23,58 +26,77 @@ from webhooks.store.database import Database
 from webhooks.store.postgresql import DatabaseAwayError
 from webhooks.temporal.connection import describe_task_queue
 
-_TESTS_AT_ONCE = 10
+_MAX_CONCURRENT_TESTS = 10
 _CHECK_TIMEOUT = timedelta(seconds=2)
 
 
 @dataclass
 class Platform:
-    """Built by the process; `client` and `worker` come once Temporal answers, which may be after the first request."""
+    """Built by the process. `publisher` and `worker` come once Temporal answers, which may be after the first request.
 
-    settings: Settings
-    database: Database
-    vault: Vault
-    egress: Egress
-    sender: Sender
+    `lanes` are those of the worker in this process; None if there is no such worker."""
+
+    resources: Resources
+    backlog: Backlog
+    lanes: Lanes | None
     keys: KeyRing = field(init=False)
-    lanes: Lanes = field(default_factory=Lanes)
-    backlog: Backlog = field(default_factory=Backlog)
-    test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TESTS_AT_ONCE))
-    """Of all callers: they take the time that their receivers take."""
-    client: Client | None = None
+    test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
+    """Of all callers: a test takes as long as its receiver takes."""
+    publisher: Publisher | None = None
     worker: Worker | None = None
 
     def __post_init__(self) -> None:
         self.keys = KeyRing(self.database)
 
     @property
-    def temporal(self) -> Client:
-        """Raises ProblemError 503 while there is no connection."""
-        if self.client is None:
+    def settings(self) -> Settings:
+        return self.resources.settings
+
+    @property
+    def database(self) -> Database:
+        return self.resources.database
+
+    @property
+    def vault(self) -> Vault:
+        return self.resources.vault
+
+    @property
+    def egress(self) -> Egress:
+        return self.resources.egress
+
+    @property
+    def sender(self) -> Sender:
+        return self.resources.sender
+
+    @property
+    def publishing(self) -> Publisher:
+        """Raises ProblemError 503 while there is no connection to Temporal."""
+        if self.publisher is None:
             raise temporal_unreachable()
-        return self.client
+        return self.publisher
 
     @property
     def deliveries(self) -> Deliveries:
-        return Deliveries(self.temporal, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
+        """Raises ProblemError 503 while there is no connection to Temporal."""
+        return Deliveries(self.publishing.client, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
 
-    def overloaded(self) -> bool:
-        """Whether as much is accepted and not begun as should be."""
-        if self.settings.embedded_worker:
-            return self.lanes.backlogged()
-        return self.backlog.size >= self.settings.max_backlog
+    def publisher_of(self, client: Client) -> Publisher:
+        """Return the publisher on this connection."""
+        delayed_starts = DelayedStarts(self.lanes) if self.lanes else None
+        return Publisher(client, self.settings.task_queue, self.settings.resend_window, self.backlog, delayed_starts)
 
     async def why_not_ready(self) -> str | None:
-        """What keeps deliveries from flowing, or None if nothing does."""
-        if self.client is None:
+        """Return what keeps deliveries from flowing, or None."""
+        if self.publisher is None:
             return "connecting to Temporal"
+        client = self.publisher.client
         try:
-            if not await self.client.service_client.check_health(timeout=_CHECK_TIMEOUT):
+            if not await client.service_client.check_health(timeout=_CHECK_TIMEOUT):
                 return "Temporal is not healthy"
-            if self.settings.embedded_worker:
+            if self.lanes:
                 if self.worker is None or not self.worker.is_running:
                     return "the worker does not run"
-            elif not (await describe_task_queue(self.client, self.settings.task_queue)).pollers:
+            elif not (await describe_task_queue(client, self.settings.task_queue)).pollers:
                 return "no worker polls the task queue"
         except RPCError:
             return "Temporal is not reachable"

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from bench import database
-from bench.engine import Engine, Once
+from bench.engine import Once, engine
 from bench.figures import loss, occurrence, quantile, settle
 from bench.producer import Producer
 from webhooks.testing.platform_process import PlatformProcess
@@ -64,7 +64,7 @@ async def rates(platform: PlatformProcess, traced: PlatformProcess, receiver: Re
     event = await platform.event()
     webhook = await platform.webhook(event, receiver.url("/rate"))
     producers = Producer(platform), Producer(traced)
-    async with Engine(await platform.temporal(), platform, event, webhook["id"]) as (empty, deliver):
+    async with engine(await platform.temporal(), platform, event, webhook["id"]) as (empty, deliver):
         ways: dict[str, Once] = {
             EMPTY: empty,
             "delivery, same process": deliver,

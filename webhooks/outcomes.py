@@ -13,8 +13,6 @@
 A policy with `only_5xx` retries http_5xx and nothing else.
 """
 
-from webhooks.contracts import Attempt
-
 DELIVERED = "delivered"
 UNAUTHORIZED = 401
 GONE = 410
@@ -59,18 +57,7 @@ UNKNOWN = "unknown"
 SUPERSEDED = "superseded"
 """Error type of an attempt that failed while a resend was already asked for: its chain ends, the new one starts."""
 
-_LATE_MS = 5_000
-
 
 def of_status(status: int) -> str:
     """The outcome that an HTTP status code means."""
     return DELIVERED if 200 <= status < 300 else f"http_{status}"
-
-
-def hurts(attempt: Attempt) -> bool | None:
-    """Whether an attempt says that its receiver should be left in peace for a while: no answer, a late failure, or its
-    own word for it (429). None if it says nothing."""
-    if attempt.outcome in NEVER_SENT:
-        return None
-    late = attempt.outcome != DELIVERED and attempt.duration_ms > _LATE_MS
-    return attempt.outcome in RETRIED or attempt.outcome == of_status(429) or late

@@ -1,29 +1,47 @@
 """Whether a failed attempt is tried again, and when. Pure: no clock, no randomness of its own."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from webhooks.contracts import RetryRules
+from webhooks.contracts import Attempt, RetryRules
 from webhooks.outcomes import GONE, NEVER_SENT, SUPERSEDED, of_status
 
 JITTER = 0.1
-"""Each wait is stretched or shortened by up to this share, so that receivers are not hit in step."""
+"""Each wait varies by up to this share, so that many deliveries do not reach a receiver at the same moment."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What follows a failed attempt. `final`: never try again, whatever is left of the policy. `backoff`: seconds until
+    the next attempt; None if there is none."""
+
+    final: bool
+    backoff: float | None
+
+
+def decide(rules: RetryRules, attempt: Attempt, number: int, *, superseded: bool, spread: float) -> Decision:
+    """Decide what follows failed attempt `number` of a chain; 1 is the first. `superseded`: a resend was asked for
+    meanwhile, so its chain comes next. `spread` in -1..1 chooses the place within the jitter."""
+    if superseded or attempt.deactivated or is_final(attempt.outcome, rules):
+        return Decision(final=True, backoff=None)
+    return Decision(False, backoff_seconds(rules, number, retry_after=attempt.retry_after, spread=spread))
 
 
 def final_outcomes(rules: RetryRules) -> list[str]:
-    """Outcomes that are not retried, as the retry policy's `non_retryable_error_types`."""
+    """Return the outcomes that are not retried, as Temporal's `non_retryable_error_types`."""
     statuses = dict.fromkeys((400, *rules.non_retryable_statuses, GONE))
     return [*map(of_status, statuses), *NEVER_SENT, SUPERSEDED]
 
 
 def is_final(outcome: str, rules: RetryRules) -> bool:
-    """Whether a failed attempt is the last of its chain, however many the policy has left."""
+    """Return whether an outcome ends its chain, whatever is left of the policy."""
     return outcome in final_outcomes(rules) or (rules.only_5xx and not outcome.startswith("http_5"))
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float | None:
-    """Seconds that a `Retry-After` header (RFC 9110, 10.2.3: whole seconds or an HTTP date) asks for, counted from
-    `now`; None without one, for one that is neither, and for one in the past."""
+    """Return the seconds from `now` that a `Retry-After` header asks for (RFC 9110, 10.2.3: whole seconds or an HTTP
+    date). None if there is no header, if it is neither, or if its date has passed."""
     if header is None:
         return None
     text = header.strip()
@@ -38,10 +56,10 @@ def retry_after_seconds(header: str | None, now: datetime) -> float | None:
 
 
 def backoff_seconds(rules: RetryRules, attempt: int, *, retry_after: float | None, spread: float) -> float | None:
-    """Seconds to wait after failed attempt number `attempt` (1 is the first) of a chain; None if it was the last.
+    """Return the seconds to wait after failed attempt `attempt` of a chain (1 is the first); None if it was the last.
 
-    `spread` in -1..1 chooses the place within the jitter. The receiver's `Retry-After` is a lower bound, itself
-    bounded by the policy's maximum interval: nobody may park our deliveries for longer than their owner chose."""
+    `spread` in -1..1 chooses the place within the jitter. The receiver's `Retry-After` lengthens the wait, up to the
+    policy's maximum interval: the webhook's owner decides how long a receiver may delay deliveries."""
     if attempt >= rules.maximum_attempts:
         return None
     if rules.schedule:
@@ -55,7 +73,7 @@ def backoff_seconds(rules: RetryRules, attempt: int, *, retry_after: float | Non
 
 
 def remaining(rules: RetryRules, attempts_made: int) -> RetryRules:
-    """What is left of a policy after `attempts_made` attempts; always allows one more."""
+    """Return what is left of a policy after `attempts_made` attempts. It always allows one more."""
     interval = backoff_seconds(
         rules.model_copy(update={"maximum_attempts": attempts_made + 2}), attempts_made + 1, retry_after=None, spread=0
     )

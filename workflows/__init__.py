@@ -1,1 +1,1 @@
-"""Workflow definitions. Each name below is part of saved histories: change one only with a patch."""
+"""Workflow definitions. Saved histories hold their names and their order of commands: change them only with a patch."""

@@ -1,4 +1,4 @@
-"""One occurrence on its way to one webhook."""
+"""Delivering one occurrence to one webhook."""
 
 import asyncio
 import contextlib
@@ -35,20 +35,21 @@ with workflow.unsafe.imports_passed_through():
 _PREPARE_TIMEOUT = timedelta(seconds=10)
 _REPORT_TIMEOUT = timedelta(seconds=30)
 _SEND_MARGIN = 10.0
-"""Seconds that `send` may take beyond the request's own deadline, for loading and signing."""
+"""Seconds that `send` may take beyond the timeout of its request, to load and to sign."""
 _COMMIT = timedelta(milliseconds=1)
-_CANCEL_AGAIN = timedelta(seconds=5)
-_AT_ONCE = timedelta(milliseconds=1)
-"""Every backoff is longer, so each is a timer in history with its attempt's failure before it."""
+_CANCEL_AGAIN_AFTER = timedelta(seconds=5)
+_RETRY_THRESHOLD = timedelta(milliseconds=1)
+"""Every backoff is longer, so the SDK records each as a timer, with the failed attempt before it: docs/decisions/."""
 
 Sending = workflow.ActivityHandle[Attempt | Deferred]
 
 
 @workflow.defn(name=DELIVER_WEBHOOK)
 class DeliverWebhook:
-    """Prepares once, then sends under the webhook's retry policy until it is delivered. A delivery that failed for
-    good waits for the `resend` signal until its window ends; the same signal cuts a backoff short. Either starts the
-    policy anew."""
+    """Prepare once, then send under the webhook's retry policy until it is delivered.
+
+    A delivery that failed for good waits for the signal `resend` until its window ends. The same signal ends a backoff.
+    In both cases the policy starts anew."""
 
     @workflow.init
     def __init__(self, delivery: Delivery) -> None:
@@ -58,7 +59,7 @@ class DeliverWebhook:
         self._proceed = False
         self._failure = ""
         self._outcome = outcomes.UNKNOWN
-        """Of the chain that failed last."""
+        """Outcome of the chain that failed last."""
         self._failed = delivery.failed_before
         self._reports: list[workflow.ActivityHandle[None]] = []
 
@@ -72,29 +73,29 @@ class DeliverWebhook:
 
     @workflow.run
     async def run(self, delivery: Delivery) -> Attempt:
-        """Returns the attempt that delivered. Fails with type DeliveryFailed when the resend window ends."""
-        # A resend of a closed delivery starts this run with the signal already there.
+        """Return the attempt that delivered. Fails with type DeliveryFailed when the resend window ends."""
+        # A resend of a closed delivery starts this run together with the signal.
         trigger = Trigger.RESEND if self._resend else Trigger.EVENT
         while True:
             if trigger is Trigger.RESEND:
-                # Ends this workflow task, so that the monitor knows of the resend before the request leaves, and
-                # further signals of impatient people do not make Temporal run the task, and the request, again.
+                # End this workflow task: the monitor then shows the resend before the request leaves, and a second
+                # signal (a double click) does not make Temporal run the task, and the request, again.
                 await workflow.sleep(_COMMIT, summary="resend")
             self._resend = False
             attempt = await self._deliver(trigger)
             if attempt:
-                with contextlib.suppress(asyncio.CancelledError):  # delivered is what it stays
+                with contextlib.suppress(asyncio.CancelledError):  # it stays delivered
                     if self._failed and self._reporting():
-                        await workflow.sleep(_COMMIT, summary="delivered")  # on record before anything else can fail
+                        await workflow.sleep(_COMMIT, summary="delivered")  # recorded before anything else can fail
                         self._report(operational.DELIVERY_RECOVERED, attempt.outcome)
                     await self._reported()
                 return attempt
             if not self._resend:
-                await self._park()
+                await self._await_resend()
             trigger = Trigger.RESEND
 
     async def _deliver(self, trigger: Trigger) -> Attempt | None:
-        """One chain of attempts. None when it failed for good, or when a resend ended it."""
+        """Run one chain of attempts. None if it failed for good, or if a resend ended it."""
         try:
             while self._prepared is None:
                 result = await self._prepare(trigger)
@@ -103,7 +104,7 @@ class DeliverWebhook:
                 elif await self._wait(result):
                     return None
             return await self._send(self._prepared, trigger)
-        except FailureError as error:  # not ActivityError: a local activity's failure is bare, live and on replay alike
+        except FailureError as error:  # not ActivityError: a local activity raises its bare failure
             if is_cancelled_exception(error):
                 raise
             self._failure = str(error)
@@ -117,12 +118,12 @@ class DeliverWebhook:
             args=[self._delivery, trigger is Trigger.RESEND],
             start_to_close_timeout=_PREPARE_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
-            local_retry_threshold=_AT_ONCE,
+            local_retry_threshold=_RETRY_THRESHOLD,
         )
         return result
 
     async def _wait(self, deferred: Deferred) -> bool:
-        """Until it may be tried again; whether because a person asks for it."""
+        """Wait until it may be tried again. Return whether a person asked for it."""
         with contextlib.suppress(asyncio.TimeoutError):
             await workflow.wait_condition(
                 lambda: self._resend or self._proceed,
@@ -134,7 +135,7 @@ class DeliverWebhook:
     async def _send(self, prepared: Prepared, trigger: Trigger) -> Attempt | None:
         attempts_made = deferrals = 0
         while True:
-            self._resend = self._proceed = False  # what came earlier gets what it asked for right now
+            self._resend = self._proceed = False  # earlier signals get what they asked for now
             rules = retry.remaining(prepared.retry, attempts_made)
             sending = workflow.start_local_activity_method(
                 DeliveryActivities.send,
@@ -157,7 +158,7 @@ class DeliverWebhook:
                     maximum_attempts=rules.maximum_attempts,
                     non_retryable_error_types=retry.final_outcomes(rules),
                 ),
-                local_retry_threshold=_AT_ONCE,
+                local_retry_threshold=_RETRY_THRESHOLD,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                 summary=f"{prepared.method} {prepared.url}"[:MAX_SUMMARY],
             )
@@ -173,8 +174,8 @@ class DeliverWebhook:
                 return None
 
     async def _end(self, sending: Sending) -> None:
-        """Waits for the chain's end. A resend or the workflow's own cancellation ends a backoff at once; a request that
-        is on the wire is waited for, because its answer counts. Raises CancelledError unless it was delivered."""
+        """Wait for the end of the chain. A resend, or the workflow's own cancellation, ends a backoff. A request
+        on the wire is waited for, because its answer counts. Raises CancelledError unless it was delivered."""
         try:
             await workflow.wait_condition(lambda: self._resend or sending.done())
             await self._cancel(sending)
@@ -184,17 +185,16 @@ class DeliverWebhook:
                 raise
 
     async def _cancel(self, sending: Sending) -> None:
-        """A cancel that crosses its attempt's failure is spent on the attempt, and leaves a backoff that only another
-        one ends."""
+        """If the cancel races with the failure, Temporal still starts the backoff: cancel again until done."""
         while not sending.done():
             sending.cancel()
             with contextlib.suppress(asyncio.TimeoutError):
                 await workflow.wait_condition(
-                    sending.done, timeout=_CANCEL_AGAIN, timeout_summary="an attempt is on the wire"
+                    sending.done, timeout=_CANCEL_AGAIN_AFTER, timeout_summary="an attempt is on the wire"
                 )
 
-    async def _park(self) -> None:
-        """Waits for `resend`. Raises when the window ends without one."""
+    async def _await_resend(self) -> None:
+        """Wait for `resend`. Raises ApplicationError when the window ends without one."""
         workflow.upsert_search_attributes([DELIVERY_STATUS.value_set(AWAITING_RESEND)])
         self._failed = True
         if self._reporting():
@@ -213,12 +213,12 @@ class DeliverWebhook:
         workflow.upsert_search_attributes([DELIVERY_STATUS.value_set(RESENT)])
 
     def _reporting(self) -> bool:
-        """What becomes of a delivery of an operational event is no such event itself: the loop would never end."""
+        """Return whether changes are published. Not for a delivery of an operational event: that would never end."""
         return self._delivery.occurrence.event not in operational.KEYS and workflow.patched("operational-events")
 
     def _report(self, change: str, outcome: str) -> None:
-        """Begins to publish an operational event, beside what comes next: a fault of ours must not keep a resend
-        waiting."""
+        """Begin to publish an operational event. The workflow goes on meanwhile: an internal error must not delay a
+        resend."""
         occurrence = self._delivery.occurrence
         report = DeliveryChange(
             id=f"{change.replace('.', '-')}:{workflow.info().run_id}:{len(self._reports)}",
@@ -238,12 +238,12 @@ class DeliverWebhook:
                 report,
                 start_to_close_timeout=_REPORT_TIMEOUT,
                 retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
-                local_retry_threshold=_AT_ONCE,
+                local_retry_threshold=_RETRY_THRESHOLD,
                 summary=change,
             )
         )
 
     async def _reported(self) -> None:
-        """Nothing is closed before it is reported."""
+        """Wait until every change is published: a closed workflow publishes nothing."""
         if self._reports:
             await workflow.wait_condition(lambda: all(report.done() for report in self._reports))

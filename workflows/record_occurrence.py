@@ -1,4 +1,4 @@
-"""An occurrence that no webhook wanted, recorded so that "did the event occur?" has an answer."""
+"""An occurrence that matched no webhook, recorded so that "did the event occur?" has an answer."""
 
 from temporalio import workflow
 
@@ -11,4 +11,4 @@ with workflow.unsafe.imports_passed_through():
 class RecordOccurrence:
     @workflow.run
     async def run(self, recorded: UnmatchedOccurrence) -> None:
-        """Completes at once: its input and its search attributes are the record."""
+        """Complete immediately: the input and the search attributes are the record."""

@@ -12,7 +12,7 @@ from webhooks.contracts import Format, RetryRules
 from webhooks.credentials.authentication import Authentication, NoAuthentication, header_of
 from webhooks.credentials.header_rules import check
 from webhooks.credentials.signing import Style
-from webhooks.isolation.lanes import State
+from webhooks.isolation.lane import State
 from webhooks.json_pointer import json_pointer
 from webhooks.retry import PRESETS
 

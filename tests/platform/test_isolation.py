@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.producer import Producer
-from webhooks.isolation.lanes import BACKLOG, Lanes
-from webhooks.isolation.resuming import releasing
-from webhooks.settings import Settings
+from webhooks.isolation.backlog import MAX_LOCAL
+from webhooks.isolation.lanes import Lanes
+from webhooks.isolation.resuming import resuming
 from webhooks.testing.platform_process import PlatformProcess, running, until
 from webhooks.testing.receiver import Answer, Receiver
 
@@ -189,9 +189,9 @@ async def test_publishing_again_what_was_delivered_closes_no_door(
     """Nothing of it waits to be begun, however much of it there is."""
     event = await platform.event()
     await platform.webhook(event, receiver.url(path))
-    ids = [f"{event}-{n}" for n in range(BACKLOG)]
+    ids = [f"{event}-{n}" for n in range(MAX_LOCAL)]
     for _ in range(2):
-        for n in range(0, BACKLOG, 25):
+        for n in range(0, MAX_LOCAL, 25):
             await asyncio.gather(*(platform.publish(event, id=id) for id in ids[n : n + 25]))
         await receiver.wait_for(path, len(ids))
     answer = await platform.http.post("/v1/occurrences", json={"event": event, "data": {}})
@@ -203,11 +203,11 @@ async def test_publishing_again_what_was_delivered_closes_no_door(
 
 async def test_who_is_gone_is_not_called_for_ever(platform: PlatformProcess) -> None:
     """A delivery that an operator has terminated, say: those behind it would wait for ever too."""
-    lanes, settings = Lanes(), Settings(task_queue="nobody polls it")
-    lanes.hold("default", "webhook", "default/gone", 100)
+    lanes = Lanes()
+    lanes.add_delayed("default", "webhook", "default/gone", 100)
 
     async def empty() -> bool:
-        return lanes.traffic("webhook").waiting == 0
+        return lanes.snapshot("webhook").waiting == 0
 
-    async with releasing(await platform.temporal(), lanes, settings):
+    async with resuming(await platform.temporal(), lanes, "nobody polls it", rate=20):
         await until(empty, timeout=5, what="the end of calling")

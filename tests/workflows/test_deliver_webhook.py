@@ -14,9 +14,11 @@ from webhooks.contracts import Occurrence
 from webhooks.credentials.vault import Vault
 from webhooks.egress.client import Egress
 from webhooks.ids import uuid7
+from webhooks.isolation.backlog import LocalBacklog
 from webhooks.isolation.lanes import Lanes
 from webhooks.publishing.matching import Match
-from webhooks.publishing.publish import publish
+from webhooks.publishing.publish import Publisher
+from webhooks.sending.resources import Resources
 from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
@@ -29,19 +31,12 @@ async def test_cancelled_while_the_database_is_away(platform: PlatformProcess, t
     it as one that failed for good."""
     client = await platform.temporal()
     settings = Settings(data_dir=tmp_path, task_queue=uuid4().hex)
-    database, egress = Database.of(settings), Egress(())
-    async with create_worker(
-        client, settings, Sender(database, Vault.of(settings, create=True), egress), Lanes(), SANDBOX
-    ):
-        [started] = await publish(
-            client,
-            tenant="default",
-            occurrence=Occurrence(id=uuid4().hex, event="E", occurred_at=datetime.now(UTC), data={}),
-            matches=[Match(uuid7(), "https://a.example/")],
-            unmatched="",
-            resend_window=60,
-            task_queue=settings.task_queue,
-        )
+    database, vault, egress = Database.of(settings), Vault.of(settings, create=True), Egress(())
+    resources = Resources(settings, database, vault, egress, Sender(database, vault, egress))
+    publisher = Publisher(client, settings.task_queue, resend_window=60, backlog=LocalBacklog())
+    occurrence = Occurrence(id=uuid4().hex, event="E", occurred_at=datetime.now(UTC), data={})
+    async with create_worker(client, resources, Lanes(), publisher, SANDBOX):
+        [started] = await publisher.publish("default", occurrence, [Match(uuid7(), "https://a.example/")], "")
         handle = client.get_workflow_handle(f"default/{started.delivery_id}")
 
         async def backing_off() -> bool:

@@ -1,4 +1,4 @@
-"""Beginning a delivery that is closed, or that Temporal holds back."""
+"""Starting a delivery again: one that is closed, or one whose start Temporal delays."""
 
 from datetime import timedelta
 
@@ -16,7 +16,8 @@ from webhooks.temporal import names
 
 
 async def resend(client: Client, task_queue: str, run: Run) -> None:
-    """A closed delivery gets another run, with the input and the labels of this one; one that is held back is begun.
+    """Start another run of a closed delivery, with the input and the labels of `run`; or start a delayed one now.
+
     Raises RPCError."""
     delivery = run.delivery
     if run.begun:
@@ -27,7 +28,7 @@ async def resend(client: Client, task_queue: str, run: Run) -> None:
 
 
 async def proceed(client: Client, task_queue: str, workflow_id: str) -> None:
-    """Begins now what Temporal holds back; what has begun is told that it may go on. Raises RPCError."""
+    """Start a delayed delivery now, or tell one that is started that it may go on. Raises RPCError."""
     handle = client.get_workflow_handle(workflow_id)
     run = read((await handle.fetch_history(rpc_timeout=names.RPC_TIMEOUT)).events)
     if run.begun:
@@ -47,7 +48,7 @@ async def _signal_with_start(
     policy: WorkflowIDReusePolicy,
     delivery: Delivery,
 ) -> None:
-    """Temporal ends a start's delay for this kind of signal, and for no other."""
+    """Signal with start: the only call for which Temporal ends a start delay."""
     try:
         await client.start_workflow(
             names.DELIVER_WEBHOOK,
@@ -62,5 +63,5 @@ async def _signal_with_start(
                 delivery, digest=start.digest_of(delivery.occurrence), url=run.url, created_at=run.created_at
             ),
         )
-    except WorkflowAlreadyStartedError:  # it has been begun, and has ended
+    except WorkflowAlreadyStartedError:  # it was started, and has ended
         return

@@ -21,16 +21,18 @@ class OccurrenceConflictError(Exception):
     """This occurrence id was published before with other content."""
 
 
-async def start(
+async def start_workflow(
     client: Client,
     task_queue: str,
     argument: Delivery | UnmatchedOccurrence,
     digest: str,
     *,
     url: str = "",
-    wait: float = 0,
+    delay: float = 0,
 ) -> bool:
-    """Whether it is a new one. `wait` is the seconds after which it is begun."""
+    """Start a workflow unless it exists, and return whether it is new. `delay` is in seconds.
+
+    Raises OccurrenceConflictError if it exists with other content, and RPCError while Temporal is not reachable."""
     occurrence = argument.occurrence
     if isinstance(argument, Delivery):
         workflow, id = names.DELIVER_WEBHOOK, workflow_id(argument.tenant, argument.id)
@@ -43,16 +45,16 @@ async def start(
             id=id,
             task_queue=task_queue,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            request_eager_start=not wait,
+            request_eager_start=not delay,
             task_timeout=timedelta(seconds=names.TASK_SECONDS),
-            start_delay=timedelta(seconds=wait) if wait else None,
+            start_delay=timedelta(seconds=delay) if delay else None,
             rpc_timeout=names.RPC_TIMEOUT,
             **labels(
                 argument,
                 digest=digest,
                 url=url,
                 created_at=datetime.now(UTC),
-                held_by=client.identity if wait else None,
+                held_by=client.identity if delay else None,
             ),
         )
         return True
@@ -68,8 +70,8 @@ async def start(
 def labels(
     argument: Delivery | UnmatchedOccurrence, *, digest: str, url: str, created_at: datetime, held_by: str | None = None
 ) -> dict[str, Any]:
-    """What a workflow is started with beside its input: what it is found by, what tells a repeated publication from a
-    conflicting one, where it was to go, and its line in the Temporal Web UI."""
+    """Return what a workflow is started with beside its input: search attributes to find it by, a digest that tells a
+    repetition from a conflict, the URL, and the line that the Temporal Web UI shows."""
     occurrence = argument.occurrence
     pairs: list[SearchAttributePair[Any]] = [
         SearchAttributePair(names.TENANT_ID, argument.tenant),
@@ -94,9 +96,9 @@ def labels(
 
 
 def digest_of(occurrence: Occurrence) -> str:
-    """What makes two publications of one id the same. Not the time: a producer that stamps each try would conflict
-    with itself."""
+    """Return the digest of what must be equal in two publications of one id. The time is left out: some producers stamp
+    each try anew."""
     content: dict[str, Any] = occurrence.model_dump(include={"event", "client_identifier", "data"})
-    # Left out at their defaults, so that what was published before there were these fields still compares equal.
+    # Left out at their defaults, so that digests from before these fields existed still compare equal.
     content |= occurrence.model_dump(include={"owner_id", "user_id", "bulk"}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,24 +1,78 @@
-"""How many deliveries wait to be begun, asked of Temporal: an API without a worker of its own cannot see it."""
+"""Deliveries that are accepted and not yet begun by a worker. When there are too many, publishing is refused: a
+workflow task that begins late would time out, and run a second time."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from webhooks.temporal.connection import describe_task_queue
 
-_EVERY_SECONDS = 1.0
+MAX_LOCAL = 150
+"""Deliveries accepted and not begun by the worker in this process: about two seconds of work for two cores."""
+_LOCAL_SECONDS = 30.0
+"""After this time another process's worker has it."""
+_POLL_SECONDS = 1.0
 
 
-class Backlog:
-    """`size` is some seconds old; 0 while nobody watches."""
+class Backlog(Protocol):
+    """What waits to be begun."""
 
-    size = 0
+    def full(self) -> bool:
+        """Return whether no more should be accepted now."""
+
+    def add(self, workflow_id: str) -> None:
+        """Count a delivery that this process is about to start."""
+
+    def remove(self, workflow_id: str) -> None:
+        """Count it no longer: a worker has begun it, or it was not started."""
+
+
+class LocalBacklog:
+    """What the worker in this process has yet to begin. Counted here, so it is exact."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._added: OrderedDict[str, float] = OrderedDict()
+        """Workflow ids with the second at which each is counted no longer."""
+
+    def add(self, workflow_id: str) -> None:
+        self._added[workflow_id] = self._clock() + _LOCAL_SECONDS
+
+    def remove(self, workflow_id: str) -> None:
+        self._added.pop(workflow_id, None)
+
+    def full(self) -> bool:
+        now = self._clock()
+        while self._added and next(iter(self._added.values())) < now:
+            self._added.popitem(last=False)
+        return len(self._added) >= MAX_LOCAL
+
+
+class RemoteBacklog:
+    """What workers in other processes have yet to begin. Asked of Temporal, so it is some seconds old."""
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self._size = 0
+
+    def add(self, workflow_id: str) -> None:
+        pass  # Temporal counts
+
+    def remove(self, workflow_id: str) -> None:
+        pass
+
+    def full(self) -> bool:
+        return self._size >= self._maximum
 
     @contextlib.asynccontextmanager
     async def watched(self, client: Client, task_queue: str) -> AsyncIterator[None]:
+        """Ask Temporal once a second while the block runs."""
         watching = asyncio.create_task(self._watch(client, task_queue))
         try:
             yield
@@ -30,5 +84,5 @@ class Backlog:
     async def _watch(self, client: Client, task_queue: str) -> None:
         while True:
             with contextlib.suppress(RPCError):
-                self.size = (await describe_task_queue(client, task_queue)).stats.approximate_backlog_count
-            await asyncio.sleep(_EVERY_SECONDS)
+                self._size = (await describe_task_queue(client, task_queue)).stats.approximate_backlog_count
+            await asyncio.sleep(_POLL_SECONDS)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from opentelemetry.metrics import CallbackOptions, Observation, get_meter
 
 from webhooks import VERSION
-from webhooks.isolation.lanes import Lanes, State
+from webhooks.isolation.lane import State
+from webhooks.isolation.lanes import Lanes
 
 _meter = get_meter("durable-webhooks", VERSION)
 
@@ -20,19 +21,19 @@ def observe(lanes: Lanes) -> None:
         _meter.create_observable_gauge(name, [callback], unit, description)
 
     def states() -> Sequence[Observation]:
-        counted = lanes.census().states
+        counted = lanes.totals().states
         return [Observation(counted.get(state, 0), {"state": state.value}) for state in State]
 
     gauge(
         "webhooks.in_flight",
         "{request}",
         "Requests on their way to receivers",
-        lambda: [Observation(lanes.census().in_flight)],
+        lambda: [Observation(lanes.totals().in_flight)],
     )
     gauge(
         "webhooks.waiting",
         "{delivery}",
-        "Deliveries that this process will call when there is room",
-        lambda: [Observation(lanes.census().waiting)],
+        "Deliveries that this process resumes when there is room",
+        lambda: [Observation(lanes.totals().waiting)],
     )
-    gauge("webhooks.lanes", "{lane}", "Webhooks with deliveries under way, by the state of their lanes", states)
+    gauge("webhooks.lanes", "{lane}", "Webhooks with deliveries under way, by the state of their circuits", states)

@@ -1,4 +1,4 @@
-"""Calling the deliveries that wait for room in their webhook's lane, at a rate that others do not notice."""
+"""Resuming the deliveries that wait for room in their webhook's lane, at a rate that does not slow other webhooks."""
 
 import asyncio
 import contextlib
@@ -10,23 +10,26 @@ from temporalio.service import RPCError
 
 from webhooks.contracts import PROCEED_SIGNAL
 from webhooks.deliveries.restart import proceed
-from webhooks.isolation.lanes import Lanes
-from webhooks.isolation.takeover import adopt
-from webhooks.settings import Settings
+from webhooks.isolation.lanes import Lanes, Resumable
+from webhooks.isolation.takeover import take_over
 from webhooks.temporal.connection import is_passing
 from webhooks.temporal.names import RPC_TIMEOUT
 
 log = logging.getLogger(__name__)
 
-_ADOPT_SECONDS = 60.0
-_LOOK_SECONDS = 1.0
-"""A lane that was shut gets room as time passes, and says nothing."""
+_TAKEOVER_SECONDS = 60.0
+_POLL_SECONDS = 1.0
+"""An open circuit gets room as time passes. Nothing signals that, so look this often."""
 
 
 @contextlib.asynccontextmanager
-async def releasing(client: Client, lanes: Lanes, settings: Settings) -> AsyncIterator[None]:
-    """Calls for as long as the block runs. Who is not reached comes when its own delay or timer ends."""
-    tasks = [asyncio.create_task(work(client, lanes, settings)) for work in (_adopt, _call)]
+async def resuming(client: Client, lanes: Lanes, task_queue: str, rate: float) -> AsyncIterator[None]:
+    """Resume while the block runs, at most `rate` deliveries a second. A delivery that is not reached comes when its
+    own delay or timer ends."""
+    tasks = [
+        asyncio.create_task(_take_over(client, lanes, task_queue)),
+        asyncio.create_task(_resume(client, lanes, task_queue, rate)),
+    ]
     try:
         yield
     finally:
@@ -35,40 +38,44 @@ async def releasing(client: Client, lanes: Lanes, settings: Settings) -> AsyncIt
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _adopt(client: Client, lanes: Lanes, settings: Settings) -> None:
-    adopted: set[str] = set()
+async def _take_over(client: Client, lanes: Lanes, task_queue: str) -> None:
+    known: set[str] = set()
     while True:
         try:
-            if many := await adopt(client, lanes, settings.task_queue, adopted):
-                log.info("took over %d deliveries that wait for their receivers", many)
+            if count := await take_over(client, lanes, task_queue, known):
+                log.info("took over %d delayed deliveries of processes that have ended", count)
         except RPCError as error:
-            log.info("deliveries that wait could not be looked for: %s", error.status.name)
+            log.info("cannot look for deliveries to take over: %s", error.status.name)
         except Exception:
-            log.exception("deliveries that wait could not be looked for")
-        await asyncio.sleep(_ADOPT_SECONDS)
+            log.exception("cannot look for deliveries to take over")
+        await asyncio.sleep(_TAKEOVER_SECONDS)
 
 
-async def _call(client: Client, lanes: Lanes, settings: Settings) -> None:
+async def _resume(client: Client, lanes: Lanes, task_queue: str, rate: float) -> None:
     room = asyncio.Event()
     lanes.on_room = room.set
     while True:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_SECONDS):
+            async with asyncio.timeout(_POLL_SECONDS):
                 await room.wait()
         room.clear()
-        while call := lanes.call():
-            try:
-                if call.begun:
-                    handle = client.get_workflow_handle(call.delivery)
-                    await handle.signal(PROCEED_SIGNAL, rpc_timeout=RPC_TIMEOUT)
-                else:
-                    await proceed(client, settings.task_queue, call.delivery)
-            except RPCError as error:
-                log.info("%s was not told to proceed: %s", call.delivery, error.status.name)
-                if is_passing(error):
-                    lanes.put_back(call)
-                else:  # it has ended: put back, it would be the next for ever
-                    lanes.drop(call.webhook_id, call.delivery)
-            except Exception:
-                log.exception("%s was not told to proceed", call.delivery)
-            await asyncio.sleep(1 / settings.release_rate)
+        while delivery := lanes.next_to_resume():
+            await _resume_one(client, lanes, task_queue, delivery)
+            await asyncio.sleep(1 / rate)
+
+
+async def _resume_one(client: Client, lanes: Lanes, task_queue: str, delivery: Resumable) -> None:
+    try:
+        if delivery.started:
+            handle = client.get_workflow_handle(delivery.workflow_id)
+            await handle.signal(PROCEED_SIGNAL, rpc_timeout=RPC_TIMEOUT)
+        else:
+            await proceed(client, task_queue, delivery.workflow_id)
+    except RPCError as error:
+        log.info("cannot resume %s: %s", delivery.workflow_id, error.status.name)
+        if is_passing(error):
+            lanes.requeue(delivery)
+        else:  # it has ended, and would be the next one for ever
+            lanes.forget(delivery.webhook_id, delivery.workflow_id)
+    except Exception:
+        log.exception("cannot resume %s", delivery.workflow_id)

@@ -1,7 +1,4 @@
-"""Accepting an occurrence: one workflow start for each webhook that wants it.
-
-Workflows are started by name, because the library lies below the workflows; their input is a contract.
-"""
+"""Publishing an occurrence: one workflow start for each webhook that matches."""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,79 +6,90 @@ from dataclasses import dataclass
 from temporalio.client import Client
 
 from webhooks.contracts import Delivery, Occurrence, UnmatchedOccurrence
-from webhooks.deliveries.start import digest_of
-from webhooks.deliveries.start import start as start_delivery
+from webhooks.deliveries.start import digest_of, start_workflow
 from webhooks.ids import workflow_id
-from webhooks.isolation.lanes import Lanes
+from webhooks.isolation.backlog import Backlog
+from webhooks.isolation.delayed_starts import DelayedStarts
 from webhooks.publishing.matching import Match
 from webhooks.telemetry import metrics, traces
 
-_STARTS_AT_ONCE = 20
+_MAX_CONCURRENT_STARTS = 20
+"""Of one occurrence."""
 
 
 @dataclass(frozen=True)
 class Published:
+    """A delivery that Temporal has stored."""
+
     delivery_id: str
     webhook_id: str
 
 
-async def publish(
-    client: Client,
-    *,
-    tenant: str,
-    occurrence: Occurrence,
-    matches: list[Match],
-    unmatched: str,
-    lanes: Lanes | None = None,
-    resend_window: float,
-    task_queue: str,
-) -> list[Published]:
-    """Starts a delivery for each match, and returns when Temporal has stored them all. Publishing the same occurrence
-    again starts nothing twice and completes what an earlier call could not start. `unmatched` says why nobody wants it,
-    if nobody does. `lanes` are those of the worker in this process, if there is one.
+@dataclass(frozen=True)
+class Publisher:
+    """Starts deliveries. One for each process, made once Temporal answers.
 
-    Raises OccurrenceConflictError if one of these deliveries exists with other content, TooManyDelayedError if a
-    webhook in trouble is published to faster than is good for the others, RPCError while Temporal is not reachable."""
-    digest = digest_of(occurrence)
-    traces.describe(tenant=tenant, event_key=occurrence.event, occurrence_id=occurrence.id, deliveries=len(matches))
-    if not matches:
-        await start_delivery(
-            client, task_queue, UnmatchedOccurrence(tenant=tenant, occurrence=occurrence, reason=unmatched), digest
-        )
-        metrics.occurrence(metrics.UNMATCHED)
-        return []
-    gate = asyncio.Semaphore(_STARTS_AT_ONCE)
+    `resend_window` is in seconds. `backlog` is where the deliveries are counted until a worker begins them.
+    `delayed_starts` belong to the worker in this process; None if there is no such worker."""
 
-    async def start(match: Match) -> Published:
+    client: Client
+    task_queue: str
+    resend_window: float
+    backlog: Backlog
+    delayed_starts: DelayedStarts | None = None
+
+    async def publish(
+        self, tenant: str, occurrence: Occurrence, matches: list[Match], unmatched: str
+    ) -> list[Published]:
+        """Start a delivery for each match, and return when Temporal has stored them all. `unmatched` says why there is
+        no match.
+
+        It is safe to publish an occurrence again: a delivery that exists is not started again, one that is missing is.
+        Raises OccurrenceConflictError if a delivery exists with other content, TooManyDelayedError if a receiver in
+        trouble is published to too fast, and RPCError while Temporal is not reachable."""
+        digest = digest_of(occurrence)
+        traces.describe(tenant=tenant, event_key=occurrence.event, occurrence_id=occurrence.id, deliveries=len(matches))
+        if not matches:
+            record = UnmatchedOccurrence(tenant=tenant, occurrence=occurrence, reason=unmatched)
+            await start_workflow(self.client, self.task_queue, record, digest)
+            metrics.occurrence(metrics.UNMATCHED)
+            return []
+        gate = asyncio.Semaphore(_MAX_CONCURRENT_STARTS)
+
+        async def start(match: Match) -> Published:
+            async with gate:
+                return await self._start(tenant, occurrence, match, digest)
+
+        # Receivers that work do not wait for those in trouble.
+        matches = sorted(matches, key=lambda match: self._delay(match) > 0)
+        # The first start decides between concurrent publishers of one id: the one that loses it has started nothing.
+        published = [await start(matches[0])]
+        for result in await asyncio.gather(*map(start, matches[1:]), return_exceptions=True):
+            if isinstance(result, BaseException):  # raised after all have ended: a repetition meets no start under way
+                raise result
+            published.append(result)
+        metrics.occurrence(metrics.MATCHED)
+        return published
+
+    async def _start(self, tenant: str, occurrence: Occurrence, match: Match, digest: str) -> Published:
         delivery = Delivery(
-            tenant=tenant, webhook_id=match.webhook_id, occurrence=occurrence, resend_window=resend_window
+            tenant=tenant, webhook_id=match.webhook_id, occurrence=occurrence, resend_window=self.resend_window
         )
         id = workflow_id(tenant, delivery.id)
-        async with gate:
-            wait = lanes.head_start(match.webhook_id) if lanes else 0
-            if lanes and wait:
-                async with lanes.holding():
-                    if await start_delivery(client, task_queue, delivery, digest, url=match.url, wait=wait):
-                        lanes.hold(tenant, match.webhook_id, id, wait)
-            elif lanes:
-                lanes.announce(id)
-                started = False
-                try:
-                    started = await start_delivery(client, task_queue, delivery, digest, url=match.url)
-                finally:
-                    if not started:
-                        lanes.begin(id)
-            else:
-                await start_delivery(client, task_queue, delivery, digest, url=match.url)
+        delay = self._delay(match)
+        if self.delayed_starts and delay:
+            async with self.delayed_starts.storing():
+                if await start_workflow(self.client, self.task_queue, delivery, digest, url=match.url, delay=delay):
+                    self.delayed_starts.add(tenant, match.webhook_id, id, delay)
+        else:
+            self.backlog.add(id)
+            started = False
+            try:
+                started = await start_workflow(self.client, self.task_queue, delivery, digest, url=match.url)
+            finally:
+                if not started:
+                    self.backlog.remove(id)
         return Published(delivery.id, match.webhook_id)
 
-    if lanes:  # those that flow do not wait for those that are in trouble
-        matches = sorted(matches, key=lambda match: lanes.head_start(match.webhook_id) > 0)
-    # The first start decides between concurrent publishers of one id: who loses it has started nothing.
-    published = [await start(matches[0])]
-    for outcome in await asyncio.gather(*(start(match) for match in matches[1:]), return_exceptions=True):
-        if isinstance(outcome, BaseException):  # all have ended: nothing of this goes on while it is published again
-            raise outcome
-        published.append(outcome)
-    metrics.occurrence(metrics.MATCHED)
-    return published
+    def _delay(self, match: Match) -> float:
+        return self.delayed_starts.delay(match.webhook_id) if self.delayed_starts else 0

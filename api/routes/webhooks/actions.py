@@ -20,6 +20,7 @@ from webhooks.credentials import signing
 from webhooks.credentials.signing import Style
 from webhooks.egress.guard import ProxyFaultError
 from webhooks.ids import uuid7
+from webhooks.isolation.lanes import Lanes
 from webhooks.sending.sender import NotSendableError
 from webhooks.store import events, sealed
 from webhooks.store.models import Event, Webhook
@@ -36,7 +37,7 @@ async def get_traffic(id: str, caller: CurrentCaller, platform: CurrentPlatform,
     """What this process has in flight for the webhook and how much waits, `shut` or `probing` while the receiver gives
     no answer. Other worker processes have lanes of their own."""
     await find(session, caller.tenant, id)
-    return TrafficOut.model_validate(platform.lanes.traffic(id))
+    return TrafficOut.model_validate((platform.lanes or Lanes()).snapshot(id))
 
 
 @router.post("/{id}/rotate-secret", responses=responses(404, 409, 412))

@@ -1,0 +1,56 @@
+"""Accepting an occurrence. Every way in calls `accept`: the API, operational events, and what is to come."""
+
+from dataclasses import dataclass
+
+from webhooks.contracts import Occurrence
+from webhooks.events import json_schema, operational
+from webhooks.publishing.matching import match
+from webhooks.publishing.publish import Published, Publisher
+from webhooks.store import webhooks as stored_webhooks
+from webhooks.store.database import Database
+
+
+class NotAcceptedError(ValueError):
+    """The occurrence is refused. `errors` are pairs of a JSON pointer into it and what is wrong there."""
+
+    def __init__(self, message: str, *errors: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.errors = errors
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What became of an occurrence. `unmatched` says why no webhook matched; it is empty if one did."""
+
+    published: list[Published]
+    unmatched: str
+
+
+async def accept(
+    publisher: Publisher, database: Database, tenant: str, occurrence: Occurrence, *, operational_event: bool = False
+) -> Accepted:
+    """Check an occurrence against its event, find the webhooks that match, and start a delivery for each.
+
+    When this returns, everything is stored. `operational_event`: the platform itself publishes it; then it leaves no
+    trace in Temporal if no webhook matches.
+    Raises NotAcceptedError, and what `Publisher.publish` raises."""
+    if not operational_event and occurrence.event in operational.KEYS:
+        raise _refused("/event", "only the platform publishes it")
+    async with database.read() as session:
+        event, subscribed = await stored_webhooks.subscribed(session, tenant, occurrence.event)
+    if event is None:
+        raise _refused("/event", "no such event")
+    if not event.active:
+        raise _refused("/event", "the event is inactive")
+    checked = None if operational_event else event.json_schema
+    if checked is not None and (found := json_schema.violations(checked, occurrence.data)):
+        errors = [(f"/data{pointer}", message) for pointer, message in found]
+        raise NotAcceptedError("data does not fit the event's schema", *errors)
+    matches, unmatched = match(event, subscribed, occurrence)
+    if operational_event and not matches:
+        return Accepted([], unmatched)
+    return Accepted(await publisher.publish(tenant, occurrence, matches, unmatched), unmatched)
+
+
+def _refused(pointer: str, message: str) -> NotAcceptedError:
+    return NotAcceptedError(message, (pointer, message))

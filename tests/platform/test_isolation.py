@@ -25,10 +25,10 @@ async def test_a_hanging_receiver_holds_nobody_else(platform: PlatformProcess, r
     published = await asyncio.gather(*(platform.publish(hanging, {"n": n}) for n in range(100)))
     traffic = f"/v1/webhooks/{webhook['id']}/traffic"
 
-    async def shut() -> bool:
-        return bool((await platform.get(traffic))["state"] != "open")
+    async def tripped() -> bool:
+        return bool((await platform.get(traffic))["state"] != "closed")
 
-    await until(shut, timeout=30, what="a shut lane")
+    await until(tripped, timeout=30, what="a circuit that is not closed")
     for n in range(5):
         delivery = await platform.delivery(await platform.publish(healthy, {"n": n}))
         assert len((await platform.wait(delivery, "delivered"))["attempts"]) == 1
@@ -43,7 +43,7 @@ async def test_a_hanging_receiver_holds_nobody_else(platform: PlatformProcess, r
     assert seen < 30
     assert during["waiting"] > 40
     assert sum(not delivery["attempts"] and delivery["next_attempt_at"] is not None for delivery in waiting) > 40
-    assert (after["state"], after["waiting"], after["in_flight"]) == ("open", 0, 0)
+    assert (after["state"], after["waiting"], after["in_flight"]) == ("closed", 0, 0)
     answered = [request.headers["webhook-id"] for request in receiver.got(path)[seen:]]
     assert len(set(answered)) == 100 or len(answered) <= 100 + seen
 
@@ -51,14 +51,14 @@ async def test_a_hanging_receiver_holds_nobody_else(platform: PlatformProcess, r
 async def test_a_delivery_waits_for_its_receiver_without_losing_attempts(
     platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
-    """Three attempts are allowed; while others have shut the lane, this one spends none of them."""
+    """Three attempts are allowed; while others have opened the circuit, this one spends none of them."""
     event = await platform.event()
     url = receiver.tell(path, [Answer(raw=b"")])  # hangs up
     policy = {"initial_interval": 0.1, "backoff_coefficient": 1, "maximum_attempts": 3}
     webhook = await platform.webhook(event, url, retry_policy=policy)
     for n in range(2):
         await platform.wait(await platform.delivery(await platform.publish(event, {"n": n})), "failed")
-    assert (await platform.get(f"/v1/webhooks/{webhook['id']}/traffic"))["state"] != "open"
+    assert (await platform.get(f"/v1/webhooks/{webhook['id']}/traffic"))["state"] != "closed"
     receiver.tell(path, [200])
     delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
 
@@ -85,7 +85,9 @@ async def test_what_cannot_be_begun_soon_is_refused_and_nothing_accepted_is_lost
     assert sorted(request.headers["webhook-id"].partition("~")[0] for request in requests) == sorted(wanted)
 
 
-async def held_back(own: PlatformProcess, receiver: Receiver, path: str, back: asyncio.Event) -> tuple[str, list[str]]:
+async def delayed_deliveries(
+    own: PlatformProcess, receiver: Receiver, path: str, back: asyncio.Event
+) -> tuple[str, list[str]]:
     """A webhook whose receiver has been silent for a while, and deliveries to it that Temporal does not begin for at
     least a minute."""
     await own.start()
@@ -93,44 +95,44 @@ async def held_back(own: PlatformProcess, receiver: Receiver, path: str, back: a
     receiver.tell(path, [Answer(200, before=back.wait)])
     webhook = await own.webhook(event, receiver.url(path), timeout=1, retry_policy=QUICK)
     traffic = f"/v1/webhooks/{webhook['id']}/traffic"
-    held: list[str] = []
+    delayed: list[str] = []
 
     async def enough() -> bool:
         id = await own.delivery(await own.publish(event))
         delivery = await own.get(f"/v1/deliveries/{id}")
         begins = datetime.fromisoformat(delivery["next_attempt_at"] or delivery["created_at"])
         if not delivery["attempts"] and begins - datetime.fromisoformat(delivery["created_at"]) > timedelta(seconds=59):
-            held.append(id)
-        return len(held) == 5
+            delayed.append(id)
+        return len(delayed) == 5
 
-    await until(enough, timeout=40, what="deliveries that are held back")
+    await until(enough, timeout=40, what="delayed deliveries")
     assert (await own.get(traffic))["waiting"] >= 5
-    return webhook["id"], held
+    return webhook["id"], delayed
 
 
-async def test_what_is_held_back_comes_when_the_receiver_is_back(
+async def test_delayed_deliveries_come_when_the_receiver_is_back(
     own: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
     """Long before its delay would end; once; and the list shows each delivery once."""
     back = asyncio.Event()
-    webhook, held = await held_back(own, receiver, path, back)
+    webhook, delayed = await delayed_deliveries(own, receiver, path, back)
     back.set()
-    for id in held:
+    for id in delayed:
         delivery = await own.wait(id, "delivered", timeout=25)
         assert len(delivery["attempts"]) == 1
     requests = [request.headers["webhook-id"] for request in receiver.got(path)]
     listed = [item["id"] for item in (await own.get("/v1/deliveries", webhook_id=webhook, limit=100))["items"]]
     failed = await own.get("/v1/deliveries", webhook_id=webhook, status="failed")
 
-    assert [requests.count(id) for id in held] == [1] * len(held)
-    assert [listed.count(id) for id in held] == [1] * len(held)
+    assert [requests.count(id) for id in delayed] == [1] * len(delayed)
+    assert [listed.count(id) for id in delayed] == [1] * len(delayed)
     assert failed["items"] == []
 
 
-async def test_what_is_held_back_can_be_sent_by_hand(own: PlatformProcess, receiver: Receiver, path: str) -> None:
+async def test_a_delayed_delivery_can_be_sent_by_hand(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """Though its receiver is still silent for others."""
     back = asyncio.Event()
-    _, [id, *others] = await held_back(own, receiver, path, back)
+    _, [id, *others] = await delayed_deliveries(own, receiver, path, back)
     answers = {True: Answer(200), False: Answer(200, before=back.wait)}
     receiver.tell(path, [lambda request: answers[request.headers["webhook-id"] == id]])
     await own.post(f"/v1/deliveries/{id}/resend", expect=202)
@@ -141,19 +143,19 @@ async def test_what_is_held_back_can_be_sent_by_hand(own: PlatformProcess, recei
     assert {request.headers["webhook-id"] for request in receiver.got(path)}.isdisjoint(others)
 
 
-async def test_what_a_killed_process_held_back_comes_after_its_restart(
+async def test_delayed_deliveries_of_a_killed_process_come_after_its_restart(
     own: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
     back = asyncio.Event()
-    _, held = await held_back(own, receiver, path, back)
+    _, delayed = await delayed_deliveries(own, receiver, path, back)
     await own.kill()
     back.set()
     await own.start()
-    for id in held:
+    for id in delayed:
         assert len((await own.wait(id, "delivered", timeout=40))["attempts"]) == 1
 
     requests = [request.headers["webhook-id"] for request in receiver.got(path)]
-    assert [requests.count(id) for id in held] == [1] * len(held)
+    assert [requests.count(id) for id in delayed] == [1] * len(delayed)
 
 
 async def test_an_api_without_a_worker_accepts_no_more_than_is_set(

@@ -132,7 +132,7 @@ async def test_another_run_of_a_delivery_stays_in_its_trace(tmp_path: Path, rece
     assert len([span for span in spans if span.trace == PRODUCER and "StartWorkflow" in span.name]) == 2
 
 
-async def test_what_was_held_back_stays_in_its_trace(tmp_path: Path, receiver: Receiver, path: str) -> None:
+async def test_a_delayed_delivery_stays_in_its_trace(tmp_path: Path, receiver: Receiver, path: str) -> None:
     """Its start in Temporal was delayed; a resend takes its place."""
     async with Collector().serving() as collector:
         async with running(tmp_path / "platform", **collector.environment) as own:
@@ -141,7 +141,7 @@ async def test_what_was_held_back_stays_in_its_trace(tmp_path: Path, receiver: R
             await own.webhook(event, receiver.tell(path, [Answer(raw=b"")]), retry_policy=policy)  # hangs up
             await own.publish(event)
             await receiver.wait_for(path, 5)
-            await collector.wait(lambda spans: len(sent(spans)) >= 5, "a shut lane")
+            await collector.wait(lambda spans: len(sent(spans)) >= 5, "an open circuit")
             receiver.tell(path, [200])
             id = await publish(own, event, PRODUCER)
             await resend(own, id, OPERATOR)
@@ -254,10 +254,10 @@ async def test_prometheus_is_told_what_happened(tmp_path: Path, receiver: Receiv
         "webhooks_own_faults_total{}": 0,
         "webhooks_in_flight{}": 0,
         "webhooks_waiting{}": 0,
-        "webhooks_lanes{state=open}": 0,
+        "webhooks_lanes{state=closed}": 0,
     }.items():
         assert before[series] == value, series
-    assert (during["webhooks_in_flight{}"], during["webhooks_lanes{state=open}"]) == (1, 1)
+    assert (during["webhooks_in_flight{}"], during["webhooks_lanes{state=closed}"]) == (1, 1)
     assert 0 < before["webhooks_first_attempt_delay_seconds_sum{}"] < 10
     assert asked() <= {series.partition("{")[0] for series in before}
 

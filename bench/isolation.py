@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.figures import occurrence, quantile
 from bench.producer import Producer
 from webhooks.testing.platform_process import PlatformProcess, free_port
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 SECONDS, PART = 30, 6
 BAR = 1.5
@@ -28,11 +28,11 @@ async def late() -> None:
     await asyncio.sleep(14)
 
 
-TROUBLES: dict[str, Callable[[], Answer | int]] = {
-    "never answers": lambda: Answer(200, before=asyncio.Event().wait),
-    "answers 503 after 14 s": lambda: Answer(503, before=late),
-    "drips a byte a second": lambda: Answer(200, drip=1),
-    "hangs up": lambda: Answer(raw=b""),
+TROUBLES: dict[str, Callable[[], Reply | int]] = {
+    "never answers": lambda: Reply(200, before=asyncio.Event().wait),
+    "answers 503 after 14 s": lambda: Reply(503, before=late),
+    "drips a byte a second": lambda: Reply(200, drip=1),
+    "hangs up": lambda: Reply(raw=b""),
 }
 
 

@@ -17,7 +17,7 @@ from temporalio.client import Client
 from bench.figures import occurrence, quantile
 from bench.producer import Producer
 from webhooks.testing.platform_process import PlatformProcess
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 MINUTES = int(os.environ.get("BENCH_MINUTES", "60"))
 WAITING = int(os.environ.get("BENCH_WAITING", "20000"))
@@ -55,7 +55,7 @@ async def outage(folder: Path) -> AsyncIterator["Outage"]:
         await platform.start()
         healthy, silent = await platform.event(), await platform.event()
         await platform.webhook(healthy, receiver.url("/healthy"))
-        url = receiver.tell("/silent", [Answer(200, before=asyncio.Event().wait)])
+        url = receiver.tell("/silent", [Reply(200, before=asyncio.Event().wait)])
         webhook = await platform.webhook(silent, url, retry_policy={"maximum_attempts": 100})
         producer = Producer(platform)
         await producer.feed(healthy, 10, 2, "warm")

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from webhooks.testing.platform_process import Json, PlatformProcess, free_port, running
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 EVENT = "ShipmentOrderCreated"
 WATCH_SECONDS = 60
@@ -36,7 +36,7 @@ class Demo:
         say(f"POST /v1/events  {EVENT}")
 
         step("A webhook, whose receiver is down: it will answer 503 twice, and then 200")
-        url = self._receiver.tell("/orders", [503, 503, Answer(200, b'{"accepted": true}')])
+        url = self._receiver.tell("/orders", [503, 503, Reply(200, b'{"accepted": true}')])
         secret = await self.subscribe(url)
         step("One occurrence")
         retried = await self.publish("order-4711", {"order": {"id": 4711, "total": 99.5}})
@@ -49,7 +49,7 @@ class Demo:
             raise DemoFailedError("the signature is wrong")
 
         step("A second one, which the receiver refuses with 400: final, no retry, it waits for a person")
-        self._receiver.tell("/orders", [Answer(400, b"unknown warehouse")])
+        self._receiver.tell("/orders", [Reply(400, b"unknown warehouse")])
         refused = await self.publish("order-4712", {"order": {"id": 4712}})
         await self.watch(refused, "failed")
         step("The receiver is repaired, and the delivery re-sent by hand")

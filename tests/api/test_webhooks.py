@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from webhooks.testing.platform_process import Json, PlatformProcess
-from webhooks.testing.receiver import Answer, Received, Receiver
+from webhooks.testing.receiver import Received, Receiver, Reply
 
 URL = "https://api.example.com/webhooks/shipments"
 MASK = "********"
@@ -898,10 +898,8 @@ async def test_a_refusal_repeats_no_secret(platform: PlatformProcess, body: Json
 async def test_no_answer_shows_a_secret(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     """Whichever route is asked, and whatever the receiver or the token endpoint says back."""
 
-    def echo(request: Received) -> Answer:
-        return Answer(
-            400, json.dumps({"error": "canary", "saw": request.headers, "in": request.body.decode()}).encode()
-        )
+    def echo(request: Received) -> Reply:
+        return Reply(400, json.dumps({"error": "canary", "saw": request.headers, "in": request.body.decode()}).encode())
 
     event = await platform.event(sample={"n": 1})
     url, token_url = receiver.tell(path, [echo]), receiver.tell(f"{path}/token", [echo])

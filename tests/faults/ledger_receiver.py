@@ -13,7 +13,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from tests.faults.ledger import Arrived, Ledger
-from webhooks.testing.receiver import Answer, Received, Receiver
+from webhooks.testing.receiver import Received, Receiver, Reply
 
 SECRET = "whsec_" + base64.b64encode(b"the secret of every fault drill!").decode()
 LATER_SECONDS = 15
@@ -29,7 +29,7 @@ class LedgerReceiver:
         self._seen: Counter[str] = Counter()
         self._verifier = Verifier(SECRET)
 
-    def answer(self, request: Received) -> Answer:
+    def answer(self, request: Received) -> Reply:
         id = request.headers.get("webhook-id", "")
         first, body = not self._seen[id], hashlib.sha256(request.body).hexdigest()
         self._seen[id] += 1
@@ -43,7 +43,7 @@ class LedgerReceiver:
             status = 503 if first and fails else 200
             hold = random.choice((0.0, random.uniform(0.05, 0.5)))
         self._ledger.append(Arrived(id, request.at, status, round(hold, 3), body, self._verifies(request)))
-        return Answer(status, headers=headers, before=lambda: asyncio.sleep(hold))
+        return Reply(status, headers=headers, before=lambda: asyncio.sleep(hold))
 
     def _verifies(self, request: Received) -> bool:
         try:

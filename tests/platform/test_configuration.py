@@ -9,7 +9,7 @@ import pytest
 
 from webhooks.events.presets import PRESETS, Preset
 from webhooks.testing.platform_process import Json, PlatformProcess
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 LOGISENSE = {
     "eventName": "{eventName}",
@@ -85,7 +85,7 @@ async def test_logisense_key_value_pair(platform: PlatformProcess, receiver: Rec
     pair = {"type": "Key Value Pair", "name": "X-Shared-Secret", "value": "s3cr3t-välue".encode().hex()}
     in_header = await platform.webhook(event, receiver.url(path), authentication=pair)
     query = {**pair, "name": "api key", "value": "a&b=c#d", "in": "query"}
-    receiver.tell(f"{path}?a=1&api%20key=a%26b%3Dc%23d", [Answer(200, b"you said a&b=c#d and a%26b%3Dc%23d")])
+    receiver.tell(f"{path}?a=1&api%20key=a%26b%3Dc%23d", [Reply(200, b"you said a&b=c#d and a%26b%3Dc%23d")])
     in_query = await platform.webhook(event, receiver.url(f"{path}?a=1"), authentication=query)
     published = await platform.publish(event)
     deliveries = [await platform.wait(item["id"], "delivered") for item in published["deliveries"]]
@@ -342,7 +342,7 @@ async def test_a_test_payload_is_sent_now_and_leaves_no_trace(
     """Logto 9: a sample for each event, through the same path, not among the deliveries; no answer has consequences."""
     with_sample = await platform.event(sample={"order": {"id": 1}}, template={"order": "{order.id}"})
     without = await platform.event()
-    url = receiver.tell(path, [Answer(410, b"gone")])
+    url = receiver.tell(path, [Reply(410, b"gone")])
     created = {"url": url, "events": [with_sample, without], "headers": {"X-Token": "canary-7788"}}
     webhook = await platform.post("/v1/webhooks", created, expect=201)
     tested = (await platform.post(f"/v1/webhooks/{webhook['id']}/test"))["items"]

@@ -14,7 +14,7 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from webhooks.testing.platform_process import Json, PlatformProcess, until
-from webhooks.testing.receiver import Answer, Received, Receiver, Told
+from webhooks.testing.receiver import Received, Receiver, Reply, Told
 
 
 def outcomes(delivery: Json) -> list[tuple[int, str, str]]:
@@ -24,7 +24,7 @@ def outcomes(delivery: Json) -> list[tuple[int, str, str]]:
 async def test_first_try(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     """The receiver gets the occurrence once, and the monitor says what was sent and answered."""
     event = await platform.event()
-    url = receiver.tell(path, [Answer(202, b'{"accepted": true}')])
+    url = receiver.tell(path, [Reply(202, b'{"accepted": true}')])
     webhook = await platform.webhook(event, url, headers={"X-Custom-Header": "logiwa-webhook"})
     published = await platform.publish(event, {"order": {"id": 4711}}, client_identifier="c-1")
     delivery = await platform.wait(await platform.delivery(published), "delivered")
@@ -121,7 +121,7 @@ async def test_a_waiting_delivery_shows_its_attempts_and_the_next(
 async def test_400_is_final(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     """One request; the delivery waits for a person, with no timer that would try again."""
     event = await platform.event()
-    await platform.webhook(event, receiver.tell(path, [Answer(400, b"bad invoice")]))
+    await platform.webhook(event, receiver.tell(path, [Reply(400, b"bad invoice")]))
     delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "failed")
 
     assert outcomes(delivery) == [(1, "event", "http_400")]
@@ -145,7 +145,7 @@ async def test_a_redirect_is_a_failure_and_not_followed(
     platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
     event = await platform.event()
-    away = Answer(307, headers={"location": receiver.url(f"{path}/elsewhere")})
+    away = Reply(307, headers={"location": receiver.url(f"{path}/elsewhere")})
     await platform.webhook(event, receiver.tell(path, [away, 200]))
     delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
 
@@ -249,7 +249,7 @@ async def test_a_signal_while_a_request_is_on_the_wire(
     """The request is not called back; its failure lets the resend go at once instead of after an hour."""
     released = asyncio.Event()
     event = await platform.event()
-    answers: list[Told] = [Answer(503, before=released.wait), 200]
+    answers: list[Told] = [Reply(503, before=released.wait), 200]
     await platform.webhook(event, receiver.tell(path, answers), retry_policy={"initial_interval": 3600}, timeout=30)
     id = await platform.delivery(await platform.publish(event))
     await receiver.wait_for(path, 1)
@@ -271,9 +271,9 @@ async def test_a_signal_while_a_request_is_on_the_wire(
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 async def test_retry_after_is_respected(platform: PlatformProcess, receiver: Receiver, path: str, form: str) -> None:
-    def busy(_: Received) -> Answer:
+    def busy(_: Received) -> Reply:
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=3), usegmt=True)
-        return Answer(429, headers={"Retry-After": "2" if form == "seconds" else date})
+        return Reply(429, headers={"Retry-After": "2" if form == "seconds" else date})
 
     event = await platform.event()
     await platform.webhook(event, receiver.tell(path, [busy, 200]))
@@ -290,7 +290,7 @@ async def test_retry_after_cannot_exceed_the_maximum_interval(
 ) -> None:
     event = await platform.event()
     policy = {"initial_interval": 0.1, "maximum_interval": 0.5}
-    answers: list[Told] = [Answer(503, headers={"Retry-After": "86400"}), 200]
+    answers: list[Told] = [Reply(503, headers={"Retry-After": "86400"}), 200]
     await platform.webhook(event, receiver.tell(path, answers), retry_policy=policy)
     delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
 
@@ -463,8 +463,8 @@ async def test_secrets_stay_out_of_history_and_answers(
 ) -> None:
     """Not even when the receiver sends back what it got."""
 
-    def echo(request: Received) -> Answer:
-        return Answer(503, json.dumps(request.headers).encode())
+    def echo(request: Received) -> Reply:
+        return Reply(503, json.dumps(request.headers).encode())
 
     event = await platform.event()
     headers = {"Authorization": "Bearer canary-token-8472", "X-Api-Key": "canary-key-9153", "X-Plain": "visible"}
@@ -490,7 +490,7 @@ async def test_impatient_resends_send_once(platform: PlatformProcess, receiver: 
     """Many at once, and more while the request is on the wire: one request, and the monitor shows it."""
     released = asyncio.Event()
     event = await platform.event()
-    answers: list[Told] = [400, Answer(200, before=released.wait)]
+    answers: list[Told] = [400, Reply(200, before=released.wait)]
     await platform.webhook(event, receiver.tell(path, answers), timeout=30)
     id = await platform.delivery(await platform.publish(event))
     await platform.wait(id, "failed")
@@ -510,7 +510,7 @@ async def test_a_longer_timeout_is_for_deliveries_to_come(
 ) -> None:
     """One that waits keeps the timeout that it was prepared with, and its request is not sent twice."""
     event = await platform.event()
-    answers: list[Told] = [503, Answer(200, before=lambda: asyncio.sleep(2)), 200]
+    answers: list[Told] = [503, Reply(200, before=lambda: asyncio.sleep(2)), 200]
     webhook = await platform.webhook(
         event, receiver.tell(path, answers), timeout=1, retry_policy={"initial_interval": 3600}
     )
@@ -529,7 +529,7 @@ async def test_cancelled_in_the_web_ui(platform: PlatformProcess, receiver: Rece
     """It ends, and the request that was on the wire counts. It can still be re-sent."""
     released = asyncio.Event()
     event = await platform.event()
-    first: Told = 503 if moment == "backoff" else Answer(503, before=released.wait)
+    first: Told = 503 if moment == "backoff" else Reply(503, before=released.wait)
     await platform.webhook(
         event, receiver.tell(path, [first, 200]), retry_policy={"initial_interval": 3600}, timeout=30
     )

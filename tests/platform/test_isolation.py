@@ -9,7 +9,7 @@ from webhooks.isolation.backlog import MAX_LOCAL
 from webhooks.isolation.lanes import Lanes
 from webhooks.isolation.resuming import resuming
 from webhooks.testing.platform_process import PlatformProcess, running, until
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 QUICK = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_attempts": 100}
 
@@ -19,7 +19,7 @@ async def test_a_hanging_receiver_holds_nobody_else(platform: PlatformProcess, r
     of its own, and another webhook's delivery comes through at once. Once it answers, everything arrives, once."""
     back = asyncio.Event()
     hanging, healthy = await platform.event(), await platform.event()
-    url = receiver.tell(path, [Answer(200, before=back.wait)])
+    url = receiver.tell(path, [Reply(200, before=back.wait)])
     webhook = await platform.webhook(hanging, url, timeout=1, retry_policy=QUICK)
     await platform.webhook(healthy, receiver.url(f"{path}/healthy"))
     published = await asyncio.gather(*(platform.publish(hanging, {"n": n}) for n in range(100)))
@@ -53,7 +53,7 @@ async def test_a_delivery_waits_for_its_receiver_without_losing_attempts(
 ) -> None:
     """Three attempts are allowed; while others have opened the circuit, this one spends none of them."""
     event = await platform.event()
-    url = receiver.tell(path, [Answer(raw=b"")])  # hangs up
+    url = receiver.tell(path, [Reply(raw=b"")])  # hangs up
     policy = {"initial_interval": 0.1, "backoff_coefficient": 1, "maximum_attempts": 3}
     webhook = await platform.webhook(event, url, retry_policy=policy)
     for n in range(2):
@@ -92,7 +92,7 @@ async def delayed_deliveries(
     least a minute."""
     await own.start()
     event = await own.event()
-    receiver.tell(path, [Answer(200, before=back.wait)])
+    receiver.tell(path, [Reply(200, before=back.wait)])
     webhook = await own.webhook(event, receiver.url(path), timeout=1, retry_policy=QUICK)
     traffic = f"/v1/webhooks/{webhook['id']}/traffic"
     delayed: list[str] = []
@@ -133,7 +133,7 @@ async def test_a_delayed_delivery_can_be_sent_by_hand(own: PlatformProcess, rece
     """Though its receiver is still silent for others."""
     back = asyncio.Event()
     _, [id, *others] = await delayed_deliveries(own, receiver, path, back)
-    answers = {True: Answer(200), False: Answer(200, before=back.wait)}
+    answers = {True: Reply(200), False: Reply(200, before=back.wait)}
     receiver.tell(path, [lambda request: answers[request.headers["webhook-id"] == id]])
     await own.post(f"/v1/deliveries/{id}/resend", expect=202)
     delivery = await own.wait(id, "delivered")

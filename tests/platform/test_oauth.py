@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.oauth_server import OAuthServer
 from webhooks.testing.platform_process import Json, PlatformProcess
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 Grant = dict[str, Any]
 CLIENT = "OAuth 2.0 Client Credentials"
@@ -134,21 +134,21 @@ async def test_a_revoked_token_is_fetched_anew_on_the_next_attempt(
     ("answer", "error"),
     [
         (500, "the token endpoint answered 500"),
-        (Answer(302, headers={"location": "http://127.0.0.1:1/"}), "the token endpoint answered 302"),
-        (Answer(200, b"<html>login</html>"), "the token endpoint answered what is no token response"),
-        (Answer(200, b"[]"), "the token endpoint answered what is no token response"),
-        (Answer(200, b"x" * 10_000_000), "the token endpoint answered what is no token response"),
-        (Answer(400, b'{"error": "invalid_grant"}'), "the token endpoint answered invalid_grant"),
+        (Reply(302, headers={"location": "http://127.0.0.1:1/"}), "the token endpoint answered 302"),
+        (Reply(200, b"<html>login</html>"), "the token endpoint answered what is no token response"),
+        (Reply(200, b"[]"), "the token endpoint answered what is no token response"),
+        (Reply(200, b"x" * 10_000_000), "the token endpoint answered what is no token response"),
+        (Reply(400, b'{"error": "invalid_grant"}'), "the token endpoint answered invalid_grant"),
         (
-            Answer(401, b'{"error": "invalid_client", "error_description": "canary-client-secret is wrong"}'),
+            Reply(401, b'{"error": "invalid_client", "error_description": "canary-client-secret is wrong"}'),
             "the token endpoint answered invalid_client",
         ),
         (
-            Answer(400, b'{"error": "canary-client-secret", "error_description": 7}'),
+            Reply(400, b'{"error": "canary-client-secret", "error_description": 7}'),
             "the token endpoint answered an error",
         ),
-        (Answer(raw=b"garbage\r\n\r\n"), "the token endpoint: the answer is not valid HTTP/1.1"),
-        (Answer(raw=b""), "the token endpoint: connection reset by the receiver"),
+        (Reply(raw=b"garbage\r\n\r\n"), "the token endpoint: the answer is not valid HTTP/1.1"),
+        (Reply(raw=b""), "the token endpoint: connection reset by the receiver"),
     ],
     ids=[
         "500",
@@ -164,7 +164,7 @@ async def test_a_revoked_token_is_fetched_anew_on_the_next_attempt(
     ],
 )
 async def test_a_failing_token_endpoint_is_an_attempt_with_its_own_outcome(
-    platform: PlatformProcess, receiver: Receiver, path: str, answer: Answer | int, error: str
+    platform: PlatformProcess, receiver: Receiver, path: str, answer: Reply | int, error: str
 ) -> None:
     """It is retried like any other; the receiver hears nothing until there is a token."""
     async with OAuthServer().serving() as server:

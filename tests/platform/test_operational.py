@@ -11,7 +11,7 @@ import pytest
 
 from webhooks.events.operational import DELIVERY_FAILED, DELIVERY_RECOVERED, KEYS, WEBHOOK_DEACTIVATED
 from webhooks.testing.platform_process import Json, PlatformProcess, running, until
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 ALL = sorted(KEYS)
 FIRST_ONLY = {"maximum_attempts": 1}
@@ -205,7 +205,7 @@ async def test_a_webhook_that_fails_for_too_long_is_deactivated_and_what_waits_f
 async def test_one_success_ends_the_failing(impatient: PlatformProcess, receiver: Receiver, path: str) -> None:
     event = await impatient.event()
     fine = asyncio.Event()
-    receiver.tell(path, [lambda _: Answer(200 if fine.is_set() else 503)])
+    receiver.tell(path, [lambda _: Reply(200 if fine.is_set() else 503)])
     policy = {"initial_interval": 0.7, "backoff_coefficient": 1, "maximum_attempts": 100}
     webhook = await impatient.webhook(event, receiver.url(path), retry_policy=policy)
     id = await impatient.delivery(await impatient.publish(event))
@@ -326,7 +326,7 @@ async def test_a_database_that_is_away_is_said_once_by_every_step(
     async with running(tmp_path) as platform:
         event = await platform.event()
         slow: list[asyncio.Event] = [asyncio.Event()]
-        receiver.tell(path, [Answer(400, before=slow[0].wait)])
+        receiver.tell(path, [Reply(400, before=slow[0].wait)])
         webhook = await platform.webhook(event, receiver.url(path))
         await watch(platform, receiver.url(f"{path}/watch"), webhook)
         reporting = await platform.delivery(await platform.publish(event))
@@ -358,7 +358,7 @@ async def test_a_deactivation_is_told_though_the_process_dies_after_it(
     """The webhook is deactivated, nothing is published yet: then `kill -9`."""
     async with running(tmp_path) as platform:
         event, answered = await platform.event(), asyncio.Event()
-        webhook = await platform.webhook(event, receiver.tell(path, [Answer(410, before=answered.wait)]))
+        webhook = await platform.webhook(event, receiver.tell(path, [Reply(410, before=answered.wait)]))
         await watch(platform, receiver.url(f"{path}/watch"), webhook)
         id = await platform.delivery(await platform.publish(event))
         await receiver.wait_for(path, 1)

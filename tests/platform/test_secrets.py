@@ -11,12 +11,12 @@ import httpx
 from tests.support.collector import Collector
 from tests.support.oauth_server import OAuthServer
 from webhooks.testing.platform_process import Json, free_port, running
-from webhooks.testing.receiver import Answer, Received, Receiver
+from webhooks.testing.receiver import Received, Receiver, Reply
 
 
-def echo(request: Received) -> Answer:
+def echo(request: Received) -> Reply:
     """The worst receiver: says back all that it was told, and fails."""
-    return Answer(503, json.dumps({"you said": request.headers, "path": request.path}).encode())
+    return Reply(503, json.dumps({"you said": request.headers, "path": request.path}).encode())
 
 
 async def test_canaries_are_nowhere(tmp_path: Path, receiver: Receiver) -> None:

@@ -20,7 +20,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, Register
 from tests.workflows.save_histories import break_database
 from webhooks.testing.child_process import ROOT
 from webhooks.testing.platform_process import PlatformProcess, free_port, running, until
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 
 async def test_killed_while_the_receiver_holds_the_request(own: PlatformProcess, receiver: Receiver, path: str) -> None:
@@ -28,7 +28,7 @@ async def test_killed_while_the_receiver_holds_the_request(own: PlatformProcess,
     never = asyncio.Event()
     await own.start()
     event = await own.event()
-    await own.webhook(event, receiver.tell(path, [Answer(200, before=never.wait), 200]), timeout=30)
+    await own.webhook(event, receiver.tell(path, [Reply(200, before=never.wait), 200]), timeout=30)
     id = await own.delivery(await own.publish(event))
     await receiver.wait_for(path, 1)
     await own.kill()
@@ -66,7 +66,7 @@ async def test_sigterm_finishes_what_is_in_flight(own: PlatformProcess, receiver
     release = asyncio.Event()
     await own.start()
     event = await own.event()
-    await own.webhook(event, receiver.tell(path, [Answer(200, before=release.wait), 500]), timeout=30)
+    await own.webhook(event, receiver.tell(path, [Reply(200, before=release.wait), 500]), timeout=30)
     id = await own.delivery(await own.publish(event))
     await receiver.wait_for(path, 1)
     stopping = asyncio.create_task(own.stop())
@@ -205,7 +205,7 @@ async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver,
     await own.start(ready=False)
 
     event = await own.event()
-    await own.webhook(event, receiver.tell(path, [Answer(200, before=never.wait), 200]), timeout=30)
+    await own.webhook(event, receiver.tell(path, [Reply(200, before=never.wait), 200]), timeout=30)
 
     async def accepted() -> bool:
         return (

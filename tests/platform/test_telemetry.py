@@ -14,7 +14,7 @@ from tests.support.collector import Collector, Span
 from tests.workflows.save_histories import rename
 from webhooks.testing.child_process import ROOT
 from webhooks.testing.platform_process import Json, PlatformProcess, free_port, running, until
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 PRODUCER, OPERATOR = "0af7651916cd43dd8448eb211c80319c", "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "b7ad6b7169203331"
@@ -138,7 +138,7 @@ async def test_a_delayed_delivery_stays_in_its_trace(tmp_path: Path, receiver: R
         async with running(tmp_path / "platform", **collector.environment) as own:
             event = await own.event()
             policy = {"initial_interval": 0.1, "backoff_coefficient": 1, "maximum_attempts": 6}
-            await own.webhook(event, receiver.tell(path, [Answer(raw=b"")]), retry_policy=policy)  # hangs up
+            await own.webhook(event, receiver.tell(path, [Reply(raw=b"")]), retry_policy=policy)  # hangs up
             await own.publish(event)
             await receiver.wait_for(path, 5)
             await collector.wait(lambda spans: len(sent(spans)) >= 5, "an open circuit")
@@ -159,7 +159,7 @@ async def test_a_collector_that_hangs_keeps_nobody_waiting(tmp_path: Path, recei
     """Neither a delivery nor the end of the process."""
     own = PlatformProcess(
         tmp_path / "platform",
-        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=receiver.tell(f"{path}/traces", [Answer(200, before=asyncio.Event().wait)]),
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=receiver.tell(f"{path}/traces", [Reply(200, before=asyncio.Event().wait)]),
         OTEL_EXPORTER_OTLP_TIMEOUT="60",
         OTEL_BSP_SCHEDULE_DELAY="100",
     )
@@ -226,7 +226,7 @@ async def test_prometheus_is_told_what_happened(tmp_path: Path, receiver: Receiv
         await own.wait(parked, "failed")
         before = await told(*ports)
         slow, answer = await own.event(), asyncio.Event()
-        await own.webhook(slow, receiver.tell(f"{path}/slow", [Answer(200, before=answer.wait)]))
+        await own.webhook(slow, receiver.tell(f"{path}/slow", [Reply(200, before=answer.wait)]))
         await own.publish(slow)
         await receiver.wait_for(f"{path}/slow", 1)
         during = await told(*ports)

@@ -15,7 +15,7 @@ from authlib.common.urls import url_decode  # type: ignore[import-untyped]
 from authlib.oauth2 import OAuth2Error, rfc6749, rfc6750  # type: ignore[import-untyped]
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload  # type: ignore[import-untyped]
 
-from webhooks.testing.receiver import Answer, Received, Receiver, Told
+from webhooks.testing.receiver import Received, Receiver, Reply, Told
 
 AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 
@@ -129,25 +129,25 @@ class OAuthServer:
 
     def proper(
         self, before: Callable[[], Awaitable[object]] | None = None, **fields: object
-    ) -> Callable[[Received], Answer]:
+    ) -> Callable[[Received], Reply]:
         """The proper answer after `before`; if it issues a token, with `fields` in its JSON, whatever they say."""
 
-        def answer(received: Received) -> Answer:
-            proper: Answer = self._authority.create_token_response(received)
+        def answer(received: Received) -> Reply:
+            proper: Reply = self._authority.create_token_response(received)
             if proper.status == 200:
                 proper = replace(proper, body=json.dumps(json.loads(proper.body) | fields).encode())
             return replace(proper, before=before)
 
         return answer
 
-    def protected(self, received: Received) -> Answer:
+    def protected(self, received: Received) -> Reply:
         """For a receiver's path: 200 for a request with a live token of this server, else 401."""
         request = rfc6749.JsonRequest(received.method, received.path, httpx.Headers(received.headers))
         try:
             self._protector.validate_request(None, request)
         except OAuth2Error:
             return _answer(*rfc6750.InvalidTokenError()())
-        return Answer()
+        return Reply()
 
     def accepts(self, received: Received) -> bool:
         return self.protected(received).status == 200
@@ -161,16 +161,16 @@ class OAuthServer:
         await self._receiver.wait_for("/token", count, timeout)
         return self.requests
 
-    def _answer(self, received: Received) -> Answer:
+    def _answer(self, received: Received) -> Reply:
         self.requests.append(TokenRequest(received))
         answer = next(self._told, self.proper())
         if callable(answer):
             return answer(received)
-        return Answer(answer) if isinstance(answer, int) else answer
+        return Reply(answer) if isinstance(answer, int) else answer
 
 
-def _answer(status: int, body: dict[str, object], headers: list[tuple[str, str]]) -> Answer:
-    return Answer(status, json.dumps(body).encode(), {name.lower(): value for name, value in headers})
+def _answer(status: int, body: dict[str, object], headers: list[tuple[str, str]]) -> Reply:
+    return Reply(status, json.dumps(body).encode(), {name.lower(): value for name, value in headers})
 
 
 class _ClientCredentials(rfc6749.ClientCredentialsGrant):  # type: ignore[misc]

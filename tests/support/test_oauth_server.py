@@ -12,7 +12,7 @@ import pytest
 from authlib.deprecate import AuthlibDeprecationWarning  # type: ignore[import-untyped]
 
 from tests.support.oauth_server import OAuthServer
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.testing.receiver import Receiver, Reply
 
 with warnings.catch_warnings():
     # "The httpx module is deprecated; please use httpx2 instead."
@@ -175,7 +175,7 @@ async def test_token_without_a_lifetime(server: OAuthServer) -> None:
 
 async def test_misbehaves_as_told(server: OAuthServer) -> None:
     server.client(auth_method="client_secret_post")
-    server.tell(500, Answer(200, b"<html>"), server.proper(token_type="mac", expires_in="soon", access_token=None))
+    server.tell(500, Reply(200, b"<html>"), server.proper(token_type="mac", expires_in="soon", access_token=None))
     answers = [await post(server.token_url, ORDER) for _ in range(4)]
 
     assert [answer.status_code for answer in answers] == [500, 200, 200, 200]

@@ -15,7 +15,7 @@ from uuid import uuid4
 from temporalio.client import WorkflowHistory
 
 from webhooks.testing.platform_process import PlatformProcess, running
-from webhooks.testing.receiver import Answer, Receiver, Told
+from webhooks.testing.receiver import Receiver, Reply, Told
 
 HISTORIES = Path(__file__).parent / "histories"
 _NEVER: dict[str, object] = {"initial_interval": 3600}
@@ -76,8 +76,8 @@ SHAPES: dict[str, tuple[list[Told], dict[str, object], list[Action]]] = {
     "limit_reached": ([500], {"initial_interval": 0.1, "maximum_attempts": 3}, [wait_failed]),
     "resent_when_parked": ([400, 503, 200], {}, [wait_failed, resend]),
     "resent_in_backoff": ([503, 200], _NEVER, [resend]),
-    "resent_on_the_wire": ([Answer(503, before=lambda: hold(12)), 200], _NEVER, [signal_on_the_wire]),
-    "slow": ([Answer(200, before=lambda: hold(12))], {}, []),
+    "resent_on_the_wire": ([Reply(503, before=lambda: hold(12)), 200], _NEVER, [signal_on_the_wire]),
+    "slow": ([Reply(200, before=lambda: hold(12))], {}, []),
     "deferred": ([503, 200], {"initial_interval": 1}, [break_database]),
     "expired": ([400], {}, [expire]),
     "resent_when_expired": ([400, 200], {}, [resend_expired]),

@@ -22,7 +22,7 @@ class Received:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What to answer. `before` is awaited first, so a test can hold the request; `raw` replaces the whole answer;
     `drip` is the seconds between its bytes."""
 
@@ -34,7 +34,7 @@ class Answer:
     drip: float = 0
 
 
-Told = int | Answer | Callable[[Received], Answer]
+Told = int | Reply | Callable[[Received], Reply]
 
 
 class Receiver:
@@ -109,12 +109,12 @@ class Receiver:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         return Received(method, path, headers, body)
 
-    def _next(self, request: Received) -> Answer:
+    def _next(self, request: Received) -> Reply:
         told = self._told.get(request.path, [200])
         answer = told[0] if len(told) == 1 else told.pop(0)
         if callable(answer):
             return answer(request)
-        return Answer(answer) if isinstance(answer, int) else answer
+        return Reply(answer) if isinstance(answer, int) else answer
 
 
 async def _write(writer: asyncio.StreamWriter, answer: bytes, drip: float) -> None:
@@ -124,7 +124,7 @@ async def _write(writer: asyncio.StreamWriter, answer: bytes, drip: float) -> No
         await asyncio.sleep(drip)
 
 
-def _encode(answer: Answer) -> bytes:
+def _encode(answer: Reply) -> bytes:
     headers = {"content-type": "text/plain", **answer.headers, "content-length": str(len(answer.body))}
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}", *(f"{k}: {v}" for k, v in headers.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + answer.body

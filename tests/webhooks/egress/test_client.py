@@ -29,9 +29,8 @@ from tests.support.sockets import (
 )
 from webhooks import outcomes
 from webhooks.egress import client
-from webhooks.egress.client import MAX_ANSWER_BYTES, Egress
-from webhooks.egress.client import Answer as Outcome
-from webhooks.testing.receiver import Answer, Receiver
+from webhooks.egress.client import MAX_ANSWER_BYTES, Answer, Egress
+from webhooks.testing.receiver import Receiver, Reply
 
 SLACK = 1.5
 """Seconds that a busy machine may add to a deadline."""
@@ -70,7 +69,7 @@ async def names() -> AsyncIterator[NameServer]:
         yield names
 
 
-async def send(egress: Egress, url: str, *, timeout: float = 10, tenant: str = "acme") -> Outcome:
+async def send(egress: Egress, url: str, *, timeout: float = 10, tenant: str = "acme") -> Answer:
     return await egress.send(tenant, "POST", url, {"x-custom": "1"}, b'{"a":1}', timeout)
 
 
@@ -91,9 +90,9 @@ async def test_a_status_becomes_its_outcome(
     egress: Egress, receiver: Receiver, path: str, status: int, outcome: str, error: str | None
 ) -> None:
     body = b"" if status == 204 else b"said so"
-    expected = Outcome(outcome, status, error, body)
+    expected = Answer(outcome, status, error, body)
 
-    assert expected == await send(egress, receiver.tell(path, [Answer(status, body)]))
+    assert expected == await send(egress, receiver.tell(path, [Reply(status, body)]))
 
 
 async def test_the_request_arrives_as_it_was_given(egress: Egress, receiver: Receiver, path: str) -> None:
@@ -115,7 +114,7 @@ async def test_the_request_arrives_as_it_was_given(egress: Egress, receiver: Rec
 async def test_a_redirect_is_not_followed(egress: Egress, receiver: Receiver, path: str, status: int) -> None:
     with listening() as elsewhere:
         for target in (f"http://127.0.0.1:{port_of(elsewhere)}/", receiver.url(f"{path}/next")):
-            receiver.tell(path, [Answer(status, headers={"location": target})])
+            receiver.tell(path, [Reply(status, headers={"location": target})])
             answer = await send(egress, receiver.url(path))
 
             assert answer.outcome == f"http_{status}"
@@ -124,7 +123,7 @@ async def test_a_redirect_is_not_followed(egress: Egress, receiver: Receiver, pa
 
 
 async def test_a_cookie_is_not_sent_back(egress: Egress, receiver: Receiver, path: str) -> None:
-    url = receiver.tell(path, [Answer(200, headers={"set-cookie": "session=1; Path=/"})])
+    url = receiver.tell(path, [Reply(200, headers={"set-cookie": "session=1; Path=/"})])
     for _ in range(2):
         await send(egress, url)
 
@@ -156,7 +155,7 @@ async def test_the_environment_s_proxies_and_passwords_are_ignored(
 @pytest.mark.parametrize("excess", [-1, 0, 1, 100_000])
 async def test_of_a_body_16_kib_are_kept(egress: Egress, receiver: Receiver, path: str, excess: int) -> None:
     body = bytes(index % 251 for index in range(MAX_ANSWER_BYTES + excess))
-    url = receiver.tell(path, [Answer(503, body)])
+    url = receiver.tell(path, [Reply(503, body)])
     answers = [await send(egress, url) for _ in range(2)]
 
     assert [(answer.status_code, answer.body) for answer in answers] == [(503, body[: 16 * 1024])] * 2
@@ -165,9 +164,9 @@ async def test_of_a_body_16_kib_are_kept(egress: Egress, receiver: Receiver, pat
 async def test_a_compressed_body_is_kept_as_it_came(egress: Egress, receiver: Receiver, path: str) -> None:
     """A bomb stays small: nothing is ever unpacked."""
     bomb = gzip.compress(bytes(10_000_000))
-    answer = await send(egress, receiver.tell(path, [Answer(200, bomb, {"content-encoding": "gzip"})]))
+    answer = await send(egress, receiver.tell(path, [Reply(200, bomb, {"content-encoding": "gzip"})]))
 
-    assert answer == Outcome("delivered", 200, body=bomb[:MAX_ANSWER_BYTES])
+    assert answer == Answer("delivered", 200, body=bomb[:MAX_ANSWER_BYTES])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,7 @@ async def test_a_compressed_body_is_kept_as_it_came(egress: Egress, receiver: Re
 async def test_retry_after_is_read(
     egress: Egress, receiver: Receiver, path: str, header: str, low: float, high: float
 ) -> None:
-    answer = await send(egress, receiver.tell(path, [Answer(503, headers={"Retry-After": header})]))
+    answer = await send(egress, receiver.tell(path, [Reply(503, headers={"Retry-After": header})]))
 
     assert answer.retry_after is not None
     assert low <= answer.retry_after <= high
@@ -213,7 +212,7 @@ async def test_once_the_status_is_there_the_body_changes_nothing(
         answer = await send(egress, url)
         seconds = time.monotonic() - started
 
-    assert answer == Outcome("delivered", 200, body=body, complete=complete)
+    assert answer == Answer("delivered", 200, body=body, complete=complete)
     assert seconds < SLACK  # it does not wait for more than it keeps
 
 
@@ -251,7 +250,7 @@ async def test_a_closed_port_is_connection_refused(egress: Egress) -> None:
         bound.bind(("127.0.0.1", 0))
         answer = await send(egress, f"http://127.0.0.1:{port_of(bound)}/")
 
-    assert answer == Outcome(outcomes.CONNECTION_REFUSED, error="connection refused")
+    assert answer == Answer(outcomes.CONNECTION_REFUSED, error="connection refused")
 
 
 async def test_an_untrusted_certificate_is_refused_before_anything_is_sent(egress: Egress, tmp_path: Path) -> None:

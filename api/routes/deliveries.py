@@ -11,7 +11,7 @@ from api.protocol.strict_json import StrictRoute
 from api.schemas.common import Moment, Page, printable
 from api.schemas.deliveries import AttemptOut, DeliveryOut, RequestOut, ResendIn, ResendOut
 from webhooks.deliveries.monitor import AlreadyDeliveredError, DeliveryDetail, DeliverySummary
-from webhooks.deliveries.status import Status
+from webhooks.deliveries.status import DeliveryStatus
 from webhooks.deliveries.visibility import Filter
 from webhooks.ids import is_delivery_id
 from webhooks.temporal.names import MAX_KEYWORD
@@ -30,7 +30,7 @@ async def list_deliveries(
     event: Term = None,
     occurrence_id: Term = None,
     client_identifier: Term = None,
-    status: Status | None = None,
+    status: DeliveryStatus | None = None,
     since: Time = None,
     until: Time = None,
     limit: Limit = 50,

@@ -187,7 +187,7 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
     data = wanted.data if "data" in wanted.model_fields_set else event.sample
     template = wanted.template if "template" in wanted.model_fields_set else event.template
     try:
-        rules.check_template(event, template, data)
+        rules.check_event_template(event, template, data)
     except BadEventError as error:
         raise _refused(error) from None
     occurrence = Occurrence(
@@ -287,7 +287,7 @@ async def _set(session: Writing, event: Event, body: EventBody) -> bool:
 
 def _check(event: Event, place: str = "") -> None:
     try:
-        rules.check(event)
+        rules.check_event(event)
     except BadEventError as error:
         raise _refused(error, place) from None
 

@@ -12,7 +12,7 @@ from webhooks.publishing import filters
 
 def _checked(filter: dict[str, JsonValue]) -> dict[str, JsonValue] | None:
     try:
-        filters.check(filter)
+        filters.check_filter(filter)
     except filters.NotAFilterError as error:
         raise invalid(f"/filter{error.pointer}", str(error)) from None
     return filter or None  # an empty one lets everything through

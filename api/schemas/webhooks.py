@@ -10,7 +10,7 @@ from api.schemas.common import Body, Description, EventKey, Name
 from api.schemas.subscriptions import ClientIdentifiers, FilterDocument
 from webhooks.contracts import Format, RetryRules
 from webhooks.credentials.authentication import Authentication, NoAuthentication, header_of
-from webhooks.credentials.header_rules import check
+from webhooks.credentials.header_rules import check_header
 from webhooks.credentials.signing import Style
 from webhooks.isolation.lane import State
 from webhooks.json_pointer import json_pointer
@@ -28,7 +28,7 @@ def _preset(policy: object) -> object:
 def _checked(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         try:
-            check(name, value)
+            check_header(name, value)
         except ValueError as error:
             raise invalid(json_pointer(["headers", name]), str(error)) from None
     if len({name.lower() for name in headers}) != len(headers):
@@ -58,7 +58,7 @@ SigningSecret = Annotated[
     ),
 ]
 Wait = Annotated[float, Field(ge=0.1, le=604_800)]
-Status = Annotated[int, Field(ge=300, le=599)]
+FinalStatusCode = Annotated[int, Field(ge=300, le=599)]
 
 
 class RetryPolicyIn(RetryRules):
@@ -73,7 +73,7 @@ class RetryPolicyIn(RetryRules):
     schedule: Annotated[tuple[Wait, ...], Field(strict=False, max_length=99)] = Field(
         (), description="The waits one by one, instead of growing intervals; it sets `maximum_attempts`"
     )
-    non_retryable_statuses: Annotated[tuple[Status, ...], Field(strict=False, max_length=100)] = Field(
+    non_retryable_statuses: Annotated[tuple[FinalStatusCode, ...], Field(strict=False, max_length=100)] = Field(
         (400,), description="Answers that are final; 400 and 410 always are"
     )
     only_5xx: bool = Field(False, description="Retry after 5xx answers only")

@@ -10,7 +10,7 @@ from temporalio.worker import Replayer
 from tests.workflows.sandbox import SANDBOX
 from tests.workflows.save_histories import HISTORIES, SHAPES
 from webhooks.deliveries.history import read
-from webhooks.deliveries.status import Status
+from webhooks.deliveries.status import DeliveryStatus
 from webhooks.temporal.connection import DATA_CONVERTER
 from webhooks.testing.platform_process import PlatformProcess, until
 from workflows.deliver_webhook import DeliverWebhook
@@ -43,24 +43,24 @@ async def test_saved_histories_replay(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "status", "attempts"),
     [
-        ("first_try", Status.DELIVERED, ["event delivered"]),
-        ("retried", Status.DELIVERED, ["event http_503", "retry http_503", "retry delivered"]),
-        ("final", Status.FAILED, ["event http_400"]),
-        ("limit_reached", Status.FAILED, ["event http_500", "retry http_500", "retry http_500"]),
-        ("resent_when_parked", Status.DELIVERED, ["event http_400", "resend http_503", "retry delivered"]),
-        ("resent_in_backoff", Status.DELIVERED, ["event http_503", "resend delivered"]),
-        ("resent_on_the_wire", Status.DELIVERED, ["event http_503", "resend delivered"]),
-        ("slow", Status.DELIVERED, ["event delivered"]),
-        ("deferred", Status.DELIVERED, ["event http_503", "retry delivered"]),
-        ("expired", Status.EXPIRED, ["event http_400"]),
-        ("resent_when_expired", Status.DELIVERED, ["resend delivered"]),
-        ("reported", Status.FAILED, ["event http_400"]),
-        ("recovered", Status.DELIVERED, ["event http_400", "resend http_400", "resend delivered"]),
-        ("reported_when_expired", Status.EXPIRED, ["event http_400"]),
-        ("recovered_when_expired", Status.DELIVERED, ["resend delivered"]),
+        ("first_try", DeliveryStatus.DELIVERED, ["event delivered"]),
+        ("retried", DeliveryStatus.DELIVERED, ["event http_503", "retry http_503", "retry delivered"]),
+        ("final", DeliveryStatus.FAILED, ["event http_400"]),
+        ("limit_reached", DeliveryStatus.FAILED, ["event http_500", "retry http_500", "retry http_500"]),
+        ("resent_when_parked", DeliveryStatus.DELIVERED, ["event http_400", "resend http_503", "retry delivered"]),
+        ("resent_in_backoff", DeliveryStatus.DELIVERED, ["event http_503", "resend delivered"]),
+        ("resent_on_the_wire", DeliveryStatus.DELIVERED, ["event http_503", "resend delivered"]),
+        ("slow", DeliveryStatus.DELIVERED, ["event delivered"]),
+        ("deferred", DeliveryStatus.DELIVERED, ["event http_503", "retry delivered"]),
+        ("expired", DeliveryStatus.EXPIRED, ["event http_400"]),
+        ("resent_when_expired", DeliveryStatus.DELIVERED, ["resend delivered"]),
+        ("reported", DeliveryStatus.FAILED, ["event http_400"]),
+        ("recovered", DeliveryStatus.DELIVERED, ["event http_400", "resend http_400", "resend delivered"]),
+        ("reported_when_expired", DeliveryStatus.EXPIRED, ["event http_400"]),
+        ("recovered_when_expired", DeliveryStatus.DELIVERED, ["resend delivered"]),
     ],
 )
-def test_saved_histories_read_as_attempts(name: str, status: Status, attempts: list[str]) -> None:
+def test_saved_histories_read_as_attempts(name: str, status: DeliveryStatus, attempts: list[str]) -> None:
     """Histories of every version stay readable in the monitor."""
     run = read(load(HISTORIES / f"{name}.json").events)
 

@@ -32,7 +32,7 @@ class KeyValuePair(_Mode):
     @model_validator(mode="after")
     def _is_a_header(self) -> Self:
         if self.place == "header":
-            header_rules.check(self.name, self.value)
+            header_rules.check_header(self.name, self.value)
         return self
 
 

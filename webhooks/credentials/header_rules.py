@@ -13,7 +13,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]{0,4094}[\x21-\x7e])?")
 
 
-def check(name: str, value: str) -> None:
+def check_header(name: str, value: str) -> None:
     """Raises ValueError, whose message repeats no value."""
     if not _NAME.fullmatch(name):
         raise ValueError("a header name is a token of at most 128 characters")

@@ -17,7 +17,7 @@ from temporalio.api.history.v1 import HistoryEvent
 
 from webhooks import outcomes
 from webhooks.contracts import RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
-from webhooks.deliveries.status import Status
+from webhooks.deliveries.status import DeliveryStatus
 from webhooks.telemetry import traces
 from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS, MEMO_URL
 
@@ -29,11 +29,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 _CLOSED = {
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: Status.DELIVERED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: Status.EXPIRED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: Status.FAILED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: Status.FAILED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: Status.FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: DeliveryStatus.DELIVERED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: DeliveryStatus.EXPIRED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: DeliveryStatus.FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: DeliveryStatus.FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: DeliveryStatus.FAILED,
 }
 
 
@@ -59,7 +59,7 @@ class Run:
     """When the running backoff or deferral ends; None while an attempt is on its way, and when none will come."""
     resend_due: bool = False
     """A resend was asked for, and `send` has not ended since."""
-    status: Status = Status.PENDING
+    status: DeliveryStatus = DeliveryStatus.PENDING
     closed_at: datetime | None = None
 
 
@@ -108,9 +108,9 @@ def read(events: Sequence[HistoryEvent]) -> Run:
     if run.closed_at:
         return run
     if parked and not run.resend_due:
-        run.status = Status.FAILED
+        run.status = DeliveryStatus.FAILED
     else:
-        run.status = Status.RETRYING if run.attempts or run.resent else Status.PENDING
+        run.status = DeliveryStatus.RETRYING if run.attempts or run.resent else DeliveryStatus.PENDING
         begins = None if run.begun else _time(events[0]) + _duration(first.first_workflow_task_backoff)
         run.next_attempt_at = None if run.resend_due else max(timers.values(), default=begins)
     return run

@@ -14,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from webhooks.contracts import RESEND_SIGNAL, Attempt, Prepared
 from webhooks.deliveries import restart
 from webhooks.deliveries.history import Run, read
-from webhooks.deliveries.status import Status
+from webhooks.deliveries.status import DeliveryStatus
 from webhooks.deliveries.visibility import Filter, Position, found, latest_runs, newest_first, quoted
 from webhooks.ids import name_in, workflow_id
 from webhooks.telemetry import traces
@@ -40,7 +40,7 @@ class DeliverySummary(BaseModel):
     webhook_id: str
     client_identifier: str | None
     url: str
-    status: Status
+    status: DeliveryStatus
     occurred_at: datetime
     created_at: datetime
     last_attempt_at: datetime | None
@@ -103,7 +103,7 @@ class Deliveries:
         id = workflow_id(tenant, delivery_id)
         detail = await self.get(tenant, delivery_id)
         if detail and detail.latest.begun and not detail.summary.closed_at:
-            if detail.summary.status is not Status.FAILED and detail.summary.next_attempt_at is None:
+            if detail.summary.status is not DeliveryStatus.FAILED and detail.summary.next_attempt_at is None:
                 return True
             try:
                 with traces.continuing("resend", detail.latest.trace):
@@ -116,7 +116,7 @@ class Deliveries:
                 return True
         if detail is None:
             return False
-        if detail.summary.status is Status.DELIVERED and not force:
+        if detail.summary.status is DeliveryStatus.DELIVERED and not force:
             raise AlreadyDeliveredError
         await restart.resend(self._client, self._task_queue, detail.latest)
         return True

@@ -9,7 +9,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from webhooks.contracts import PROCEED_SIGNAL, RESEND_SIGNAL, Delivery
 from webhooks.deliveries import start
 from webhooks.deliveries.history import Run, read
-from webhooks.deliveries.status import Status
+from webhooks.deliveries.status import DeliveryStatus
 from webhooks.ids import workflow_id
 from webhooks.telemetry import traces
 from webhooks.temporal import names
@@ -21,7 +21,7 @@ async def resend(client: Client, task_queue: str, run: Run) -> None:
     Raises RPCError."""
     delivery = run.delivery
     if run.begun:
-        delivery = delivery.model_copy(update={"failed_before": run.status is not Status.DELIVERED})
+        delivery = delivery.model_copy(update={"failed_before": run.status is not DeliveryStatus.DELIVERED})
     policy = WorkflowIDReusePolicy.ALLOW_DUPLICATE if run.begun else WorkflowIDReusePolicy.REJECT_DUPLICATE
     with traces.continuing("resend", run.trace):
         await _signal_with_start(client, task_queue, run, RESEND_SIGNAL, policy, delivery)

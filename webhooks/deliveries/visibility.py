@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import Client, WorkflowExecution
 
 from webhooks import cursors
-from webhooks.deliveries.status import Status
+from webhooks.deliveries.status import DeliveryStatus
 from webhooks.temporal.names import (
     AWAITING_RESEND,
     CLIENT_ID,
@@ -40,13 +40,13 @@ _COARSE = timedelta(milliseconds=2)
 RUNNING = "ExecutionStatus = 'Running'"
 _IN_PROGRESS = f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{AWAITING_RESEND}'))"
 _BY_STATUS = {
-    Status.DELIVERED: "ExecutionStatus = 'Completed'",
-    Status.EXPIRED: "ExecutionStatus = 'Failed'",
-    Status.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{AWAITING_RESEND}') OR "
+    DeliveryStatus.DELIVERED: "ExecutionStatus = 'Completed'",
+    DeliveryStatus.EXPIRED: "ExecutionStatus = 'Failed'",
+    DeliveryStatus.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{AWAITING_RESEND}') OR "
     "ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut'))",
     # Told apart by their history: a search attribute for it would cost each failing delivery one more write.
-    Status.PENDING: _IN_PROGRESS,
-    Status.RETRYING: _IN_PROGRESS,
+    DeliveryStatus.PENDING: _IN_PROGRESS,
+    DeliveryStatus.RETRYING: _IN_PROGRESS,
 }
 
 
@@ -59,7 +59,7 @@ class Filter:
     event: str | None = None
     occurrence_id: str | None = None
     client_identifier: str | None = None
-    status: Status | None = None
+    status: DeliveryStatus | None = None
     since: datetime | None = None
     until: datetime | None = None
 

@@ -22,7 +22,7 @@ class NotASchemaError(ValueError):
     """The message says where and why."""
 
 
-def check(schema: JsonValue) -> None:
+def check_schema(schema: JsonValue) -> None:
     """Raises NotASchemaError for what is no usable schema."""
     text = json.dumps(schema)
     if len(text) > MAX_SCHEMA_BYTES:
@@ -37,7 +37,7 @@ def check(schema: JsonValue) -> None:
 def violations(schema: JsonValue, data: JsonValue) -> list[tuple[str, str]]:
     """JSON pointer into `data` and message of each violation, at most 20. Messages repeat no value."""
     try:
-        schema_cost.check(schema, data)
+        schema_cost.check_cost(schema, data)
     except schema_cost.TooCostlyError:
         return [("", "the schema is too costly to check for this data")]
     text = json.dumps(schema)

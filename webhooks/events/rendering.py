@@ -93,7 +93,7 @@ def render(
     return text
 
 
-def check(template: JsonValue, known: Collection[str] | None, own: Collection[str] = OWN_FIELDS) -> None:
+def check_template(template: JsonValue, known: Collection[str] | None, own: Collection[str] = OWN_FIELDS) -> None:
     """Raises BadTemplateError for a brace that belongs to no placeholder, and for a placeholder that no occurrence can
     fill: its first name is none of our `own` fields and not among `known`, the names in `data` (None if any may
     come)."""

@@ -24,20 +24,20 @@ class BadEventError(ValueError):
         self.errors = errors
 
 
-def check(event: Event) -> None:
+def check_event(event: Event) -> None:
     """Schema, template and sample, each by itself and against each other. Raises BadEventError."""
     for field, value in (("sample", event.sample), ("template", event.template)):
         if len(json.dumps(value, ensure_ascii=False).encode()) > _MAX_BYTES:
             raise _bad(f"/{field}", f"the {field} is over {_MAX_BYTES} bytes")
     if event.json_schema is not None:
         try:
-            json_schema.check(event.json_schema)
+            json_schema.check_schema(event.json_schema)
         except json_schema.NotASchemaError as error:
             raise _bad("/schema", f"not a JSON Schema: {error}") from None
         if event.sample is not None and (found := json_schema.violations(event.json_schema, event.sample)):
             errors = ((f"/sample{pointer}", message) for pointer, message in found)
             raise BadEventError("the sample does not fit the schema", *errors)
-    check_template(event, event.template, event.sample)
+    check_event_template(event, event.template, event.sample)
     if event.template is not None and event.sample is not None:
         occurrence = Occurrence(id="sample", event=event.key, occurred_at=datetime.now(UTC), data=event.sample)
         try:
@@ -50,7 +50,7 @@ def check(event: Event) -> None:
             raise _bad("/template", f"it cannot render the sample: {error}") from None
 
 
-def check_template(event: Event, template: JsonValue, data: JsonValue) -> None:
+def check_event_template(event: Event, template: JsonValue, data: JsonValue) -> None:
     """Whether the template makes sense for the event and data like this. Raises BadEventError."""
     own = rendering.OWN_FIELDS if event.entity else rendering.OWN_FIELDS - {"entity", "action"}
     known: set[str] = set(data) if isinstance(data, dict) else set()
@@ -60,7 +60,7 @@ def check_template(event: Event, template: JsonValue, data: JsonValue) -> None:
         known |= set(properties) if isinstance(properties, dict) else set()
     composed = isinstance(json_schema, dict) and _COMPOSING & json_schema.keys()
     try:
-        rendering.check(template, None if composed else known or None, own)
+        rendering.check_template(template, None if composed else known or None, own)
     except rendering.BadTemplateError as error:
         raise _bad(f"/template{json_pointer(error.path)}", str(error)) from None
 

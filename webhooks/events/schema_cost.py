@@ -27,7 +27,7 @@ class TooCostlyError(Exception):
     pass
 
 
-def check(schema: JsonValue, data: JsonValue) -> None:
+def check_cost(schema: JsonValue, data: JsonValue) -> None:
     """Raises TooCostlyError if checking may take more than MAX_STEPS or MAX_REASONS."""
     try:
         valid, wrong = _Count(schema).steps(schema, data)

@@ -76,7 +76,7 @@ def fields_of(occurrence: Occurrence) -> dict[str, JsonValue]:
     return {**occurrence.model_dump(mode="json"), "occurred_at": moment.replace("+00:00", "Z")}
 
 
-def check(filter: JsonValue) -> None:
+def check_filter(filter: JsonValue) -> None:
     """Raises NotAFilterError."""
     if _nested_deeper(filter, MAX_NESTING):
         raise NotAFilterError("", f"nested more than {MAX_NESTING} deep")

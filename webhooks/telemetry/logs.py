@@ -9,7 +9,7 @@ import structlog
 from opentelemetry import trace
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-Format = Literal["console", "json"]
+LogFormat = Literal["console", "json"]
 
 _FIELDS = ["delivery_id", "webhook_id", "event_key", "tenant", "attempt", "trigger", "outcome", "status_code"]
 _FIELDS += ["duration_ms", "next_in_s"]
@@ -19,7 +19,7 @@ _SECRET = re.compile(r"\b(whsec_|whsk_|whk_|Bearer\s+|Basic\s+)(?=\S*[0-9+/=_])[
 _BLOT = "[redacted]"
 
 
-def set_up(format: Format | None) -> None:
+def set_up(format: LogFormat | None) -> None:
     """Without a format: for people if stderr is a terminal, else JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(chosen(format)))
@@ -28,11 +28,11 @@ def set_up(format: Format | None) -> None:
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # it warns of each try to reach a collector
 
 
-def chosen(format: Format | None) -> Format:
+def chosen(format: LogFormat | None) -> LogFormat:
     return format or ("console" if sys.stderr.isatty() else "json")
 
 
-def formatter(format: Format) -> logging.Formatter:
+def formatter(format: LogFormat) -> logging.Formatter:
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

@@ -17,7 +17,7 @@ from temporalio.api.history.v1 import (
 
 from webhooks.contracts import Attempt, Deferred, Delivery, Occurrence, Prepared, RetryRules, Trigger
 from webhooks.deliveries.history import read
-from webhooks.deliveries.status import Status
+from webhooks.deliveries.status import DeliveryStatus
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DELIVERY = Delivery(
@@ -110,7 +110,7 @@ def test_our_own_faults_are_no_attempts() -> None:
     run = read([started(), marker("prepare", failure=failure), marker("send", deferred), timer("1", 5)])
 
     assert run.attempts == []
-    assert run.status is Status.PENDING
+    assert run.status is DeliveryStatus.PENDING
     assert run.next_attempt_at == NOW + timedelta(seconds=5)
 
 
@@ -126,7 +126,7 @@ def test_a_resend_is_due_until_its_attempt_ends() -> None:
     assert read([started(), *waiting]).next_attempt_at == NOW + timedelta(seconds=60)
     due = read([started(), *waiting, resend()])
     assert due.resend_due
-    assert due.status is Status.RETRYING
+    assert due.status is DeliveryStatus.RETRYING
     assert due.next_attempt_at is None
     deferred = Deferred(after=5, reason="internal error", attempts_made=0)
     put_off = read([started(), *waiting, resend(), timer_canceled("1"), marker("send", deferred), timer("2", 5)])
@@ -144,6 +144,6 @@ def test_a_cancelled_delivery_is_failed_and_closed() -> None:
     )
     run = read([started(), timer("1", 60), end])
 
-    assert run.status is Status.FAILED
+    assert run.status is DeliveryStatus.FAILED
     assert run.closed_at == NOW
     assert run.next_attempt_at is None

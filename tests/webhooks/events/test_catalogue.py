@@ -9,7 +9,7 @@ from pydantic import BaseModel, JsonValue
 
 from webhooks.events import catalogue
 from webhooks.events.catalogue import MAX_EVENTS
-from webhooks.events.json_schema import MAX_SCHEMA_BYTES, check, violations
+from webhooks.events.json_schema import MAX_SCHEMA_BYTES, check_schema, violations
 from webhooks.events.yaml_documents import DocumentError
 
 
@@ -292,7 +292,7 @@ def test_each_webhook_of_an_openapi_document_becomes_an_event() -> None:
 )  # fmt: skip
 def test_a_schema_brings_along_what_it_refers_to(key: str, data: JsonValue, wrong: list[str]) -> None:
     event = next(event for event in read(PETSTORE.encode()) if event["key"] == key)
-    check(event["schema"])
+    check_schema(event["schema"])
 
     assert violations(event["schema"], event["sample"]) == []
     assert wrong == sorted(where for where, _ in violations(event["schema"], data))
@@ -369,7 +369,7 @@ def test_the_document_that_fastapi_writes_is_read() -> None:
 )
 def test_a_schema_is_made_self_contained(schema: JsonValue, schemas: dict[str, JsonValue], expected: JsonValue) -> None:
     actual = of_schema(schema, **schemas)
-    check(actual)
+    check_schema(actual)
 
     assert expected == actual
 
@@ -380,7 +380,7 @@ def test_components_that_refer_to_each_other_are_each_brought_once() -> None:
         for i in range(50)
     }
     schema = of_schema({"$ref": "#/components/schemas/S0"}, **ring)
-    check(schema)
+    check_schema(schema)
     data: JsonValue = {"n": "not a number"}
     for _ in range(80):
         data = {"next": data}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 
-from webhooks.events.json_schema import MAX_SCHEMA_BYTES, NotASchemaError, check, violations
+from webhooks.events.json_schema import MAX_SCHEMA_BYTES, NotASchemaError, check_schema, violations
 
 SECRET = "s3cret-value"
 
@@ -33,7 +33,7 @@ SECRET = "s3cret-value"
 )
 def test_what_is_no_usable_schema_is_refused_with_where(schema: JsonValue, message: str) -> None:
     with pytest.raises(NotASchemaError) as caught:
-        check(schema)
+        check_schema(schema)
 
     assert message in str(caught.value)
 
@@ -52,7 +52,7 @@ def test_what_is_no_usable_schema_is_refused_with_where(schema: JsonValue, messa
     ids=str,
 )
 def test_a_schema_is_accepted(schema: JsonValue) -> None:
-    check(schema)
+    check_schema(schema)
 
 
 @pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef", "$schema", "$id"])
@@ -62,7 +62,7 @@ def test_another_document_is_never_fetched(keyword: str) -> None:
         schemas: list[JsonValue] = [{keyword: url}, {"properties": {"a": {keyword: url}}}]
         for schema in schemas:
             try:
-                check(schema)
+                check_schema(schema)
                 violations(schema, {"a": 1})
             except NotASchemaError:
                 assert keyword in ("$ref", "$dynamicRef") or (keyword == "$id" and schema == schemas[1])
@@ -79,7 +79,7 @@ def test_a_file_is_never_read(tmp_path: Path) -> None:
     file.write_text('{"type": "string"}')
 
     with pytest.raises(NotASchemaError):
-        check({"$ref": file.as_uri()})
+        check_schema({"$ref": file.as_uri()})
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_pattern_that_backtracks_elsewhere_is_linear_here(pattern: str) -> Non
 )
 def test_regular_expressions_that_take_long_to_compile_are_refused(schema: JsonValue) -> None:
     with pytest.raises(NotASchemaError):
-        check(schema)
+        check_schema(schema)
 
 
 def nested(depth: int, names: str = "c") -> JsonValue:
@@ -213,7 +213,7 @@ def test_a_schema_that_branches_at_every_level_is_given_up_before_it_is_checked(
     node: dict[str, JsonValue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema: JsonValue = {"$defs": {"n": node}, "$ref": "#/$defs/n"}
-    check(schema)
+    check_schema(schema)
     counted = len(violations(schema, nested(3)))
     monkeypatch.setattr("webhooks.events.json_schema._validator", None)  # nothing is checked
 
@@ -240,7 +240,7 @@ def test_many_subschemas_for_many_values_are_given_up_too() -> None:
 def test_a_schema_as_people_write_them_is_checked_however_deep_or_long_the_data(
     schema: JsonValue, data: JsonValue
 ) -> None:
-    check(schema)
+    check_schema(schema)
 
     assert violations(schema, data) == []
 

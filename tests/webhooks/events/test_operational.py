@@ -55,4 +55,4 @@ async def test_they_are_in_the_catalogue_of_each_tenant_with_a_key(
     assert caplog.text == before
     assert caplog.records[0].levelno == logging.WARNING
     for event in events:
-        rules.check(event)
+        rules.check_event(event)

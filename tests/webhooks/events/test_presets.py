@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from webhooks import retry
 from webhooks.contracts import Format, Occurrence
 from webhooks.events.presets import PRESETS, Preset
-from webhooks.events.rendering import check, render
+from webhooks.events.rendering import check_template, render
 
 OWN = {"tenant": "t-1", "webhook_id": "w-1", "delivery_id": "o-1~w-1", "entity": "LedgerAccount", "action": "Updated"}
 presets = pytest.mark.parametrize("preset", Preset)
@@ -103,7 +103,7 @@ def test_a_sample_has_what_its_template_asks_for(preset: Preset) -> None:
     sample = PRESETS[preset].sample
 
     assert isinstance(sample, dict)
-    check(PRESETS[preset].template, sample.keys())
+    check_template(PRESETS[preset].template, sample.keys())
     assert "null" not in sent(preset)
 
 

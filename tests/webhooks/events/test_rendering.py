@@ -16,7 +16,7 @@ from webhooks.events.rendering import (
     OWN_FIELDS,
     BadTemplateError,
     NotRenderedError,
-    check,
+    check_template,
     own_fields,
     render,
 )
@@ -313,7 +313,7 @@ def test_a_body_that_is_all_data_is_empty_when_data_stays_at_home(template: str,
     ],
 )
 def test_a_template_that_can_be_filled_is_accepted(template: JsonValue, known: Collection[str] | None) -> None:
-    check(template, known)
+    check_template(template, known)
 
 
 @pytest.mark.parametrize(
@@ -344,14 +344,14 @@ def test_a_template_that_cannot_be_filled_is_refused(
     template: JsonValue, path: tuple[str | int, ...], message: str
 ) -> None:
     with pytest.raises(BadTemplateError, match=message) as caught:
-        check(template, ["account", "items"])
+        check_template(template, ["account", "items"])
 
     assert path == caught.value.path
 
 
 def test_where_no_data_is_known_none_can_be_named() -> None:
     with pytest.raises(BadTemplateError, match="called account,"):
-        check("{account.id}", [])
+        check_template("{account.id}", [])
 
 
 def test_our_own_fields_are_the_occurrence_s_and_those_that_a_sender_adds() -> None:
@@ -411,7 +411,7 @@ def test_data_passes_unchanged(data: JsonValue) -> None:
 def test_text_with_doubled_braces_comes_out_as_it_was(text: str) -> None:
     escaped = text.replace("{", "{{").replace("}", "}}")
 
-    check(escaped, [])
+    check_template(escaped, [])
     assert text == rendered(escaped)
 
 

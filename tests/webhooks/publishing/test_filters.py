@@ -13,7 +13,7 @@ from webhooks.publishing.filters import (
     MAX_FILTER_BYTES,
     MAX_NESTING,
     NotAFilterError,
-    check,
+    check_filter,
     fields_of,
     mismatch,
 )
@@ -48,7 +48,7 @@ OCCURRENCE: Pattern = {
 
 
 def first_mismatch(filter: Pattern, occurrence: Pattern = OCCURRENCE) -> str | None:
-    check(filter)
+    check_filter(filter)
     return mismatch(filter, occurrence)
 
 
@@ -58,7 +58,7 @@ def holds(pattern: JsonValue, value: JsonValue) -> bool:
 
 def refused(filter: JsonValue) -> tuple[str, str]:
     with pytest.raises(NotAFilterError) as caught:
-        check(filter)
+        check_filter(filter)
     return caught.value.pointer, str(caught.value)
 
 
@@ -349,7 +349,7 @@ def test_what_is_no_filter_is_refused_with_where_and_why(filter: JsonValue, poin
     ids=["nesting", "conditions", "alternatives", "bytes", "two-byte letters"],
 )
 def test_at_the_limit_a_filter_is_accepted(filter: JsonValue) -> None:
-    check(filter)
+    check_filter(filter)
 
 
 SECRET = "s3cret-value"
@@ -479,7 +479,7 @@ def test_any_json_is_a_filter_or_refused(value: JsonValue) -> None:
     filters: list[JsonValue] = [value, {"data": value}, {"data": {"$in": value}}, {"$or": value}]
     for filter in filters:
         try:
-            check(filter)
+            check_filter(filter)
         except NotAFilterError as error:
             at(error.pointer, filter)
 
@@ -487,7 +487,7 @@ def test_any_json_is_a_filter_or_refused(value: JsonValue) -> None:
 def test_an_evaluation_that_would_keep_others_waiting_is_given_up() -> None:
     """Many alternatives for each of very many values: it does not match, although the last one would."""
     filter: dict[str, Any] = {"$or": [{"data": {"x": text}} for text in (*map(str, range(90)), "yes")]}
-    check(filter)
+    check_filter(filter)
 
     few: list[JsonValue] = [*["a"] * 100, "yes"]
     many: list[JsonValue] = [*["a"] * 60_000, "yes"]

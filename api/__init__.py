@@ -1,1 +1,1 @@
-"""The HTTP front end: configuration, publishing, and the delivery monitor."""
+"""The HTTP API: configuration, publishing, and the delivery monitor."""

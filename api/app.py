@@ -12,27 +12,27 @@ from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
 _DESCRIPTION = """
-Publish **occurrences** of **events**; every **webhook** subscribed to the event receives each one by HTTP, signed
-after [Standard Webhooks](https://www.standardwebhooks.com), tried again while the receiver fails, and shown here with
-every attempt as a **delivery**.
+Publish **occurrences** of **events**. Every **webhook** that is subscribed to the event receives each occurrence by
+HTTP, signed as [Standard Webhooks](https://www.standardwebhooks.com) says. Each one is a **delivery**: it is retried
+while the receiver fails, and this API shows it with all its attempts.
 
-Send `Authorization: Bearer <key>` with every `/v1` call. Errors are `application/problem+json` (RFC 9457). Lists
-answer `items` and `next_cursor`.
+Send `Authorization: Bearer <key>` with every `/v1` request. Errors are `application/problem+json` (RFC 9457). A list
+is an object with `items` and `next_cursor`.
 """
 
 
-def _is_asked_often(scope: Scope) -> bool:
-    """And is no part of any delivery's trace."""
+def _is_health_check(scope: Scope) -> bool:
+    """Return whether to leave the request out of traces: health checks are frequent and belong to no delivery."""
     return str(scope.get("path", "")).startswith("/health/")
 
 
 def create_app(platform: Platform) -> FastAPI:
-    """The API on a platform whose parts somebody else opens and closes."""
+    """Return the API of a platform. The caller opens and closes the platform's parts."""
     app = FastAPIOffline(
         title="durable-webhooks",
         version=VERSION,
         description=_DESCRIPTION,
-        telemetry={"auto_configure": False, "logs": False, "operation_spans": False, "exclude": _is_asked_often},
+        telemetry={"auto_configure": False, "logs": False, "operation_spans": False, "exclude": _is_health_check},
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
     )
     app.state.platform = platform

@@ -1,4 +1,4 @@
-"""What routes ask for."""
+"""Dependencies of routes: platform, caller, database session, page."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from api.protocol.problems import ProblemError
 _bearer = HTTPBearer(auto_error=False, description="An API key")
 
 
-async def _platform(request: Request) -> Platform:  # async, or it would be run in a thread
+async def _platform(request: Request) -> Platform:  # async: FastAPI runs a plain function in a thread
     platform: Platform = request.app.state.platform
     return platform
 
@@ -24,13 +24,13 @@ CurrentPlatform = Annotated[Platform, Depends(_platform)]
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls, by the key presented."""
+    """Who sent the request, as the API key says."""
 
     tenant: str
 
 
 async def authenticate(request: Request) -> None:
-    """Finds out who calls before anything of the body is read. Raises ProblemError 401."""
+    """Set `request.state.caller` from the API key, before anything reads the body. Raises ProblemError 401."""
     credentials = await _bearer(request)
     tenant = await (await _platform(request)).keys.tenant_of(credentials.credentials) if credentials else None
     if tenant is None:
@@ -39,7 +39,7 @@ async def authenticate(request: Request) -> None:
 
 
 async def _caller(request: Request, _: Annotated[object, Depends(_bearer)]) -> Caller:
-    """Of a StrictRoute, which has authenticated him; `_bearer` is named for the OpenAPI document."""
+    """Return the caller that StrictRoute has authenticated. `_bearer` is here for the OpenAPI document only."""
     caller: Caller = request.state.caller
     return caller
 
@@ -57,9 +57,9 @@ async def _writing(platform: CurrentPlatform, _: CurrentCaller) -> AsyncIterator
         yield session
 
 
-# Function scope: the transaction commits before the response leaves, for a 2xx is a promise.
+# Function scope: the transaction commits before the response is sent. A 2xx response promises that it is stored.
 Reading = Annotated[AsyncSession, Depends(_reading, scope="function")]
 Writing = Annotated[AsyncSession, Depends(_writing, scope="function")]
 
-Limit = Annotated[int, Query(ge=1, le=100, description="Most items on a page")]
-Cursor = Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=100, description="The maximum number of items on a page")]
+Cursor = Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the previous page")]

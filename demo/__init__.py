@@ -1,1 +1,1 @@
-"""The main job, done in front of you: `python -m demo`."""
+"""The demo: `python -m demo`."""

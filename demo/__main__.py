@@ -1,4 +1,4 @@
-"""`make demo`: starts the platform, does the main job in front of you, and stays up until Ctrl-C."""
+"""`make demo`: start the platform, show deliveries with retries and a resend, and keep it running until Ctrl-C."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ WATCH_SECONDS = 60
 
 
 class DemoFailedError(Exception):
-    """What went wrong, for the one who watches."""
+    """The demo cannot go on. The message says why."""
 
 
 class Demo:
@@ -30,15 +30,15 @@ class Demo:
         self._receiver = receiver
 
     async def run(self) -> tuple[Json, Json]:
-        """The main job; returns the delivery that was retried and the one that was re-sent."""
-        step("An event for the catalogue")
+        """Show everything. Return the delivery that was retried and the one that was resent."""
+        step("Add an event to the catalogue")
         await self._platform.post("/v1/events", {"key": EVENT, "schema": {"type": "object", "required": ["order"]}})
         say(f"POST /v1/events  {EVENT}")
 
-        step("A webhook, whose receiver is down: it will answer 503 twice, and then 200")
+        step("Create a webhook. Its receiver is down: it answers 503 twice, then 200")
         url = self._receiver.tell("/orders", [503, 503, Reply(200, b'{"accepted": true}')])
         secret = await self.subscribe(url)
-        step("One occurrence")
+        step("Publish an occurrence")
         retried = await self.publish("order-4711", {"order": {"id": 4711, "total": 99.5}})
         retried = await self.watch(retried, "delivered")
         request = self._receiver.got("/orders")[-1]
@@ -48,11 +48,11 @@ class Demo:
         if not verified:
             raise DemoFailedError("the signature is wrong")
 
-        step("A second one, which the receiver refuses with 400: final, no retry, it waits for a person")
+        step("Publish a second one. The receiver answers 400: no retry, the delivery failed and waits for a resend")
         self._receiver.tell("/orders", [Reply(400, b"unknown warehouse")])
         refused = await self.publish("order-4712", {"order": {"id": 4712}})
         await self.watch(refused, "failed")
-        step("The receiver is repaired, and the delivery re-sent by hand")
+        step("The receiver works again. Resend the delivery by hand")
         self._receiver.tell("/orders", [200])
         await self._platform.post(f"/v1/deliveries/{refused['id']}/resend")
         say(f"POST /v1/deliveries/{refused['id']}/resend")
@@ -71,7 +71,7 @@ class Demo:
                 "retry_policy": policy,
             },
         )
-        say(f"POST /v1/webhooks  {url}  (retried after 1 s, then 2 s, 4 s ..., 5 attempts)")
+        say(f"POST /v1/webhooks  {url}  (retries after 1 s, 2 s, 4 s, 8 s: 5 attempts)")
         return str(webhook["signing_secret"])
 
     async def publish(self, id: str, data: Json) -> Json:
@@ -81,7 +81,9 @@ class Demo:
         return dict(delivery)
 
     async def watch(self, delivery: Json, status: str, shown: int = 0) -> Json:
-        """Prints each attempt as it comes, until the delivery has this status."""
+        """Print each new attempt until the delivery has this status. Return it. `shown` attempts are already printed.
+
+        Raises DemoFailedError after WATCH_SECONDS."""
         deadline = time.monotonic() + WATCH_SECONDS
         while time.monotonic() < deadline:
             found = await self._platform.get(f"/v1/deliveries/{delivery['id']}")
@@ -100,19 +102,19 @@ class Demo:
 
 
 def signature(secret: str, headers: dict[str, str], body: bytes) -> str:
-    """What a receiver computes: Standard Webhooks, in three lines."""
+    """Return the Standard Webhooks signature as a receiver computes it."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
 def choose_ports() -> tuple[int, int, int]:
-    """The usual ports, or free ones where somebody else has them."""
+    """Return the ports of API, Temporal and its Web UI: from the environment, else the usual ones, else free ones."""
     chosen = []
     for name, usual in (("WEBHOOKS_PORT", 8000), ("WEBHOOKS_TEMPORAL_PORT", 7233), ("WEBHOOKS_TEMPORAL_UI_PORT", 8233)):
         port = int(os.environ.get(name) or 0) or free_port(usual)
         if not os.environ.get(name) and port != usual:
-            say(f"port {usual} is taken: using {port} ({name} chooses another)")
+            say(f"port {usual} is in use: using {port} (set {name} to choose another)")
         chosen.append(port)
     api, temporal, ui = chosen
     return api, temporal, ui
@@ -152,19 +154,20 @@ async def main() -> None:
 
 
 def ended(attempt: Json) -> str:
-    """The delivery's own status may be a moment behind: its recovery is still being reported."""
+    """Return how the last attempt ended. The delivery's status may follow a moment later, once its recovery is
+    published."""
     return "delivered" if attempt["outcome"] == "delivered" else "failed"
 
 
 def show(platform: PlatformProcess, key: str, retried: Json, resent: Json) -> None:
     api = f"http://127.0.0.1:{platform.port}"
-    step("Look at it")
+    step("See for yourself")
     say(f"API docs         {api}/docs   (Authorize with {key})")
     say(f"Temporal Web UI  {retried['temporal_url']}   (retried)")
-    say(f"                 {resent['temporal_url']}   (re-sent)")
+    say(f"                 {resent['temporal_url']}   (resent)")
     say(f"Monitor          curl -H 'Authorization: Bearer {key}' {api}/v1/deliveries/{resent['id']}")
     say(f"                 curl -H 'Authorization: Bearer {key}' {api}/v1/deliveries")
-    print("\n  Everything stays up until Ctrl-C.", flush=True)
+    print("\n  Everything runs until Ctrl-C.", flush=True)
 
 
 if __name__ == "__main__":

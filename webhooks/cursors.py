@@ -1,29 +1,33 @@
-"""Keyset pages: a cursor names the last row that was seen."""
+"""Pages of a list: a cursor names the last row of the page before (keyset paging)."""
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 Row = TypeVar("Row")
 
 
 class BadCursorError(ValueError):
-    """The cursor is none of ours."""
+    """The cursor does not come from this list."""
 
 
 def encode(last: str) -> str:
+    """Return the cursor of the page that follows the row named `last`."""
     return base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
 
 
 def decode(cursor: str) -> str:
-    """Raises BadCursorError."""
+    """Return the name of the last row that was seen. Raises BadCursorError."""
     try:
         return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
         raise BadCursorError("not a cursor of this list") from None
 
 
-def cut(rows: Sequence[Row], limit: int) -> tuple[list[Row], bool]:
-    """The page in `limit` + 1 fetched rows, and whether there is more."""
-    return list(rows[:limit]), len(rows) > limit
+def page(rows: Sequence[Row], limit: int, name: Callable[[Row], str]) -> tuple[list[Row], str | None]:
+    """Cut a page of `limit` rows from `limit` + 1 fetched ones.
+
+    Return the page and the cursor of the next one; None on the last page. `name` names a row in a cursor."""
+    cut = list(rows[:limit])
+    return cut, encode(name(cut[-1])) if len(rows) > limit else None

@@ -1,1 +1,1 @@
-"""What HTTP and JSON ask of every route: problems, merge patch, conditional requests."""
+"""Rules of HTTP and JSON that every route follows: strict requests, problems, merge patch, conditional requests."""

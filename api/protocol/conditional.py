@@ -1,4 +1,4 @@
-"""Conditional requests: ETag and If-Match (RFC 9110, section 13) against lost updates."""
+"""Conditional requests (RFC 9110, section 13): ETag and If-Match prevent lost updates."""
 
 import hashlib
 from typing import Annotated
@@ -11,20 +11,20 @@ from api.protocol.problems import ProblemError
 
 IfMatch = Annotated[
     str | None,
-    Header(alias="If-Match", description="The ETag that you read: refused with 412 if somebody changed it since"),
+    Header(alias="If-Match", description="The ETag that you read. 412 if the resource has changed since"),
 ]
 
 
 def tagged(response: Response, view: Model) -> Model:
-    """The view, with its ETag on the response."""
+    """Return the view, and set its ETag on the response."""
     response.headers["ETag"] = _etag(view)
     return view
 
 
 def require_match(if_match: str | None, view: BaseModel) -> None:
-    """Raises ProblemError 412 if the resource is not what the caller has seen."""
+    """Raise ProblemError 412 if the resource is not in the state that the caller has seen."""
     if if_match is not None and not {"*", _etag(view)} & {tag.strip() for tag in if_match.split(",")}:
-        raise ProblemError(412, "it has changed since you read it; look and try again")
+        raise ProblemError(412, "the resource has changed since you read it; read it again and retry")
 
 
 def _etag(view: BaseModel) -> str:

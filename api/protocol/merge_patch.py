@@ -1,4 +1,4 @@
-"""Changing a resource: JSON Merge Patch (RFC 7396), and ETag with If-Match (RFC 9110) against lost updates."""
+"""Changing a resource by JSON Merge Patch (RFC 7396)."""
 
 from typing import Any, TypeVar
 
@@ -10,34 +10,38 @@ from webhooks.credentials.masking import MASK
 from webhooks.json_pointer import json_pointer
 
 _WHOLE = {"schema", "template", "sample", "filter"}
-"""Values of their own, in which null has a meaning: merging would change what they say."""
+"""Fields that a patch replaces as a whole: null inside them has a meaning, and merging would change it."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def document_of(view: BaseModel, body: type[BaseModel]) -> dict[str, Any]:
-    """What of the view may be changed: the document that a patch is applied to."""
+    """Return the fields of the view that can be changed: the document that a patch is applied to."""
     shown = view.model_dump(mode="json", by_alias=True)
     return {name: shown[name] for name in _names(body)}
 
 
 def changes_in(patch: dict[str, JsonValue], view: BaseModel, body: type[BaseModel]) -> dict[str, JsonValue]:
-    """The patch for someone who may have sent back all that he read: what cannot be changed may be repeated, and a null
-    that is shown says nothing, as for a webhook whose subscriptions differ. Raises ProblemError 422 for null clients,
-    which no default can stand for: `[]` is everybody."""
+    """Return the members of the patch that change something.
+
+    A client may send back everything that it read. So ignore unchanged fields that cannot be changed, and fields that
+    were shown as null and still are: a webhook shows null for a field in which its subscriptions differ.
+
+    Raises ProblemError 422 if `allowedClientIdentifiers` becomes null: it has no default, and `[]` means all clients.
+    """
     shown, changeable = view.model_dump(mode="json", by_alias=True), _names(body)
 
-    def says_nothing(name: str, value: JsonValue) -> bool:
+    def changes_nothing(name: str, value: JsonValue) -> bool:
         return name in shown and shown[name] == value and (value is None or name not in changeable)
 
-    changes = {name: value for name, value in patch.items() if not says_nothing(name, value)}
+    changes = {name: value for name, value in patch.items() if not changes_nothing(name, value)}
     if changes.get("allowedClientIdentifiers", []) is None:
-        raise invalid("/allowedClientIdentifiers", "must be a list; [] is every client")
+        raise invalid("/allowedClientIdentifiers", "must be a list; [] means all clients")
     return changes
 
 
 def merged(document: JsonValue, patch: JsonValue) -> Any:
-    """`patch` applied to `document`, which stays as it is."""
+    """Return the result of applying `patch` to `document`. Neither is modified."""
     if not isinstance(patch, dict):
         return patch
     result = dict(document) if isinstance(document, dict) else {}
@@ -52,11 +56,11 @@ def merged(document: JsonValue, patch: JsonValue) -> Any:
 
 
 def unmasked(document: JsonValue, stored: JsonValue, *path: str) -> Any:
-    """`document` as sent back by someone who read it masked: a masked value stands for the stored one. Raises
-    ProblemError 422 where none is stored."""
+    """Return `document` with each masked value replaced by the stored one, for a client that sends back what it read.
+    Raises ProblemError 422 if a masked value has no stored one."""
     if document == MASK:
         if not isinstance(stored, str):
-            raise invalid(json_pointer(path), "a masked value stands for a stored one, and there is none")
+            raise invalid(json_pointer(path), "the value is masked, and no value is stored; send the whole value")
         return stored
     if not isinstance(document, dict):
         return document
@@ -65,7 +69,9 @@ def unmasked(document: JsonValue, stored: JsonValue, *path: str) -> Any:
 
 
 def validated(model: type[Model], document: JsonValue, *place: str | int) -> Model:
-    """Raises RequestValidationError, as if the document stood at this place of the request's body."""
+    """Return the document as a model. `place` is the path of the document in the request's body.
+
+    Raises RequestValidationError or ProblemError with pointers from the root of the body."""
     try:
         return model.model_validate(document)
     except ProblemError as error:

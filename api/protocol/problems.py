@@ -1,9 +1,9 @@
-"""Errors as problem+json (RFC 9457). A problem names the fields at fault by JSON pointer and repeats no input."""
+"""Errors as problem+json (RFC 9457). A problem names each wrong field by JSON pointer and never repeats the input."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,9 +24,11 @@ log = logging.getLogger(__name__)
 
 _RETRY_AFTER = {"Retry-After": "5"}
 
+Resource = TypeVar("Resource")
+
 
 class FieldError(BaseModel):
-    """One thing wrong with one field."""
+    """One error in one field."""
 
     pointer: str | None = Field(None, description="JSON pointer into the body", examples=["/url"])
     parameter: str | None = Field(None, description="Name of a query parameter", examples=["limit"])
@@ -44,7 +46,9 @@ class Problem(BaseModel):
 
 
 class ProblemError(Exception):
-    """A request that cannot be served, and why; becomes the response."""
+    """The request fails with this problem as its response.
+
+    `errors` are pairs of a JSON pointer into the body, or the name of a query parameter, and what is wrong there."""
 
     def __init__(
         self,
@@ -65,6 +69,13 @@ def not_found(noun: str) -> ProblemError:
     return ProblemError(404, f"no such {noun}")
 
 
+def require_found(noun: str, resource: Resource | None) -> Resource:
+    """Return the resource. Raises ProblemError 404 if it is None."""
+    if resource is None:
+        raise not_found(noun)
+    return resource
+
+
 def invalid(pointer: str, detail: str) -> ProblemError:
     return ProblemError(422, detail, errors=[(pointer, detail)])
 
@@ -78,14 +89,18 @@ def too_much_at_once(advice: str = "try again") -> ProblemError:
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI entries for the problems that a route can answer."""
+    """Return the OpenAPI entries of the problems that a route can answer with."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
             "content": {
                 "application/problem+json": {
                     "schema": {"$ref": "#/components/schemas/Problem"},
-                    "example": _body(status, _EXAMPLES[status], [("/url", "https is required")] * (status == 422)),
+                    "example": _body(
+                        ProblemError(
+                            status, _EXAMPLES[status], errors=[("/url", "https is required")] * (status == 422)
+                        )
+                    ),
                 }
             },
             **({"headers": {"Retry-After": {"schema": {"type": "integer"}}}} if status == 503 else {}),
@@ -97,61 +112,19 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _EXAMPLES = {
     401: "a valid API key is required",
     404: "no such delivery",
-    409: "occurrence order-4711 was published before with other content",
-    412: "it has changed since you read it; look and try again",
-    413: "the body is over 256 KiB",
-    415: "send JSON, with content-type application/json",
+    409: "occurrence order-4711 was published before with different content",
+    412: "the resource has changed since you read it; read it again and retry",
+    413: "the body is larger than 256 KiB",
+    415: "send JSON with content-type application/json",
     422: "the request is not valid",
     503: "Temporal is not reachable; try again",
 }
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the app a problem."""
-
-    @app.exception_handler(ProblemError)
-    async def _problem(_: Request, error: ProblemError) -> JSONResponse:
-        return _response(error.status, error.detail, errors=error.errors, headers=error.headers)
-
-    @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        return _response(error.status_code, str(error.detail), headers=error.headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def _validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [(_pointer(item), _said(item)) for item in error.errors()]
-        return _response(422, "the request is not valid", errors=errors)
-
-    @app.exception_handler(BadCursorError)
-    async def _cursor(_: Request, error: BadCursorError) -> JSONResponse:
-        return _response(422, str(error), errors=[("cursor", str(error))])
-
-    @app.exception_handler(DatabaseAwayError)
-    @app.exception_handler(SQLAlchemyError)
-    async def _database(_: Request, error: SQLAlchemyError | DatabaseAwayError) -> JSONResponse:
-        if is_away(error):
-            log.error("configuration database: %s", getattr(error, "orig", error))
-            return _response(503, "the configuration database is not available; try again", headers=_RETRY_AFTER)
-        log.error("configuration database: %s", error, exc_info=error)
-        return _response(500, "internal error")
-
-    @app.exception_handler(IntegrityError)
-    async def _changed_meanwhile(_: Request, error: IntegrityError) -> JSONResponse:
-        return _response(409, "another request changed this at the same time; look and try again")
-
-    @app.exception_handler(RPCError)
-    async def _temporal(_: Request, error: RPCError) -> JSONResponse:
-        if is_passing(error):
-            log.warning("Temporal: %s", error.status.name)
-            problem = temporal_unreachable()
-            return _response(problem.status, problem.detail, headers=problem.headers)
-        log.error("Temporal: %s", error, exc_info=error)
-        return _response(500, "internal error")
-
-    @app.exception_handler(Exception)
-    async def _bug(_: Request, error: Exception) -> JSONResponse:  # the server logs the trace
-        return _response(500, "internal error")
-
+    """Answer every error of the app with a problem, and add the Problem schema to its OpenAPI document."""
+    for kind, problem_of in _PROBLEMS.items():
+        app.add_exception_handler(kind, _handler(problem_of))
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -163,51 +136,91 @@ def install(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-_SAID = {
+def _handler(problem_of: Callable[[Any], ProblemError]) -> Callable[[Request, Exception], Any]:
+    async def respond(_: Request, error: Exception) -> JSONResponse:
+        problem = problem_of(error)
+        return JSONResponse(
+            _body(problem), problem.status, headers=problem.headers, media_type="application/problem+json"
+        )
+
+    return respond
+
+
+def _not_valid(error: RequestValidationError) -> ProblemError:
+    errors = [(_pointer(item), _message(item)) for item in error.errors()]
+    return ProblemError(422, "the request is not valid", errors=errors)
+
+
+def _database_failed(error: SQLAlchemyError | DatabaseAwayError) -> ProblemError:
+    if is_away(error):
+        log.error("configuration database: %s", getattr(error, "orig", error))
+        return ProblemError(503, "the configuration database is not available; try again", headers=_RETRY_AFTER)
+    log.error("configuration database: %s", error, exc_info=error)
+    return _internal_error(error)
+
+
+def _temporal_failed(error: RPCError) -> ProblemError:
+    if is_passing(error):
+        log.warning("Temporal: %s", error.status.name)
+        return temporal_unreachable()
+    log.error("Temporal: %s", error, exc_info=error)
+    return _internal_error(error)
+
+
+def _internal_error(_: Exception) -> ProblemError:
+    return ProblemError(500, "internal error")
+
+
+_PROBLEMS: dict[type[Exception], Callable[[Any], ProblemError]] = {
+    ProblemError: lambda error: error,
+    HTTPException: lambda error: ProblemError(error.status_code, str(error.detail), headers=error.headers),
+    RequestValidationError: _not_valid,
+    BadCursorError: lambda error: ProblemError(422, str(error), errors=[("cursor", str(error))]),
+    DatabaseAwayError: _database_failed,
+    SQLAlchemyError: _database_failed,
+    IntegrityError: lambda _: ProblemError(409, "another request changed this at the same time; read it and try again"),
+    RPCError: _temporal_failed,
+    Exception: _internal_error,  # the server logs the trace
+}
+"""What each error becomes. The most specific class of an error decides."""
+
+_MESSAGES = {
     "json_invalid": "not valid JSON, or nested too deep",
-    "union_tag_invalid": f"the type must be one of: {', '.join(MODES)}",  # pydantic's own words repeat what was given
+    "union_tag_invalid": f"the type must be one of: {', '.join(MODES)}",  # pydantic's message repeats the input
     "union_tag_not_found": f"the type must be one of: {', '.join(MODES)}",
-    "string_pattern_mismatch": "characters that are not allowed here, or too many or too few of them",
+    "string_pattern_mismatch": "too short, too long, or contains characters that are not allowed",
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
     "extra_forbidden": "there is no such field, or it cannot be changed",
 }
+"""Our messages for pydantic's types of error."""
 
 
-def _said(item: Mapping[str, Any]) -> str:
-    return _SAID.get(item.get("type", ""), str(item["msg"]).removeprefix("Value error, "))
+def _message(item: Mapping[str, Any]) -> str:
+    return _MESSAGES.get(item.get("type", ""), str(item["msg"]).removeprefix("Value error, "))
 
 
 def _pointer(item: Mapping[str, Any]) -> str:
-    """A JSON pointer into the body, or the bare name of a parameter."""
+    """Return a JSON pointer into the body, or the name of a parameter."""
     place, *path = item["loc"]
     if place != "body":
         return ".".join(str(part) for part in path)
-    if item.get("type") == "json_invalid":  # which carries a position, not a path
+    if item.get("type") == "json_invalid":  # its location is a position in the text, not a path
         return ""
-    # pydantic's path also names the member of a union, and a key as such.
+    # pydantic's path also contains the tag of a union's member, and "[key]" for an error in a key.
     unions = [index for index, step in enumerate(path) if step in MODES and path[index - 1] == "authentication"]
     return json_pointer([step for index, step in enumerate(path) if index not in unions and step != "[key]"])
 
 
-def _body(status: int, detail: str, errors: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
-    named = [
+def _body(problem: ProblemError) -> dict[str, Any]:
+    errors = [
         FieldError(detail=text, **({"pointer": where} if where.startswith("/") or not where else {"parameter": where}))
-        for where, text in errors
+        for where, text in problem.errors
     ]
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=named or None)
-    return problem.model_dump(exclude_none=True)
-
-
-def _response(
-    status: int,
-    detail: str,
-    *,
-    errors: Sequence[tuple[str, str]] = (),
-    headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
-    return JSONResponse(_body(status, detail, errors), status, headers=headers, media_type="application/problem+json")
+    title = HTTPStatus(problem.status).phrase
+    body = Problem(title=title, status=problem.status, detail=problem.detail, errors=errors or None)
+    return body.model_dump(exclude_none=True)
 
 
 RESPONSES = responses(401, 422)

@@ -1,6 +1,6 @@
-"""Requests as strict as their schemas: no stranger's body is read, bodies are bounded and JSON as RFC 8259 has it (no
-NaN, no lone surrogates, no bottomless nesting), and a misspelt query parameter is an error, not a filter that does
-nothing."""
+"""Strict requests. The body is read only after authentication, up to a maximum size. It must be JSON as RFC 8259
+defines it: no NaN, no lone surrogates, bounded nesting. An unknown query parameter is an error, so that a misspelt
+filter is noticed."""
 
 import json
 import re
@@ -14,7 +14,8 @@ from pydantic_core import from_json
 
 from api.deps import authenticate
 
-_HEADROOM = 50
+_SPARE_LEVELS = 50
+"""Levels of nesting kept free: the value must still be readable when it is nested deeper in a stored record."""
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json")
 
 
@@ -27,18 +28,18 @@ class _StrictRequest(Request):
             async for chunk in self.stream():
                 chunks += chunk
                 if len(chunks) > self.max_body:
-                    raise HTTPException(413, f"the body is over {self.max_body // 1024} KiB")
+                    raise HTTPException(413, f"the body is larger than {self.max_body // 1024} KiB")
             self._body = bytes(chunks)
         return self._body
 
     async def json(self) -> Any:
         body = await self.body()
         try:
-            # The parser bounds nesting. What it takes here must still be readable deeper inside our own records.
-            value = from_json(b"[" * _HEADROOM + body + b"]" * _HEADROOM, allow_inf_nan=False)
-            for _ in range(_HEADROOM):
+            # The parser limits nesting, so the extra brackets lower the limit for the body.
+            value = from_json(b"[" * _SPARE_LEVELS + body + b"]" * _SPARE_LEVELS, allow_inf_nan=False)
+            for _ in range(_SPARE_LEVELS):
                 [value] = value
-            json.dumps(value, allow_nan=False)  # 1e400 has been read as infinity, which no JSON can say
+            json.dumps(value, allow_nan=False)  # fails for 1e400, which the parser reads as infinity
         except ValueError:
             raise json.JSONDecodeError("not valid JSON, or nested too deep", "", 0) from None
         return value
@@ -56,7 +57,7 @@ class StrictRoute(APIRoute):
             await authenticate(request)
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if self.body_field and content_type and not _JSON.fullmatch(content_type):
-                raise HTTPException(415, "send JSON, with content-type application/json")
+                raise HTTPException(415, "send JSON with content-type application/json")
             unknown = request.query_params.keys() - {field.alias for field in self.dependant.query_params}
             if unknown:
                 raise RequestValidationError(
@@ -70,6 +71,6 @@ class StrictRoute(APIRoute):
 
 
 class LargeStrictRoute(StrictRoute):
-    """For whole files."""
+    """The class of routes that take whole files."""
 
     max_body = 2 * 1024 * 1024

@@ -1,1 +1,1 @@
-"""One resource a file."""
+"""The routes: one file for each resource, or one folder if a file is not enough."""

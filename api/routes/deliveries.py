@@ -1,4 +1,4 @@
-"""The delivery monitor, and re-sending."""
+"""The delivery monitor: list deliveries, read one with its attempts, resend it."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import AfterValidator
 
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit
-from api.protocol.problems import RESPONSES, ProblemError, not_found, responses
+from api.protocol.problems import RESPONSES, ProblemError, not_found, require_found, responses
 from api.protocol.strict_json import StrictRoute
 from api.schemas.common import Moment, Page, printable
 from api.schemas.deliveries import AttemptOut, DeliveryOut, RequestOut, ResendIn, ResendOut
@@ -19,7 +19,7 @@ from webhooks.temporal.names import MAX_KEYWORD
 router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES, route_class=StrictRoute)
 
 Term = Annotated[str | None, AfterValidator(printable), Query(min_length=1, max_length=MAX_KEYWORD)]
-Time = Annotated[Moment | None, Query(description="RFC 3339 with a zone, of the delivery's creation")]
+Time = Annotated[Moment | None, Query(description="RFC 3339 with a time zone; compared with `created_at`")]
 
 
 @router.get("", responses=responses(503))
@@ -36,8 +36,9 @@ async def list_deliveries(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[DeliverySummary]:
-    """Deliveries, newest first. A delivery shows up here a moment after it was accepted; read one by its id to see it
-    at once. A page may be short, or empty, while `next_cursor` says that there is more."""
+    """Lists deliveries, newest first. A new delivery appears in the list after a short delay; reading it by its id
+    works immediately. A page may have fewer items than `limit`, or none, although more follow: read on until
+    `next_cursor` is null."""
     filter = Filter(
         tenant=caller.tenant,
         webhook_id=webhook_id,
@@ -54,25 +55,23 @@ async def list_deliveries(
 
 @router.get("/{id}", responses=responses(404, 503))
 async def get_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> DeliveryOut:
-    """A delivery with every attempt so far, and when the next one comes."""
+    """Returns a delivery with all attempts so far and the time of the next one."""
     detail = await platform.deliveries.get(caller.tenant, id) if is_delivery_id(id) else None
-    if detail is None:
-        raise not_found("delivery")
-    return _view(detail)
+    return _view(require_found("delivery", detail))
 
 
 @router.post("/{id}/resend", status_code=202, responses=responses(404, 409, 503))
 async def resend_delivery(
     id: str, caller: CurrentCaller, platform: CurrentPlatform, body: ResendIn | None = None
 ) -> ResendOut:
-    """Tries again now, with a fresh retry policy: a delivery that failed, or one that waits for its next attempt.
-    The new attempts join the delivery's own, the first with trigger `resend`. While an attempt is on its way, that
-    attempt is the answer and no other is started. One that was delivered is sent again only with `force`."""
+    """Sends a delivery again now, with a new retry policy: a delivery that failed, or one that waits for its next
+    attempt. The new attempts are added to the delivery's list; the first has trigger `resend`. If an attempt is in
+    progress, no other is started. A delivery that succeeded is sent again only with `force`."""
     force = body is not None and body.force
     try:
         found = is_delivery_id(id) and await platform.deliveries.resend(caller.tenant, id, force=force)
     except AlreadyDeliveredError:
-        raise ProblemError(409, 'it was delivered already; {"force": true} sends it again') from None
+        raise ProblemError(409, 'the delivery has succeeded already; {"force": true} sends it again') from None
     if not found:
         raise not_found("delivery")
     return ResendOut(id=id)

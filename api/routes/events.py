@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, document_of, merged, validated
-from api.protocol.problems import RESPONSES, FieldError, ProblemError, invalid, not_found, responses
+from api.protocol.problems import RESPONSES, FieldError, ProblemError, invalid, require_found, responses
 from api.protocol.strict_json import LargeStrictRoute, StrictRoute
 from api.schemas.common import EXAMPLE_WEBHOOK, EventKey, MergePatch, Page
 from api.schemas.events import (
@@ -29,7 +29,7 @@ from webhooks.events import catalogue, json_schema, operational, rendering, rule
 from webhooks.events.rules import BadEventError
 from webhooks.events.yaml_documents import DocumentError
 from webhooks.json_pointer import json_pointer
-from webhooks.store import events as store
+from webhooks.store import events as stored_events
 from webhooks.store.models import Event
 
 router = APIRouter(prefix="/v1/events", tags=["events"], responses=RESPONSES, route_class=StrictRoute)
@@ -43,17 +43,17 @@ _CATALOGUE = {
     }
 }
 _VERSIONED = {"version", "json_schema", "template"}
-_OWN_CHANGEABLE = {"active", "template"}
-"""Of the platform's own events."""
+_OPERATIONAL_CHANGEABLE = {"active", "template"}
+"""The fields of an operational event that can be changed."""
 
 
 @router.post("", status_code=201, responses=responses(409))
 async def create_event(body: EventIn, caller: CurrentCaller, session: Writing, response: Response) -> EventOut:
-    """Adds an event to the catalogue, named by `key`, or by `entity` and `action` (its key is then `Entity.Action`)."""
+    """Adds an event to the catalogue, named by `key`, or by `entity` and `action`: its key is then `Entity.Action`."""
     where = "/key" if body.key else "/entity"
     _refuse_reserved(body.name, where)
-    if await store.find(session, caller.tenant, body.name):
-        raise ProblemError(409, f"event {body.name} exists already", errors=[(where, "exists already")])
+    if await stored_events.find(session, caller.tenant, body.name):
+        raise ProblemError(409, f"event {body.name} already exists", errors=[(where, "already exists")])
     event = _new(caller, body.name, body)
     session.add(event)
     response.headers["Location"] = f"/v1/events/{event.key}"
@@ -68,25 +68,22 @@ async def list_events(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[EventOut]:
-    """Events by key."""
+    """Lists events, ordered by key."""
     after = cursors.decode(cursor) if cursor else None
-    rows, more = cursors.cut(
-        await store.list_by_key(session, caller.tenant, active=active, after=after, limit=limit + 1), limit
-    )
-    return Page(
-        items=[EventOut.model_validate(event) for event in rows],
-        next_cursor=cursors.encode(rows[-1].key) if more else None,
-    )
+    found = await stored_events.list_by_key(session, caller.tenant, active=active, after=after, limit=limit + 1)
+    rows, next_cursor = cursors.page(found, limit, lambda event: event.key)
+    return Page(items=[EventOut.model_validate(event) for event in rows], next_cursor=next_cursor)
 
 
 @imports.post("/import", responses=responses(413), openapi_extra=_CATALOGUE)
 async def import_events(request: Request, caller: CurrentCaller, session: Writing) -> Page[ImportedOut]:
-    """Reads a catalogue, in JSON or YAML: `{"events": [...]}` with what POST /v1/events takes, or an OpenAPI 3.1
-    document whose `webhooks` become events. Events that exist are replaced as PUT does, the others created; or, if
-    anything is wrong, nothing is."""
-    # In a thread and before the transaction: a large file takes a while.
+    """Imports a catalogue in JSON or YAML: `{"events": [...]}` with items as POST /v1/events takes them, or an OpenAPI
+    3.1 document, whose `webhooks` become events. Events that exist are replaced as PUT does; the others are created. If
+    anything in the file is wrong, nothing is changed."""
+    # In a thread, and before the transaction begins: reading a large file takes long.
     bodies = await asyncio.to_thread(_read_catalogue, caller, await request.body())
-    known = {event.key: event for event in await store.find_all(session, caller.tenant, list(bodies), lock=True)}
+    found = await stored_events.find_all(session, caller.tenant, list(bodies), lock=True)
+    known = {event.key: event for event in found}
     results: dict[str, Literal["created", "changed", "unchanged"]] = {}
     for key, (body, new) in bodies.items():
         if key not in known:
@@ -111,23 +108,23 @@ async def put_event(
     response: Response,
     if_match: IfMatch = None,
 ) -> EventOut:
-    """Replaces the event, or creates it: what is left out has its default. A change of schema or template makes a new
-    version; a delivery keeps the body that it was prepared with."""
+    """Replaces or creates the event. A field that is left out gets its default. A change of schema or template makes a
+    new version. Deliveries keep the body that was prepared for them."""
     named = body.entity is not None or body.action is not None
     if named and (None in (body.entity, body.action) or key != f"{body.entity}.{body.action}"):
-        raise invalid("/entity" if body.entity else "/action", "the key of an entity's action is Entity.Action")
-    event = await store.find(session, caller.tenant, key, lock=True)
+        raise invalid("/entity" if body.entity else "/action", "the key must be Entity.Action of these")
+    event = await stored_events.find(session, caller.tenant, key, lock=True)
     if event is None:
         _refuse_reserved(key, "")
         if if_match is not None:
-            raise ProblemError(412, "there is no such event")
+            raise ProblemError(412, "no such event")
         event = _new(caller, key, body)
         session.add(event)
         response.status_code = 201
     else:
         require_match(if_match, EventOut.model_validate(event))
         given = body.model_fields_set - ({"sample"} if body.preset else set())
-        await _set(session, event, _of_own(event, body, given))
+        await _set(session, event, _allowed(event, body, given))
         _check(event)
     return tagged(response, EventOut.model_validate(event))
 
@@ -141,14 +138,14 @@ async def change_event(
     response: Response,
     if_match: IfMatch = None,
 ) -> EventOut:
-    """Changes what is given; `null` removes schema, template or sample, and PUT replaces them whole. A change of schema
-    or template makes a new version. An inactive event takes no occurrences."""
+    """Changes the given fields; `null` removes schema, template or sample. A change of schema or template makes a new
+    version. Occurrences of an inactive event cannot be published."""
     event = await _event(session, caller, key, lock=True)
     view = EventOut.model_validate(event)
     require_match(if_match, view)
     patch = changes_in(patch, view, EventBody)
     body = validated(EventBody, merged(document_of(view, EventBody), patch))
-    await _set(session, event, _of_own(event, body, set(EventBody.model_fields)))
+    await _set(session, event, _allowed(event, body, set(EventBody.model_fields)))
     _check(event)
     return tagged(response, EventOut.model_validate(event))
 
@@ -158,9 +155,9 @@ async def delete_event(key: str, caller: CurrentCaller, session: Writing, if_mat
     event = await _event(session, caller, key, lock=True)
     require_match(if_match, EventOut.model_validate(event))
     if key in operational.KEYS:
-        raise ProblemError(409, "it is the platform's own and cannot be deleted; `active` false silences it")
-    if await store.is_subscribed(session, event):
-        raise ProblemError(409, "a webhook is subscribed to this event; delete or change it first")
+        raise ProblemError(409, "an operational event cannot be deleted; set `active` to false to stop it")
+    if await stored_events.is_subscribed(session, event):
+        raise ProblemError(409, "a webhook is subscribed to this event; delete its subscription first")
     await session.delete(event)
 
 
@@ -168,20 +165,20 @@ async def delete_event(key: str, caller: CurrentCaller, session: Writing, if_mat
 async def list_versions(
     key: str, caller: CurrentCaller, session: Reading, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[EventVersionOut]:
-    """The event's schema and template as they are and were, newest first."""
+    """Lists the current and earlier versions of the event's schema and template, newest first."""
     event = await _event(session, caller, key)
     before = _version(cursor) if cursor else event.version
-    earlier = await store.earlier_versions(session, event, before=before, limit=limit + 1)
+    earlier = await stored_events.earlier_versions(session, event, before=before, limit=limit + 1)
     versions = [EventVersionOut.model_validate(version) for version in earlier]
     if not cursor:
         versions.insert(0, EventVersionOut(**event.model_dump(include=_VERSIONED), replaced_at=None))
-    versions, more = cursors.cut(versions, limit)
-    return Page(items=versions, next_cursor=cursors.encode(str(versions[-1].version)) if more else None)
+    versions, next_cursor = cursors.page(versions, limit, lambda version: str(version.version))
+    return Page(items=versions, next_cursor=next_cursor)
 
 
 @router.post("/{key}/preview", responses=responses(404))
 async def preview_event(key: str, caller: CurrentCaller, session: Reading, body: PreviewIn | None = None) -> PreviewOut:
-    """The body that data would make, without sending it: for people who write templates."""
+    """Returns the body that a template makes of data, and sends nothing. Use it to write templates."""
     event = await _event(session, caller, key)
     wanted = body or PreviewIn()
     data = wanted.data if "data" in wanted.model_fields_set else event.sample
@@ -216,10 +213,7 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
 
 
 async def _event(session: Reading, caller: CurrentCaller, key: str, *, lock: bool = False) -> Event:
-    event = await store.find(session, caller.tenant, key, lock=lock)
-    if event is None:
-        raise not_found("event")
-    return event
+    return require_found("event", await stored_events.find(session, caller.tenant, key, lock=lock))
 
 
 def _version(cursor: str) -> int:
@@ -230,7 +224,7 @@ def _version(cursor: str) -> int:
 
 
 def _read_catalogue(caller: CurrentCaller, content: bytes) -> dict[str, tuple[EventIn, Event]]:
-    """Each event as it was given and as it would be created, checked."""
+    """Return each event by its key: as given, and as the row to create. Raises ProblemError 422."""
     found: dict[str, tuple[EventIn, Event]] = {}
     try:
         documents = catalogue.read(content)
@@ -240,25 +234,26 @@ def _read_catalogue(caller: CurrentCaller, content: bytes) -> dict[str, tuple[Ev
         body, place = validated(EventIn, document, *path), json_pointer(path)
         _refuse_reserved(body.name, place)
         if body.name in found:
-            raise invalid(place, f"event {body.name} comes twice")
+            raise invalid(place, f"event {body.name} is in the catalogue twice")
         found[body.name] = body, _new(caller, body.name, body, place)
     return found
 
 
 def _refuse_reserved(key: str, place: str) -> None:
     if key in operational.KEYS:
-        raise invalid(place, f"{key} is reserved: it is the platform's own event, which exists")
+        raise invalid(place, f"{key} is reserved for the platform's operational event")
 
 
-def _of_own(event: Event, body: EventBody, given: set[str]) -> EventBody:
-    """The body; for one of the platform's own events with what is not given as it is. Raises ProblemError 422 if it
-    would change more than such an event allows."""
+def _allowed(event: Event, body: EventBody, given: set[str]) -> EventBody:
+    """Return the body to store. For an operational event, fields that cannot be changed keep their stored values.
+
+    `given` names the fields that the request contains. Raises ProblemError 422 if it would change such a field."""
     if event.key not in operational.KEYS:
         return body
-    fixed = set(EventBody.model_fields) - _OWN_CHANGEABLE
+    fixed = set(EventBody.model_fields) - _OPERATIONAL_CHANGEABLE
     for name in sorted(fixed & given):
         if getattr(body, name) != getattr(event, name):
-            raise invalid(f"/{_alias(name)}", "it is the platform's own event: only active and template can be changed")
+            raise invalid(f"/{_alias(name)}", "only active and template of an operational event can be changed")
     return body.model_copy(update={name: getattr(event, name) for name in fixed})
 
 
@@ -273,12 +268,12 @@ def _new(caller: CurrentCaller, key: str, body: EventReplace, place: str = "") -
 
 
 async def _set(session: Writing, event: Event, body: EventBody) -> bool:
-    """Whether it changed anything."""
+    """Store the body in the event. Return whether anything changed."""
     wanted = body.model_dump(exclude={"key", "preset"})
     wanted = {field: value for field, value in wanted.items() if value is not None or field not in ("entity", "action")}
     if json.dumps({field: getattr(event, field) for field in wanted}) == json.dumps(wanted):
         return False
-    await store.change(session, event, json_schema=wanted.pop("json_schema"), template=wanted.pop("template"))
+    await stored_events.change(session, event, json_schema=wanted.pop("json_schema"), template=wanted.pop("template"))
     for field, value in wanted.items():
         setattr(event, field, value)
     event.updated_at = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether deliveries can flow."""
+"""Health checks: whether the process runs, and whether it can deliver."""
 
 from typing import Literal
 
@@ -17,13 +17,13 @@ class Health(BaseModel):
 
 @router.get("/live")
 async def live() -> Health:
-    """The process answers."""
+    """Answers 200 while the process runs."""
     return Health()
 
 
 @router.get("/ready", responses=responses(503))
 async def ready(platform: CurrentPlatform) -> Health:
-    """Configuration can be read, Temporal answers, and a worker delivers."""
+    """Answers 200 if the configuration database can be read, Temporal answers, and a worker runs; else 503."""
     if why := await platform.why_not_ready():
         raise ProblemError(503, why, headers={"Retry-After": "1"})
     return Health()

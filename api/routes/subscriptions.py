@@ -1,4 +1,4 @@
-"""Subscriptions: an event for exactly one webhook, with whose occurrences and which of them."""
+"""Subscriptions: an event for exactly one webhook, optionally limited to some clients or by a filter."""
 
 from datetime import UTC, datetime
 
@@ -7,15 +7,16 @@ from fastapi import APIRouter, Response
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, document_of, merged, validated
-from api.protocol.problems import RESPONSES, ProblemError, invalid, not_found, responses
+from api.protocol.problems import RESPONSES, ProblemError, invalid, require_found, responses
 from api.protocol.strict_json import StrictRoute
 from api.schemas.common import MergePatch, Page
 from api.schemas.subscriptions import MatchIn, MatchOut, SubscriptionBody, SubscriptionIn, SubscriptionOut
 from webhooks import cursors
 from webhooks.contracts import Occurrence
 from webhooks.publishing import filters
-from webhooks.store import events, webhooks
-from webhooks.store import subscriptions as store
+from webhooks.store import events as stored_events
+from webhooks.store import subscriptions as stored_subscriptions
+from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.models import Subscription
 from webhooks.store.subscriptions import Subscribed
 
@@ -26,15 +27,17 @@ router = APIRouter(prefix="/v1", tags=["subscriptions"], responses=RESPONSES, ro
 async def create_subscription(
     body: SubscriptionIn, caller: CurrentCaller, session: Writing, response: Response
 ) -> SubscriptionOut:
-    """Subscribes a webhook, which is where the event goes, to an event, which must be active."""
-    event = await events.find(session, caller.tenant, body.event)
+    """Subscribes a webhook to an event. The event must be active."""
+    event = await stored_events.find(session, caller.tenant, body.event)
     if event is None or not event.active:
         raise invalid("/event", "the event is inactive" if event else "no such event")
-    webhook = await webhooks.find(session, caller.tenant, body.webhook_id)
+    webhook = await stored_webhooks.find(session, caller.tenant, body.webhook_id)
     if webhook is None:
-        raise invalid("/webhook_id", "no such webhook: a subscription needs a destination")
-    if await store.exists(session, event, webhook):
-        raise ProblemError(409, "the webhook is subscribed to this event already", errors=[("/event", "subscribed")])
+        raise invalid("/webhook_id", "no such webhook")
+    if await stored_subscriptions.exists(session, event, webhook):
+        raise ProblemError(
+            409, "the webhook is already subscribed to this event", errors=[("/event", "already subscribed")]
+        )
     subscription = Subscription(
         tenant=caller.tenant,
         event_id=event.id,
@@ -56,21 +59,13 @@ async def list_subscriptions(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[SubscriptionOut]:
-    """Subscriptions, newest first."""
+    """Lists subscriptions, newest first."""
     before = cursors.decode(cursor) if cursor else None
-    rows, more = cursors.cut(
-        await store.list_newest_first(
-            session,
-            caller.tenant,
-            event=event,
-            webhook_id=webhook_id,
-            active=active,
-            before=before,
-            limit=limit + 1,
-        ),
-        limit,
+    found = await stored_subscriptions.list_newest_first(
+        session, caller.tenant, event=event, webhook_id=webhook_id, active=active, before=before, limit=limit + 1
     )
-    return Page(items=[_view(row) for row in rows], next_cursor=cursors.encode(rows[-1][0].id) if more else None)
+    rows, next_cursor = cursors.page(found, limit, lambda row: row[0].id)
+    return Page(items=[_view(row) for row in rows], next_cursor=next_cursor)
 
 
 @router.get("/subscriptions/{id}", responses=responses(404))
@@ -87,8 +82,8 @@ async def change_subscription(
     response: Response,
     if_match: IfMatch = None,
 ) -> SubscriptionOut:
-    """Changes what is given. An inactive subscription ends deliveries that wait for their next attempt, with outcome
-    `subscription_inactive`; activating it again replays nothing."""
+    """Changes the given fields. If the subscription becomes inactive, deliveries that wait for their next attempt fail
+    with outcome `subscription_inactive`. Activating it again does not send them."""
     subscription, event = await _subscribed(session, caller, id, lock=True)
     view = _view((subscription, event))
     require_match(if_match, view)
@@ -102,7 +97,7 @@ async def change_subscription(
 
 @router.delete("/subscriptions/{id}", status_code=204, responses=responses(404, 412))
 async def delete_subscription(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
-    """Deliveries that wait for their next attempt fail then, with outcome `subscription_deleted`."""
+    """Deletes a subscription. Deliveries that wait for their next attempt fail with outcome `subscription_deleted`."""
     subscribed = await _subscribed(session, caller, id, lock=True)
     require_match(if_match, _view(subscribed))
     await session.delete(subscribed[0])
@@ -110,7 +105,8 @@ async def delete_subscription(id: str, caller: CurrentCaller, session: Writing, 
 
 @router.post("/filters/match")
 async def match_filter(body: MatchIn, _: CurrentCaller) -> MatchOut:
-    """Whether an occurrence like this one matches a filter, and if not, which condition stands against it."""
+    """Tests a filter against an occurrence. If it does not match, `mismatch` points to the first condition that does
+    not hold."""
     sample = body.occurrence.model_dump()
     occurrence = Occurrence(**sample | {"occurred_at": sample["occurred_at"] or datetime.now(UTC)})
     mismatch = filters.mismatch(body.filter or {}, filters.fields_of(occurrence))
@@ -118,10 +114,7 @@ async def match_filter(body: MatchIn, _: CurrentCaller) -> MatchOut:
 
 
 async def _subscribed(session: Reading, caller: CurrentCaller, id: str, *, lock: bool = False) -> Subscribed:
-    found = await store.find(session, caller.tenant, id, lock=lock)
-    if found is None:
-        raise not_found("subscription")
-    return found
+    return require_found("subscription", await stored_subscriptions.find(session, caller.tenant, id, lock=lock))
 
 
 def _view(subscribed: Subscribed) -> SubscriptionOut:

@@ -1,1 +1,1 @@
-"""Requests and responses, one resource a file."""
+"""The models of requests and responses: one file for each resource."""

@@ -1,4 +1,4 @@
-"""The words that several resources share."""
+"""Types that several resources share."""
 
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
@@ -32,13 +32,13 @@ def printable(text: str | None) -> str | None:
 
 def _text(value: object) -> object:
     if isinstance(value, int | float):
-        raise ValueError("a time is a string, after RFC 3339")
+        raise ValueError("must be a string with a time as in RFC 3339")
     return value
 
 
 def _within_reason(moment: datetime) -> datetime:
     if not 1900 <= moment.year <= 2200:
-        raise ValueError("a time lies between the years 1900 and 2200")
+        raise ValueError("must be between the years 1900 and 2200")
     return moment
 
 
@@ -50,12 +50,15 @@ Moment = Annotated[AwareDatetime, Strict(False), BeforeValidator(_text), AfterVa
 EventKey = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"),
-    Field(description="Letters, digits, `_ . : -`, at most 128", examples=["ShipmentOrderCreated"]),
+    Field(
+        description="1 to 128 letters, digits, and `_ . : -`; begins with a letter or digit",
+        examples=["ShipmentOrderCreated"],
+    ),
 ]
 OccurrenceId = Annotated[
     str,
     StringConstraints(pattern=rf"^{OCCURRENCE_ID}$"),
-    Field(description="The producer's idempotency key", examples=["order-4711-created"]),
+    Field(description="The publisher's idempotency key", examples=["order-4711-created"]),
 ]
 Identifier = Annotated[
     str,
@@ -70,19 +73,19 @@ MergePatch = Annotated[
     dict[str, JsonValue],
     FastAPIBody(
         media_type="application/merge-patch+json",
-        description="JSON Merge Patch (RFC 7396) of what GET shows: what is left out stays, null brings back the "
-        "default, objects are merged member by member, lists are replaced. A `schema`, `template`, `sample` or "
-        "`filter` is one value, and replaced whole",
+        description="JSON Merge Patch (RFC 7396) of what GET returns: a field that is left out stays, null restores "
+        "the default, objects are merged member by member, lists are replaced. `schema`, `template`, `sample` and "
+        "`filter` are replaced as a whole",
     ),
 ]
 
 
 class Body(BaseModel):
-    """A request body: an unknown field is a mistake, not noise."""
+    """A request body. An unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Page(BaseModel, Generic[Item]):
     items: list[Item]
-    next_cursor: str | None = Field(description="Pass as `cursor` for the next page; null on the last")
+    next_cursor: str | None = Field(description="Pass as `cursor` to get the next page; null on the last page")

@@ -1,4 +1,4 @@
-"""Deliveries: the monitor."""
+"""Deliveries, their attempts, and resending."""
 
 from datetime import datetime
 
@@ -15,19 +15,21 @@ class AttemptOut(BaseModel):
     url: str
     started_at: datetime
     duration_ms: float
-    outcome: str = Field(description="`delivered`, `http_<status>`, or why no answer came", examples=["http_503"])
+    outcome: str = Field(
+        description="`delivered`, `http_<status>`, or the reason why there was no response", examples=["http_503"]
+    )
     status_code: int | None
     error: str | None
     response_body: str | None = Field(description="The first 16 KiB")
-    retry_after: float | None = Field(description="Seconds that the receiver asked for")
-    backoff: float | None = Field(description="Seconds until the next attempt; null if none was due")
+    retry_after: float | None = Field(description="Seconds that the receiver asked us to wait (`Retry-After`)")
+    backoff: float | None = Field(description="Seconds until the next attempt; null if no attempt followed by itself")
 
 
 class RequestOut(BaseModel):
     method: str
     content_type: str
     body: str
-    event_version: int | None = Field(description="Which version of the event's template made the body")
+    event_version: int | None = Field(description="The version of the event whose template made the body")
 
 
 class DeliveryOut(DeliverySummary):
@@ -74,12 +76,12 @@ class DeliveryOut(DeliverySummary):
         }
     )
 
-    request: RequestOut | None = Field(description="What is sent, the same for every attempt; null until prepared")
+    request: RequestOut | None = Field(description="The request, the same for every attempt; null until it is prepared")
     attempts: list[AttemptOut]
 
 
 class ResendIn(Body):
-    force: bool = Field(False, description="Send again although it was delivered")
+    force: bool = Field(False, description="Send it again even if it was delivered")
 
 
 class ResendOut(BaseModel):

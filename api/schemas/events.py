@@ -1,4 +1,4 @@
-"""Events: the catalogue."""
+"""Events of the catalogue."""
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -14,21 +14,21 @@ from webhooks.events.presets import PRESETS, Preset
 Part = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_:-]{0,62}$"),
-    Field(description="Letters, digits, `_ : -`, at most 63"),
+    Field(description="1 to 63 letters, digits, and `_ : -`; begins with a letter or digit"),
 ]
 
 
 class EventBody(Body):
-    """What may change of an event."""
+    """The fields of an event that can be changed."""
 
     description: Description = ""
     active: bool = True
-    owner_required: bool = Field(
-        False, description="Occurrences need an `owner_id` or a `user_id`; without one no webhook is told"
-    )
-    json_schema: JsonValue = Field(None, alias="schema", description="JSON Schema 2020-12 that `data` must fit")
+    owner_required: bool = Field(False, description="Deliver only occurrences that have an `owner_id` or a `user_id`")
+    json_schema: JsonValue = Field(None, alias="schema", description="JSON Schema 2020-12 that `data` must match")
     template: JsonValue = Field(
-        None, description="The body to send, with `{a.b}` placeholders", examples=[{"order": "{order.id}"}]
+        None,
+        description="The body to send. `{a.b}` stands for a value of the occurrence",
+        examples=[{"order": "{order.id}"}],
     )
     sample: JsonValue = Field(None, description="An example of `data`")
 
@@ -37,7 +37,7 @@ class EventReplace(EventBody):
     entity: Part | None = Field(None, examples=["UserPackage"])
     action: Part | None = Field(None, examples=["Update"])
     preset: Preset | None = Field(
-        None, strict=False, description="Sets template and sample to those of a product's payload"
+        None, strict=False, description="Use the template and sample of this product's payload"
     )
 
     @model_validator(mode="after")
@@ -45,7 +45,7 @@ class EventReplace(EventBody):
         if self.preset is None:
             return self
         if self.template is not None:
-            raise invalid("/preset", "give preset or template, but not both")
+            raise invalid("/preset", "give either preset or template, not both")
         preset = PRESETS[self.preset]
         self.template = preset.template
         if self.sample is None and self.json_schema is None:
@@ -59,9 +59,9 @@ class EventIn(EventReplace):
     @model_validator(mode="after")
     def _one_name(self) -> Self:
         if self.key is None and not (self.entity and self.action):
-            raise ValueError("give key, or entity and action")
+            raise ValueError("give either key, or entity and action")
         if self.key is not None and (self.entity or self.action):
-            raise ValueError("give key, or entity and action, but not both")
+            raise ValueError("give either key, or entity and action, not both")
         return self
 
     @property
@@ -90,14 +90,14 @@ class EventOut(BaseModel):
     description: str
     active: bool
     owner_required: bool
-    version: int = Field(description="Counts the changes of schema and template")
+    version: int = Field(description="Grows by one with each change of schema or template")
     json_schema: JsonValue = Field(serialization_alias="schema")
     template: JsonValue
     sample: JsonValue
     created_at: datetime
     updated_at: datetime
 
-    @computed_field(description="The platform's own: it alone publishes it")  # type: ignore[prop-decorator]
+    @computed_field(description="Whether it is an operational event, which only the platform publishes")  # type: ignore[prop-decorator]
     @property
     def operational(self) -> bool:
         return self.key in KEYS
@@ -109,7 +109,7 @@ class EventVersionOut(BaseModel):
     version: int
     json_schema: JsonValue = Field(serialization_alias="schema")
     template: JsonValue
-    replaced_at: datetime | None = Field(description="When the next version took its place; null for the current one")
+    replaced_at: datetime | None = Field(description="When the next version replaced it; null for the current version")
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -120,7 +120,7 @@ class ImportedOut(BaseModel):
 
 
 class PreviewIn(Body):
-    """Left out: the event's own template, its sample, and a webhook's defaults."""
+    """What to render. By default the event's template and sample, in the default format of a webhook."""
 
     data: JsonValue = None
     template: JsonValue = None
@@ -134,4 +134,6 @@ class PreviewIn(Body):
 class PreviewOut(BaseModel):
     content_type: str
     body: str
-    schema_errors: list[FieldError] = Field(description="What of the data would be refused when it is published")
+    schema_errors: list[FieldError] = Field(
+        description="Why publishing this data would be refused; empty if it would be accepted"
+    )

@@ -1,4 +1,4 @@
-"""Occurrences: what is published."""
+"""Occurrences and the result of publishing them."""
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 

@@ -15,17 +15,18 @@ def _checked(filter: dict[str, JsonValue]) -> dict[str, JsonValue] | None:
         filters.check_filter(filter)
     except filters.NotAFilterError as error:
         raise invalid(f"/filter{error.pointer}", str(error)) from None
-    return filter or None  # an empty one lets everything through
+    return filter or None  # {} matches everything
 
 
 ClientIdentifiers = Annotated[
-    list[Identifier], Field(max_length=1000, description="Clients that trigger the webhook; `[]` for all")
+    list[Identifier],
+    Field(max_length=1000, description="Clients whose occurrences are delivered; `[]` means all clients"),
 ]
 FilterDocument = Annotated[
     dict[str, JsonValue],
     AfterValidator(_checked),
     Field(
-        description="A pattern that the occurrence must match: fields with a value or with operators "
+        description="A pattern that the occurrence must match: fields, each with a value or with the operators "
         "`$eq $in $exists $gt $gte $lt $lte $prefix $not $and $or`",
         examples=[{"data": {"order": {"total": {"$gte": 100}, "country": {"$in": ["TR", "DE"]}}}}],
     ),
@@ -33,7 +34,7 @@ FilterDocument = Annotated[
 
 
 class SubscriptionBody(Body):
-    """What may change of a subscription."""
+    """The fields of a subscription that can be changed."""
 
     active: bool = True
     allowed_client_identifiers: ClientIdentifiers = Field(alias="allowedClientIdentifiers")
@@ -89,4 +90,6 @@ class MatchIn(Body):
 
 class MatchOut(BaseModel):
     matches: bool
-    mismatch: str | None = Field(description="JSON pointer into the filter: the first condition that does not hold")
+    mismatch: str | None = Field(
+        description="JSON pointer to the first condition of the filter that does not hold; null if it matches"
+    )

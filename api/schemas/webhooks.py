@@ -1,4 +1,4 @@
-"""Webhooks: destinations."""
+"""Webhooks, and the actions on them: rotate the secret, send a test, show the traffic."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -20,7 +20,7 @@ from webhooks.retry import PRESETS
 def _preset(policy: object) -> object:
     if isinstance(policy, str):
         if policy not in PRESETS:
-            raise ValueError(f"no such preset; there are {', '.join(PRESETS)}")
+            raise ValueError(f"no such preset; choose one of: {', '.join(PRESETS)}")
         return PRESETS[policy].model_dump()
     return policy
 
@@ -32,7 +32,7 @@ def _checked(headers: dict[str, str]) -> dict[str, str]:
         except ValueError as error:
             raise invalid(json_pointer(["headers", name]), str(error)) from None
     if len({name.lower() for name in headers}) != len(headers):
-        raise ValueError("two header names differ only in their case")
+        raise ValueError("two header names differ only in upper and lower case; remove one")
     return headers
 
 
@@ -44,7 +44,7 @@ Url = Annotated[str, Field(min_length=1, max_length=2048, examples=["https://api
 Headers = Annotated[
     dict[str, str],
     Field(
-        max_length=50, description="Sent with every request; values that look like credentials are never shown again"
+        max_length=50, description="Sent with every request. Values that look like credentials are masked in responses"
     ),
     AfterValidator(_checked),
 ]
@@ -54,7 +54,7 @@ SigningSecret = Annotated[
     str,
     Field(
         pattern=r"^[\x21-\x7e]{16,128}$",
-        description="A secret that the receiver knows already; by default a fresh one is made",
+        description="A secret that the receiver already has; by default the platform makes a new one",
     ),
 ]
 Wait = Annotated[float, Field(ge=0.1, le=604_800)]
@@ -62,26 +62,26 @@ FinalStatusCode = Annotated[int, Field(ge=300, le=599)]
 
 
 class RetryPolicyIn(RetryRules):
-    """Seconds between attempts, and how many. What is left out has the default."""
+    """When to retry, in seconds, and how often. A field that is left out has its default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     initial_interval: float = Field(10, ge=0.1, le=86_400)
     backoff_coefficient: float = Field(4, ge=1, le=10)
     maximum_interval: float = Field(43_200, ge=0.1, le=604_800)
-    maximum_attempts: int = Field(10, ge=1, le=100, description="The first one included")
+    maximum_attempts: int = Field(10, ge=1, le=100, description="Including the first attempt")
     schedule: Annotated[tuple[Wait, ...], Field(strict=False, max_length=99)] = Field(
-        (), description="The waits one by one, instead of growing intervals; it sets `maximum_attempts`"
+        (), description="The wait before each retry, instead of growing intervals. Sets `maximum_attempts`"
     )
     non_retryable_statuses: Annotated[tuple[FinalStatusCode, ...], Field(strict=False, max_length=100)] = Field(
-        (400,), description="Answers that are final; 400 and 410 always are"
+        (400,), description="Status codes that are not retried. 400 and 410 never are"
     )
-    only_5xx: bool = Field(False, description="Retry after 5xx answers only")
+    only_5xx: bool = Field(False, description="Retry only if the status code is 5xx")
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
         if self.maximum_interval < self.initial_interval:
-            raise ValueError("maximum_interval is shorter than initial_interval")
+            raise ValueError("maximum_interval must be at least initial_interval")
         if self.schedule:
             return self.model_copy(update={"maximum_attempts": len(self.schedule) + 1})
         return self
@@ -94,10 +94,11 @@ RetryPolicy = Annotated[
 
 
 class WebhookBody(Body):
-    """What may change of a webhook. `events`, `allowedClientIdentifiers` and `filter` belong to its subscriptions."""
+    """The fields of a webhook that can be changed. `events`, `allowedClientIdentifiers` and `filter` belong to its
+    subscriptions."""
 
     url: Url
-    events: Events = Field([], description="What it is subscribed to")
+    events: Events = Field([], description="The events that it is subscribed to")
     allowed_client_identifiers: ClientIdentifiers = Field(alias="allowedClientIdentifiers")
     filter: FilterDocument | None = None
     name: Name = ""
@@ -105,21 +106,26 @@ class WebhookBody(Body):
     description: Description = ""
     method: Method = "POST"
     format: Annotated[Format, Field(strict=False)] = Format.JSON
-    sends_json: bool = Field(True, description="Without it, what comes from the occurrence's data is left out")
+    sends_json: bool = Field(
+        True, description="If false, the body leaves out everything that comes from the occurrence's data"
+    )
     headers: Headers = Field(default={})
     authentication: Authentication = NoAuthentication()
     signatures: Annotated[
         list[Annotated[Style, Field(strict=False)]], Field(min_length=1), AfterValidator(_each_once)
-    ] = Field([Style.V1], description="Standard Webhooks v1 and v1a (Ed25519), and the headers of Logto and GitHub")
-    bulk: bool = Field(False, description="Whether it takes bulk occurrences too")
+    ] = Field(
+        [Style.V1],
+        description="Standard Webhooks v1 and v1a (Ed25519), and the signature headers of Logto and GitHub",
+    )
+    bulk: bool = Field(False, description="Whether it receives bulk occurrences too")
     retry_policy: RetryPolicy = RetryPolicyIn()
-    timeout: float = Field(15, ge=1, le=30, description="Seconds for the whole of an attempt")
+    timeout: float = Field(15, ge=1, le=30, description="Seconds for one whole attempt")
 
     @model_validator(mode="after")
-    def _one_hand_on_each_header(self) -> Self:
+    def _no_header_twice(self) -> Self:
         for name in self.headers:
             if name.lower() == header_of(self.authentication):
-                raise invalid(json_pointer(["headers", name]), "the authentication sets this header")
+                raise invalid(json_pointer(["headers", name]), "the authentication sets this header; remove it here")
         return self
 
 
@@ -128,10 +134,10 @@ class OneEvent(Body):
 
 
 class WebhookIn(WebhookBody):
-    """`event` and `allowedClientIdentifiers` go together, as in Logiwa's call; with neither, nor `events`, it is a
-    destination that nothing is subscribed to yet."""
+    """A new webhook. `event` requires `allowedClientIdentifiers`, as in Logiwa's API. Without `event` and `events`, the
+    webhook is not subscribed to anything yet."""
 
-    event: EventKey | None = Field(None, description="Short for `events` with one")
+    event: EventKey | None = Field(None, description="The same as `events` with one item")
     allowed_client_identifiers: ClientIdentifiers = Field([], alias="allowedClientIdentifiers")
     signing_secret: SigningSecret | None = Field(None, repr=False)
 
@@ -139,7 +145,7 @@ class WebhookIn(WebhookBody):
     def _one_list(self) -> Self:
         if self.event is not None:
             if self.events:
-                raise invalid("/event", "give event or events, but not both")
+                raise invalid("/event", "give either event or events, not both")
             self.events = [self.event]
         return self
 
@@ -167,24 +173,26 @@ class WebhookOut(BaseModel):
     id: str
     name: str
     url: str
-    event: str | None = Field(description="The event, if it is just one")
+    event: str | None = Field(description="The event, if there is exactly one")
     events: list[str]
     description: str
     headers: dict[str, str]
     active: bool
-    deactivated_reason: str | None = Field(description="Why the platform itself deactivated it")
-    deactivated_at: datetime | None = Field(description="When it did")
-    failing_since: datetime | None = Field(description="No attempt has succeeded since; null while they do")
-    allowed_client_identifiers: list[str] | None = Field(
-        serialization_alias="allowedClientIdentifiers", description="null if its subscriptions differ"
+    deactivated_reason: str | None = Field(description="Why the platform deactivated it; null if it did not")
+    deactivated_at: datetime | None = Field(description="When the platform deactivated it; null if it did not")
+    failing_since: datetime | None = Field(
+        description="No attempt has succeeded since this time; null if the last attempts succeeded"
     )
-    filter: JsonValue = Field(description="null if there is none, or its subscriptions differ")
+    allowed_client_identifiers: list[str] | None = Field(
+        serialization_alias="allowedClientIdentifiers", description="null if its subscriptions have different values"
+    )
+    filter: JsonValue = Field(description="null if there is none, or if its subscriptions have different ones")
     method: Method
     format: Format
     sends_json: bool
     authentication: dict[str, Any] = Field(description="Secrets are masked", examples=[{"type": "None"}])
     signatures: list[Style]
-    public_key: str | None = Field(description="Verifies `v1a` signatures; null without them")
+    public_key: str | None = Field(description="Verifies `v1a` signatures; null if the webhook does not use them")
     bulk: bool
     retry_policy: RetryRules
     timeout: float
@@ -194,28 +202,30 @@ class WebhookOut(BaseModel):
 
 class WebhookCreated(WebhookOut):
     signing_secret: str = Field(
-        description="For verifying our signatures (Standard Webhooks). Shown only here.",
+        description="Verifies the platform's signatures (Standard Webhooks). Only this response shows it",
         examples=["whsec_bm90IGEgcmVhbCBzZWNyZXQsIGp1c3QgYSBzYW1wbGU="],
     )
 
 
 class RotateIn(Body):
-    """What was used until now signs beside the new secret for `overlap` seconds."""
+    """How to change the secret. Requests are signed with the old and the new secret for `overlap` seconds."""
 
-    overlap: float = Field(86_400, ge=0, le=604_800, description="0 ends what earlier rotations left, too")
+    overlap: float = Field(86_400, ge=0, le=604_800, description="Seconds. 0 also ends the use of all older secrets")
     signing_secret: SigningSecret | None = Field(None, repr=False)
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"overlap": 86400}]})
 
 
 class RotatedOut(BaseModel):
-    signing_secret: str = Field(description="Shown only here")
+    signing_secret: str = Field(description="Only this response shows it")
     public_key: str | None
-    overlaps_until: datetime | None = Field(description="null where only one key can sign at a time")
+    overlaps_until: datetime | None = Field(
+        description="null if the webhook uses only signatures with one key at a time (Logto, GitHub)"
+    )
 
 
 class TestIn(Body):
-    event: EventKey | None = Field(None, description="One event; by default each that the webhook is subscribed to")
+    event: EventKey | None = Field(None, description="One event; by default all that the webhook is subscribed to")
 
 
 class TestOut(BaseModel):
@@ -234,7 +244,10 @@ class TestOut(BaseModel):
 class TrafficOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
-    state: State
-    in_flight: int
-    waiting: int = Field(description="Deliveries that wait for room, and have not used an attempt for it")
-    limit: int = Field(description="Requests at once, at this moment")
+    state: State = Field(
+        description="`closed`: requests flow. `open`: the receiver does not answer, no requests are sent. `half_open`: "
+        "one request at a time tests whether it answers again"
+    )
+    in_flight: int = Field(description="Requests in progress")
+    waiting: int = Field(description="Deliveries that wait until they may be sent; waiting uses no attempt")
+    limit: int = Field(description="The current maximum of concurrent requests")

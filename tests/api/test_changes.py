@@ -145,7 +145,7 @@ async def test_no_clients_is_a_list_too(platform: PlatformProcess, make: Make) -
     problem = await platform.call("PATCH", path, {"allowedClientIdentifiers": None}, expect=422)
 
     assert problem["errors"] == [
-        {"pointer": "/allowedClientIdentifiers", "detail": "must be a list; [] is every client"}
+        {"pointer": "/allowedClientIdentifiers", "detail": "must be a list; [] means all clients"}
     ]
 
 

@@ -373,7 +373,7 @@ async def test_event_and_events_exclude_each_other(platform: PlatformProcess) ->
     changed = await platform.call("PATCH", f"/v1/webhooks/{webhook['id']}", both, expect=422)
 
     for problem in (created, changed):
-        assert problem["errors"] == [{"pointer": "/event", "detail": "give event or events, but not both"}]
+        assert problem["errors"] == [{"pointer": "/event", "detail": "give either event or events, not both"}]
 
 
 @pytest.mark.parametrize(
@@ -632,7 +632,9 @@ async def test_a_header_has_one_hand_on_it(platform: PlatformProcess, authentica
     in_the_query = {**KEY_VALUE_PAIR, "in": "query"}
 
     for problem in (created, changed):
-        assert problem["errors"] == [{"pointer": f"/headers/{header}", "detail": "the authentication sets this header"}]
+        assert problem["errors"] == [
+            {"pointer": f"/headers/{header}", "detail": "the authentication sets this header; remove it here"}
+        ]
         assert "canary" not in str(problem)
     await destination(platform, authentication=in_the_query, headers={"X-Pair": "one"})
 

@@ -1,1 +1,1 @@
-"""A delivery in Temporal: started, found, read back, sent again."""
+"""Deliveries in Temporal: start, find, read, and resend them."""

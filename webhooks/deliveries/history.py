@@ -1,18 +1,20 @@
-"""Temporal's event history read as attempts. The only file that knows how the SDK records local activities.
+"""Reading a delivery's attempts from Temporal's event history.
 
-A local activity that ended, well or not, is a marker named `core_local_activity`. Its `data` detail names the
-activity; `result` holds what it returned, `failure` what it raised. A backoff is a timer started after the marker.
+This is the only file that knows how the SDK records local activities: each one that ended is a marker named
+`core_local_activity`. Its detail `data` names the activity. The marker has either a detail `result`, what the activity
+returned, or a `failure`, what it raised. A backoff is a timer that starts after the marker.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from webhooks import outcomes
@@ -27,7 +29,6 @@ _PREPARED: TypeAdapter[Prepared | Deferred] = TypeAdapter(Prepared | Deferred)
 _SENT: TypeAdapter[Attempt | Deferred] = TypeAdapter(Attempt | Deferred)
 Model = TypeVar("Model", bound=BaseModel)
 
-
 _CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: DeliveryStatus.DELIVERED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: DeliveryStatus.EXPIRED,
@@ -39,115 +40,155 @@ _CLOSED = {
 
 @dataclass
 class Run:
-    """One workflow run of a delivery, as far as its history tells."""
+    """One workflow run of a delivery, as its history describes it."""
 
     delivery: Delivery
     created_at: datetime
-    """When the delivery was accepted, which a resend after its close does not change."""
+    """When the delivery was accepted. A resend of the closed delivery does not change it."""
     started_at: datetime
     url: str
-    """Where the delivery was to go when it was accepted."""
+    """The webhook's URL when the delivery was accepted."""
     trace: Mapping[str, str]
-    """The trace that it was accepted in, as `traceparent`; empty if it was in none."""
+    """The `traceparent` of the trace in which it was accepted; empty if there was none."""
     begun: bool = False
-    """Whether its first workflow task is due: Temporal holds back a start that was asked to be delayed."""
+    """Whether its first workflow task is scheduled. Not yet while the start is delayed."""
     resent: bool = False
     """Whether a resend of the closed delivery started this run."""
     prepared: Prepared | None = None
     attempts: list[Attempt] = field(default_factory=list)
     next_attempt_at: datetime | None = None
-    """When the running backoff or deferral ends; None while an attempt is on its way, and when none will come."""
+    """When the current backoff or deferral ends. None during an attempt, and if no attempt will follow."""
     resend_due: bool = False
-    """A resend was asked for, and `send` has not ended since."""
+    """Whether a resend was requested and `send` has not ended since."""
     status: DeliveryStatus = DeliveryStatus.PENDING
     closed_at: datetime | None = None
 
 
 def read(events: Sequence[HistoryEvent]) -> Run:
-    """The run that these events, beginning with the first one, tell of."""
-    first = events[0].workflow_execution_started_event_attributes
-    created_at = first.search_attributes.indexed_fields.get(CREATED_AT.name)
-    url = first.memo.fields.get(MEMO_URL)
-    trace = first.header.fields.get(traces.HEADER)
-    run = Run(
-        delivery=_parse(first.input.payloads[0], Delivery),
-        created_at=_CREATED_AT.validate_json(created_at.data) if created_at else _time(events[0]),
-        started_at=_time(events[0]),
-        url=json.loads(url.data) if url else "",
-        trace=json.loads(trace.data) if trace else {},
-        resent=len(events) > 1 and _is_resend(events[1]),
-    )
-    timers: dict[str, datetime] = {}
-    parked = False
-    trigger = Trigger.EVENT
+    """Return the run that this history describes. `events` begin with the first event of the run."""
+    reader = _Reader(events[0], resent=len(events) > 1 and _is_resend(events[1]))
     for event in events[1:]:
-        match event.event_type:
-            case EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
-                run.begun = True
-            case EventType.EVENT_TYPE_MARKER_RECORDED:
-                known = len(run.attempts)
-                if _read_marker(run, event, trigger) == "send" or len(run.attempts) > known:
-                    run.resend_due = False
-                if len(run.attempts) > known:
-                    trigger = Trigger.RETRY
-            case EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED if _is_resend(event):
-                trigger, run.resend_due = Trigger.RESEND, True
-            case EventType.EVENT_TYPE_TIMER_STARTED:
-                started = event.timer_started_event_attributes
-                timers[started.timer_id] = _time(event) + _duration(started.start_to_fire_timeout)
-            case EventType.EVENT_TYPE_TIMER_FIRED:
-                timers.pop(event.timer_fired_event_attributes.timer_id, None)
-            case EventType.EVENT_TYPE_TIMER_CANCELED:
-                timers.pop(event.timer_canceled_event_attributes.timer_id, None)
-            case EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES:
-                changed = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
-                if DELIVERY_STATUS.name in changed:
-                    parked = json.loads(changed[DELIVERY_STATUS.name].data) == AWAITING_RESEND
-            case closed if closed in _CLOSED:
-                run.status, run.closed_at = _CLOSED[closed], _time(event)
-    if run.closed_at:
+        reader.read(event)
+    return reader.run()
+
+
+class _Reader:
+    """Reads the events of a run in order."""
+
+    def __init__(self, started: HistoryEvent, *, resent: bool) -> None:
+        first = started.workflow_execution_started_event_attributes
+        created_at = first.search_attributes.indexed_fields.get(CREATED_AT.name)
+        url = first.memo.fields.get(MEMO_URL)
+        trace = first.header.fields.get(traces.HEADER)
+        self._run = Run(
+            delivery=_parse(first.input.payloads[0], Delivery),
+            created_at=_CREATED_AT.validate_json(created_at.data) if created_at else _time(started),
+            started_at=_time(started),
+            url=json.loads(url.data) if url else "",
+            trace=json.loads(trace.data) if trace else {},
+            resent=resent,
+        )
+        self._first_task_at = _time(started) + _duration(first.first_workflow_task_backoff)
+        self._timers: dict[str, datetime] = {}
+        """When each running timer ends."""
+        self._awaiting_resend = False
+        self._trigger = Trigger.EVENT
+        """Why the next attempt is made, for an attempt whose record does not say it."""
+
+    def read(self, event: HistoryEvent) -> None:
+        read = self._READ.get(event.event_type)
+        if read:
+            read(self, event)
+
+    def run(self) -> Run:
+        """Return the run, with its status as of the last event."""
+        run = self._run
+        if run.closed_at:
+            return run
+        if self._awaiting_resend and not run.resend_due:
+            run.status = DeliveryStatus.FAILED
+        else:
+            run.status = DeliveryStatus.RETRYING if run.attempts or run.resent else DeliveryStatus.PENDING
+            begins = None if run.begun else self._first_task_at
+            run.next_attempt_at = None if run.resend_due else max(self._timers.values(), default=begins)
         return run
-    if parked and not run.resend_due:
-        run.status = DeliveryStatus.FAILED
-    else:
-        run.status = DeliveryStatus.RETRYING if run.attempts or run.resent else DeliveryStatus.PENDING
-        begins = None if run.begun else _time(events[0]) + _duration(first.first_workflow_task_backoff)
-        run.next_attempt_at = None if run.resend_due else max(timers.values(), default=begins)
-    return run
 
+    def _task_scheduled(self, _: HistoryEvent) -> None:
+        self._run.begun = True
 
-def _read_marker(run: Run, event: HistoryEvent, trigger: Trigger) -> str | None:
-    """The activity's name. `trigger` is for an attempt that could not say its own."""
-    marker = event.marker_recorded_event_attributes
-    if marker.marker_name != _MARKER:
-        return None
-    activity: str = json.loads(marker.details["data"].payloads[0].data)["activity_type"]
-    failure = marker.failure if marker.HasField("failure") else None
-    if failure is None:
+    def _marker(self, event: HistoryEvent) -> None:
+        marker = event.marker_recorded_event_attributes
+        if marker.marker_name != _MARKER:
+            return
+        activity: str = json.loads(marker.details["data"].payloads[0].data)["activity_type"]
+        if marker.HasField("failure"):
+            attempt = self._failed(activity, marker.failure, _time(event))
+        else:
+            attempt = self._succeeded(activity, marker.details["result"].payloads[0])
+        if attempt:
+            self._run.attempts.append(attempt)
+            self._trigger = Trigger.RETRY
+        if attempt or activity == "send":
+            self._run.resend_due = False
+
+    def _succeeded(self, activity: str, result: Payload) -> Attempt | None:
         if activity == "prepare":
-            prepared = _PREPARED.validate_json(marker.details["result"].payloads[0].data)
+            prepared = _PREPARED.validate_json(result.data)
             if isinstance(prepared, Prepared):
-                run.prepared = prepared
+                self._run.prepared = prepared
         elif activity == "send":
-            sent = _SENT.validate_json(marker.details["result"].payloads[0].data)
-            if isinstance(sent, Attempt):
-                run.attempts.append(sent)
-        return activity
-    raised = failure.application_failure_info
-    if activity == "send" and raised.details.payloads:
-        run.attempts.append(_parse(raised.details.payloads[0], Attempt))
-    elif (activity == "send" and failure.HasField("timeout_failure_info")) or raised.type in outcomes.NEVER_SENT:
-        run.attempts.append(
-            Attempt(
-                trigger=trigger,
-                url=run.prepared.url if run.prepared else run.url,
-                started_at=_time(event),
+            sent = _SENT.validate_json(result.data)
+            return sent if isinstance(sent, Attempt) else None
+        return None
+
+    def _failed(self, activity: str, failure: Failure, at: datetime) -> Attempt | None:
+        """Return the attempt that failed; None if the failure is ours and not an attempt."""
+        raised = failure.application_failure_info
+        if activity == "send" and raised.details.payloads:
+            return _parse(raised.details.payloads[0], Attempt)
+        if (activity == "send" and failure.HasField("timeout_failure_info")) or raised.type in outcomes.NEVER_SENT:
+            return Attempt(
+                trigger=self._trigger,
+                url=self._run.prepared.url if self._run.prepared else self._run.url,
+                started_at=at,
                 duration_ms=0,
                 outcome=raised.type or outcomes.UNKNOWN,
                 error=failure.message or None,
             )
-        )
-    return activity
+        return None
+
+    def _signaled(self, event: HistoryEvent) -> None:
+        if _is_resend(event):
+            self._trigger, self._run.resend_due = Trigger.RESEND, True
+
+    def _timer_started(self, event: HistoryEvent) -> None:
+        timer = event.timer_started_event_attributes
+        self._timers[timer.timer_id] = _time(event) + _duration(timer.start_to_fire_timeout)
+
+    def _timer_fired(self, event: HistoryEvent) -> None:
+        self._timers.pop(event.timer_fired_event_attributes.timer_id, None)
+
+    def _timer_canceled(self, event: HistoryEvent) -> None:
+        self._timers.pop(event.timer_canceled_event_attributes.timer_id, None)
+
+    def _search_attributes_changed(self, event: HistoryEvent) -> None:
+        changed = event.upsert_workflow_search_attributes_event_attributes.search_attributes.indexed_fields
+        if DELIVERY_STATUS.name in changed:
+            self._awaiting_resend = json.loads(changed[DELIVERY_STATUS.name].data) == AWAITING_RESEND
+
+    def _closed(self, event: HistoryEvent) -> None:
+        self._run.status, self._run.closed_at = _CLOSED[event.event_type], _time(event)
+
+    _READ: ClassVar[dict[int, Callable[["_Reader", HistoryEvent], None]]] = {
+        EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: _task_scheduled,
+        EventType.EVENT_TYPE_MARKER_RECORDED: _marker,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: _signaled,
+        EventType.EVENT_TYPE_TIMER_STARTED: _timer_started,
+        EventType.EVENT_TYPE_TIMER_FIRED: _timer_fired,
+        EventType.EVENT_TYPE_TIMER_CANCELED: _timer_canceled,
+        EventType.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES: _search_attributes_changed,
+        **dict.fromkeys(_CLOSED, _closed),
+    }
 
 
 def _is_resend(event: HistoryEvent) -> bool:

@@ -1,4 +1,4 @@
-"""The delivery monitor: deliveries read from Temporal and re-sent through it."""
+"""The delivery monitor: list, read and resend deliveries. Temporal is the only store."""
 
 import asyncio
 import logging
@@ -22,17 +22,17 @@ from webhooks.temporal.names import RPC_TIMEOUT
 
 log = logging.getLogger(__name__)
 
-_READS_AT_ONCE = 10
-_MOST_ROWS_READ = 500
-"""Rows that one call looks at before it hands back what it has, with a cursor to go on."""
+_MAX_CONCURRENT_READS = 10
+_MAX_ROWS_READ = 500
+"""Rows that one call reads. Then it returns the page as it is, with a cursor."""
 
 
 class AlreadyDeliveredError(Exception):
-    """A delivery that succeeded is only sent again when the caller insists."""
+    """The delivery succeeded. It is sent again only with `force`."""
 
 
 class DeliverySummary(BaseModel):
-    """A delivery without its attempts. Times are None while they have not come, or when none will."""
+    """A delivery without its attempts. A time is None if it has not come yet, or never will."""
 
     id: str
     occurrence_id: str
@@ -60,7 +60,7 @@ class DeliveryDetail:
 
 
 class Deliveries:
-    """What happened to a tenant's deliveries, and making it happen again."""
+    """Lists, reads and resends the deliveries of a tenant."""
 
     def __init__(self, client: Client, *, ui: str, task_queue: str) -> None:
         self._client = client
@@ -68,7 +68,7 @@ class Deliveries:
         self._task_queue = task_queue
 
     async def get(self, tenant: str, delivery_id: str) -> DeliveryDetail | None:
-        """None for a delivery that never was, or whose retention has ended."""
+        """Return a delivery; None if it never existed or its retention has ended. Raises RPCError."""
         id = workflow_id(tenant, delivery_id)
         try:
             described = await self._client.get_workflow_handle(id).describe(rpc_timeout=RPC_TIMEOUT)
@@ -79,14 +79,16 @@ class Deliveries:
         return await self._detail(delivery_id, id, described.run_id)
 
     async def list(self, filter: Filter, *, limit: int, cursor: str | None) -> tuple[list[DeliverySummary], str | None]:
-        """A page newest first, and the cursor of the next. Raises pages.BadCursorError."""
+        """Return a page of deliveries, newest first, and the cursor of the next page; None on the last page.
+
+        Raises BadCursorError and RPCError."""
         after = Position.from_cursor(cursor) if cursor else None
         page: list[DeliverySummary] = []
         chunk: list[WorkflowExecution] = []
         seen = 0
         async for row in newest_first(self._client, filter, after):
-            if len(page) >= limit or seen >= _MOST_ROWS_READ:
-                assert after  # noqa: S101  rows were read before
+            if len(page) >= limit or seen >= _MAX_ROWS_READ:
+                assert after  # noqa: S101  set by the rows that were read
                 return page, after.cursor()
             chunk.append(row)
             if len(chunk) < limit - len(page):
@@ -97,9 +99,12 @@ class Deliveries:
         return page, None
 
     async def resend(self, tenant: str, delivery_id: str, *, force: bool) -> bool:
-        """Sends again now: what is parked or waits is signalled, what is held back is begun, what is closed gets a new
-        run of the same workflow with the original's input, and what is on the wire this moment is left to arrive. False
-        if there is no such delivery. Raises AlreadyDeliveredError unless forced."""
+        """Send the delivery again now. Return False if there is no such delivery.
+
+        A delivery that awaits a resend or the next attempt gets a signal. A delayed one starts. A closed one gets a new
+        run of its workflow, with the same input. Nothing is done while an attempt is in progress.
+
+        Raises AlreadyDeliveredError if it succeeded and `force` is false, and RPCError."""
         id = workflow_id(tenant, delivery_id)
         detail = await self.get(tenant, delivery_id)
         if detail and detail.latest.begun and not detail.summary.closed_at:
@@ -111,7 +116,7 @@ class Deliveries:
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
-                detail = await self.get(tenant, delivery_id)  # it closed between our look and our signal
+                detail = await self.get(tenant, delivery_id)  # it closed after it was read
             else:
                 return True
         if detail is None:
@@ -163,10 +168,11 @@ class Deliveries:
         return read(history.events)
 
     async def _summaries(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
-        """The rows that still stand for their delivery, each as it is now: visibility finds, history tells."""
+        """Return the current state of the deliveries, read from their histories. Leave out rows of older runs, and
+        deliveries that do not have the filter's status any more."""
         closed = [row.id for row in rows if row.status is not WorkflowExecutionStatus.RUNNING]
         latest = await latest_runs(self._client, closed) if closed else {}
-        gate = asyncio.Semaphore(_READS_AT_ONCE)
+        gate = asyncio.Semaphore(_MAX_CONCURRENT_READS)
 
         async def summary(row: WorkflowExecution) -> DeliverySummary | None:
             if latest.get(row.id, row.run_id) != row.run_id:
@@ -174,7 +180,7 @@ class Deliveries:
             async with gate:
                 try:
                     detail = await self._detail(name_in(filter.tenant, row.id), row.id, row.run_id)
-                except ValueError:  # not written by us, or by a version that we cannot read: the others must show
+                except ValueError:  # another program or version wrote it; show the other deliveries
                     log.exception("the history of %s cannot be read", row.id)
                     return None
             if detail is None or (filter.status and detail.summary.status is not filter.status):

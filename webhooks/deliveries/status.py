@@ -1,15 +1,15 @@
-"""Where a delivery stands."""
+"""The status of a delivery."""
 
 from enum import StrEnum
 
 
 class DeliveryStatus(StrEnum):
-    """Where a delivery stands."""
+    """The status of a delivery."""
 
     PENDING = "pending"
     RETRYING = "retrying"
     DELIVERED = "delivered"
     FAILED = "failed"
-    """Failed for good; waits for a resend until its window ends."""
+    """Failed for good. Can be resent until the resend window ends."""
     EXPIRED = "expired"
-    """Failed for good, and the window ended."""
+    """Failed for good, and the resend window has ended."""

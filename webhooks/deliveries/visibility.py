@@ -1,7 +1,7 @@
-"""Deliveries found by their search attributes, newest first.
+"""Finding deliveries by their search attributes, newest first.
 
-On SQL, Temporal's visibility sorts open workflows before closed ones and those by their end, and takes no other
-order. So a page is cut from a window of creation times that is small enough to be sorted here.
+On SQL, Temporal's visibility has only one order: open workflows first, then closed ones by the time of their end. So
+deliveries are read in windows of creation time that are small enough to be sorted here.
 """
 
 import json
@@ -27,15 +27,19 @@ from webhooks.temporal.names import (
 )
 
 _WINDOW_ROWS = 200
-"""A window with more rows is narrowed."""
+"""A window with more rows is made narrower."""
 _NARROWEST = timedelta(milliseconds=10)
 _FIRST_WIDTH = timedelta(seconds=10)
 _WIDEST = timedelta(days=30)
+"""After an empty window of this width, the next one reaches back to _LONG_AGO."""
 _CLOCKS_DIFFER = timedelta(seconds=5)
+"""How far the clock of another process may be ahead."""
 _TICK = timedelta(microseconds=1)
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+"""There are no older deliveries."""
 _COARSE = timedelta(milliseconds=2)
-"""SQLite compares times as text of milliseconds. So a window asks for a little more, and its bounds are held here."""
+"""SQLite compares times as text with milliseconds. So queries ask for a wider window, and the bounds are checked here.
+"""
 
 RUNNING = "ExecutionStatus = 'Running'"
 _IN_PROGRESS = f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{AWAITING_RESEND}'))"
@@ -44,7 +48,7 @@ _BY_STATUS = {
     DeliveryStatus.EXPIRED: "ExecutionStatus = 'Failed'",
     DeliveryStatus.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{AWAITING_RESEND}') OR "
     "ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut'))",
-    # Told apart by their history: a search attribute for it would cost each failing delivery one more write.
+    # Their histories tell which: a search attribute would cost each failing delivery one more write.
     DeliveryStatus.PENDING: _IN_PROGRESS,
     DeliveryStatus.RETRYING: _IN_PROGRESS,
 }
@@ -52,7 +56,7 @@ _BY_STATUS = {
 
 @dataclass(frozen=True)
 class Filter:
-    """What to list. Times bound the delivery's creation: `since` included, `until` not."""
+    """Which deliveries to list. `since` (inclusive) and `until` (exclusive) are about their creation."""
 
     tenant: str
     webhook_id: str | None = None
@@ -64,6 +68,7 @@ class Filter:
     until: datetime | None = None
 
     def query(self) -> str:
+        """Return the filter in the visibility query language, without `since` and `until`."""
         terms = [f"WorkflowType = '{DELIVER_WEBHOOK}'"]
         for attribute, value in (
             (TENANT_ID, self.tenant),
@@ -81,7 +86,7 @@ class Filter:
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """A place in the order newest first."""
+    """A position in the list of deliveries."""
 
     created_at: datetime
     workflow_id: str
@@ -96,7 +101,7 @@ class Position:
 
     @classmethod
     def from_cursor(cls, cursor: str) -> "Position":
-        """Raises pages.BadCursorError."""
+        """Return the position in a cursor. Raises BadCursorError."""
         try:
             created_at, workflow_id, run_id = json.loads(cursors.decode(cursor))
             return cls(datetime.fromisoformat(created_at).astimezone(UTC), str(workflow_id), str(run_id))
@@ -105,7 +110,8 @@ class Position:
 
 
 async def newest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
-    """Every run that the filter finds, from `after` on backwards. A row may be of a run that a later one replaced."""
+    """Yield the runs that the filter selects, newest first, beginning after the position `after`. A run may be one that
+    a later run has replaced."""
     oldest = max(filter.since or _LONG_AGO, _LONG_AGO)
     upper = after.created_at if after else filter.until or datetime.now(UTC) + _CLOCKS_DIFFER
     width = _FIRST_WIDTH
@@ -130,11 +136,12 @@ async def newest_first(client: Client, filter: Filter, after: Position | None) -
 
 
 def found(client: Client, query: str) -> AsyncIterator[WorkflowExecution]:
+    """Return the runs that a visibility query selects."""
     return client.list_workflows(query, page_size=_WINDOW_ROWS, rpc_timeout=RPC_TIMEOUT)
 
 
 async def latest_runs(client: Client, workflow_ids: list[str]) -> dict[str, str]:
-    """The newest run id of each workflow id."""
+    """Return the id of the newest run of each workflow."""
     query = f"WorkflowId IN ({', '.join(quoted(id) for id in workflow_ids)})"
     newest: dict[str, WorkflowExecution] = {}
     async for row in found(client, query):
@@ -144,10 +151,10 @@ async def latest_runs(client: Client, workflow_ids: list[str]) -> dict[str, str]
 
 
 def quoted(value: str) -> str:
-    """A string literal of the visibility query language."""
+    """Return a string literal of the visibility query language."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def stamp(time: datetime) -> str:
-    """A time of the visibility query language."""
+    """Return a time literal of the visibility query language."""
     return quoted(time.astimezone(UTC).isoformat(timespec="microseconds"))

@@ -1,4 +1,4 @@
-"""An event catalogue read from a file: our own list of events, or the `webhooks` of OpenAPI 3.1."""
+"""Reading an event catalogue from a file: a list of events, or the `webhooks` of an OpenAPI 3.1 document."""
 
 from pydantic import JsonValue
 
@@ -9,8 +9,9 @@ MAX_EVENTS = 1000
 
 
 def read(content: bytes) -> list[tuple[Path, dict[str, JsonValue]]]:
-    """The events, as POST /v1/events takes them and not validated further, with their places in the file. Raises
-    DocumentError."""
+    """Return the events as POST /v1/events takes them, each with its path in the file. The events are not validated.
+
+    Raises DocumentError if the file is not a catalogue."""
     document = yaml_documents.read(content)
     if isinstance(document, dict) and document.keys() & {"openapi", "swagger"}:
         path: Path = ("webhooks",)
@@ -22,7 +23,7 @@ def read(content: bytes) -> list[tuple[Path, dict[str, JsonValue]]]:
     if not events:
         raise DocumentError("the catalogue has no events", path)
     if len(events) > MAX_EVENTS:
-        raise DocumentError(f"the catalogue has over {MAX_EVENTS} events", path)
+        raise DocumentError(f"the catalogue has more than {MAX_EVENTS} events", path)
     return events
 
 
@@ -30,13 +31,13 @@ def _listed(document: JsonValue) -> tuple[list[tuple[Path, dict[str, JsonValue]]
     path: Path = ()
     if isinstance(document, dict) and "events" in document:
         if others := document.keys() - {"events"}:
-            raise DocumentError("nothing but `events` belongs here", (min(others),))
+            raise DocumentError("unknown member; only `events` is allowed here", (min(others),))
         document, path = document["events"], ("events",)
     if not isinstance(document, list):
-        raise DocumentError("neither a list of `events` nor an OpenAPI 3.1 document with `webhooks`", path)
+        raise DocumentError("expected a list of `events`, or an OpenAPI 3.1 document with `webhooks`", path)
     events = []
     for index, event in enumerate(document):
         if not isinstance(event, dict):
-            raise DocumentError("an event is an object", (*path, index))
+            raise DocumentError("an event must be an object", (*path, index))
         events.append(((*path, index), event))
     return events, path

@@ -1,7 +1,7 @@
 """The `webhooks` of an OpenAPI 3.1 document as events of the catalogue.
 
-The document describes whole bodies, so an event's template is `{data}`: what arrives is what the document says. Its
-schema is made self-contained, with the components that it refers to as `$defs`.
+The document describes whole bodies, so each event has the template `{data}`: receivers get the body that the document
+describes. Each schema is made self-contained: the components that it refers to become its `$defs`.
 """
 
 import json
@@ -10,38 +10,42 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from pydantic import JsonValue
 
 from webhooks.events.json_schema import MAX_SCHEMA_BYTES
 from webhooks.events.yaml_documents import DocumentError, Path
-from webhooks.json_pointer import json_pointer
+from webhooks.json_pointer import json_pointer, key_of, steps_of
 
 _MAX_DESCRIPTION = 2000
-_MAX_TOTAL = 8 * 1024 * 1024
+"""Characters."""
+_MAX_TOTAL_BYTES = 8 * 1024 * 1024
+"""Of the schemas of all events."""
 _MAX_REFS = 20
+"""References that are followed from one place."""
 _MAX_MEMBERS = 100
+"""Examples or media types that are looked at in one place."""
 
 _VERSION = re.compile(r"3\.[1-9][0-9]*(?:\..*)?")
-_INDEX = re.compile(r"[0-9]{1,9}")
+
 _COMPONENTS = ("components", "schemas")
 _LITERALS = {"const", "default", "dependentRequired", "enum", "example", "examples"}
 _NAMED_SCHEMAS = {"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"}
 
 
 def events(document: dict[str, JsonValue]) -> list[dict[str, JsonValue]]:
-    """As POST /v1/events takes them, and not validated further. Raises DocumentError."""
+    """Return the events as POST /v1/events takes them. They are not validated. Raises DocumentError."""
     if "swagger" in document:
-        raise DocumentError("Swagger 2 has no `webhooks`; OpenAPI 3.1 has", ("swagger",))
+        raise DocumentError("Swagger 2 has no `webhooks`; use OpenAPI 3.1", ("swagger",))
     version = str(document["openapi"])
     if not _VERSION.fullmatch(version):
-        raise DocumentError(f"OpenAPI {_short(version)} has no `webhooks`; OpenAPI 3.1 has", ("openapi",))
+        raise DocumentError(f"OpenAPI {_short(version)} has no `webhooks`; use OpenAPI 3.1", ("openapi",))
     if "webhooks" not in document:
         raise DocumentError("the OpenAPI document has no `webhooks`")
     webhooks = _Place(document, (), document).child("webhooks")
     if not isinstance(webhooks.value, dict):
-        raise webhooks.refusal("not an object")
+        raise webhooks.refusal("must be an object")
     schemas = _Schemas()
     return [_event(name, webhooks.child(name), schemas) for name in webhooks.value]
 
@@ -52,7 +56,7 @@ def _short(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """A value in the document, and where."""
+    """A value of the document, with its path."""
 
     document: JsonValue
     path: Path
@@ -68,39 +72,37 @@ class _Place:
         return _Place(self.document, (*self.path, step), self.value[step])
 
     def target(self) -> "_Place":
-        """Where this `$ref` leads."""
+        """Return the place that this `$ref` points to."""
         if not isinstance(self.value, str) or not self.value.startswith("#/"):
-            raise self.refusal(f"not a $ref within the document: {_short(str(self.value))}")
+            raise self.refusal(f"the $ref must point into this document: {_short(str(self.value))}")
         place = self.root()
-        for part in self.value.removeprefix("#/").split("/"):
-            step = unquote(part).replace("~1", "/").replace("~0", "~")
-            if isinstance(place.value, dict) and step in place.value:
-                place = place.child(step)
-            elif isinstance(place.value, list) and _INDEX.fullmatch(step) and int(step) < len(place.value):
-                place = place.child(int(step))
-            else:
-                raise self.refusal(f"a $ref to nothing: {_short(self.value)}")
+        for step in steps_of(self.value.removeprefix("#")):
+            key = key_of(step, place.value)
+            if key is None:
+                raise self.refusal(f"the $ref points to nothing: {_short(self.value)}")
+            place = place.child(key)
         return place
 
     def objects(self) -> Iterator["_Place"]:
-        """Itself and, if it has a `$ref`, the object at its end: members beside a `$ref` come first."""
+        """Yield this object and, as long as it has a `$ref`, the object that it points to. Members beside a `$ref`
+        come first. End at a boolean, which is a schema too."""
         place = self
         for _ in range(_MAX_REFS):
-            if isinstance(place.value, bool):  # which a schema may be
+            if isinstance(place.value, bool):
                 return
             if not isinstance(place.value, dict):
-                raise place.refusal("not an object")
+                raise place.refusal("must be an object")
             yield place
             if "$ref" not in place.value:
                 return
             place = place.child("$ref").target()
-        raise self.refusal("a $ref that leads round in a circle, or too far")
+        raise self.refusal(f"the $ref leads in a circle, or through more than {_MAX_REFS} others")
 
     def get(self, name: str) -> "_Place | None":
         return next((place.child(name) for place in self.objects() if name in place.value), None)
 
     def members(self) -> Iterator["_Place"]:
-        """The first hundred, as a thousand webhooks may share a great many."""
+        """Yield the first members, at most 100: a thousand webhooks may refer to the same long list."""
         return (last.child(name) for last in [*self.objects()][-1:] for name in islice(last.value, _MAX_MEMBERS))
 
 
@@ -113,7 +115,7 @@ def _event(name: str, webhook: _Place, schemas: "_Schemas") -> dict[str, JsonVal
         "key": name,
         "description": _description(operation, webhook),
         "active": not (deprecated and deprecated.value is True),
-        "template": "{data}",  # the document describes the whole body
+        "template": "{data}",
     }
     if media := _json_media(operation):
         schema = media.get("schema")
@@ -161,21 +163,21 @@ def _samples(media: _Place, schema: _Place | None) -> Iterator[_Place]:
 def _literal(sample: _Place) -> _Place:
     if not isinstance(sample.value, dict) or sample.value.keys() != {"$ref"}:
         return sample
-    value = sample.get("value")  # OpenAPI has no $ref here, but documents do, and they mean an Example Object
+    value = sample.get("value")  # OpenAPI allows no $ref here, but documents use it for an Example Object
     if value is None:
-        raise sample.refusal("a $ref to no example")
+        raise sample.refusal("the $ref does not point to an example")
     return value
 
 
 class _Schemas:
-    """The schemas of one document, each part rewritten once: a thousand webhooks may share them all."""
+    """The schemas of one document. Rewrites each part once: a thousand webhooks may share them all."""
 
     def __init__(self) -> None:
         self._total = 0
         self._parts: dict[Path, tuple[JsonValue, list[_Place], int]] = {}
 
     def self_contained(self, schema: _Place) -> JsonValue:
-        """The schema, with every component that it needs as one of its `$defs`."""
+        """Return the schema with every component that it needs in its `$defs`. Raises DocumentError if too large."""
         made: dict[Path, JsonValue] = {}
         size = 0
         places = [schema]
@@ -186,18 +188,23 @@ class _Schemas:
             places += needed
             size += length
             if size > MAX_SCHEMA_BYTES:
-                raise schema.refusal(f"the schema, with all that it refers to, is over {MAX_SCHEMA_BYTES} bytes")
+                raise schema.refusal(
+                    f"the schema, with everything that it refers to, is larger than {MAX_SCHEMA_BYTES} bytes"
+                )
         self._total += size
-        if self._total > _MAX_TOTAL:
-            raise schema.refusal(f"the schemas, each with all that it refers to, are over {_MAX_TOTAL} bytes together")
+        if self._total > _MAX_TOTAL_BYTES:
+            raise schema.refusal(
+                "the schemas of all webhooks, with everything that they refer to, "
+                f"are larger than {_MAX_TOTAL_BYTES} bytes together"
+            )
         whole = made.pop(schema.path)
         if not isinstance(whole, dict) or not made:
             return whole
-        # No reference is left to `$defs` that it had: they all are to components.
+        # This may replace `$defs` of the schema: all references are now to components.
         return {**whole, "$defs": {str(path[-1]): definition for path, definition in made.items()}}
 
     def _part(self, place: _Place) -> tuple[JsonValue, list[_Place], int]:
-        """A schema with its references into `$defs`, the components that these name, and its size."""
+        """Return the schema with references to `$defs`, the components that they name, and its size in bytes."""
         if place.path not in self._parts:
             needed: dict[Path, _Place] = {}
             rewritten = _rewritten(place, needed)
@@ -210,7 +217,7 @@ def _rewritten(schema: _Place, needed: dict[Path, _Place]) -> JsonValue:
     if isinstance(value, list):
         return [_rewritten(schema.child(index), needed) for index in range(len(value))]
     if isinstance(value, dict):
-        # An `$id` would be the base of the references inside, and they are to the whole that we make.
+        # Without `$id`, so that the references inside are relative to the schema that we make.
         return {name: _keyword(name, schema.child(name), needed) for name in value if name != "$id"}
     return value
 
@@ -220,11 +227,11 @@ def _keyword(name: str, place: _Place, needed: dict[Path, _Place]) -> JsonValue:
     if name == "$ref":
         path = place.target().path
         if path[:2] != _COMPONENTS or len(path) == len(_COMPONENTS):
-            raise place.refusal(f"not a $ref to one of #/components/schemas: {_short(str(value))}")
+            raise place.refusal(f"the $ref must point into #/components/schemas: {_short(str(value))}")
         needed[path[:3]] = place.root().child("components").child("schemas").child(path[2])
         return "#" + quote(json_pointer(("$defs", *path[2:])), safe="/~$!&'()*+,;=:@?")
     if name == "$dynamicRef":
-        raise place.refusal("a $dynamicRef is not supported")
+        raise place.refusal("$dynamicRef is not supported")
     if name in _LITERALS or name.startswith("x-"):
         return value
     if name in _NAMED_SCHEMAS and isinstance(value, dict):

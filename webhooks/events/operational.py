@@ -1,4 +1,5 @@
-"""The platform's own events: of webhooks and deliveries, in every tenant's catalogue, under reserved keys."""
+"""Operational events: what the platform publishes about webhooks and deliveries, with keys that are reserved in every
+tenant's catalogue."""
 
 import logging
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ _DELIVERY_SAMPLE = {
 
 
 @dataclass(frozen=True)
-class _Own:
+class _OperationalEvent:
     description: str
     members: dict[str, Any]
     sample: dict[str, Any]
@@ -45,8 +46,8 @@ class _Own:
 
 
 EVENTS = {
-    WEBHOOK_DEACTIVATED: _Own(
-        "The platform deactivated a webhook: its receiver answered 410, or had failed for too long",
+    WEBHOOK_DEACTIVATED: _OperationalEvent(
+        "The platform deactivated a webhook because its receiver answered 410 or failed for too long",
         {**_WEBHOOK, "reason": _TEXT, "deactivated_at": _MOMENT},
         {
             **_WEBHOOK_SAMPLE,
@@ -54,13 +55,13 @@ EVENTS = {
             "deactivated_at": "2026-01-10T10:30:00Z",
         },
     ),
-    DELIVERY_FAILED: _Own(
-        "A delivery failed for good, and waits for a resend",
+    DELIVERY_FAILED: _OperationalEvent(
+        "A delivery failed for good and waits for a resend",
         {**_DELIVERY, "failed_at": _MOMENT},
         {**_DELIVERY_SAMPLE, "outcome": "http_503", "failed_at": "2026-01-10T10:30:00Z"},
     ),
-    DELIVERY_RECOVERED: _Own(
-        "A delivery that had failed for good was sent again and delivered",
+    DELIVERY_RECOVERED: _OperationalEvent(
+        "A delivery that had failed for good was resent and delivered",
         {**_DELIVERY, "recovered_at": _MOMENT},
         {**_DELIVERY_SAMPLE, "outcome": "delivered", "recovered_at": "2026-01-10T11:05:00Z"},
     ),

@@ -1,6 +1,6 @@
-"""The payloads of products whose receivers people have already: templates, with a sample of the data each needs. Pure.
+"""The payloads of other products, for receivers that expect them: templates, each with sample data. Pure.
 
-What a product's document leaves open is said in docs/, with the choice made here.
+Where a product's documentation leaves something open, docs/ says what we chose.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Preset(StrEnum):
 
 @dataclass(frozen=True)
 class Payload:
-    """A template for an event, and data that it can be shown with."""
+    """A template for an event, and sample data for it."""
 
     template: JsonValue
     sample: JsonValue

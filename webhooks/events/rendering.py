@@ -1,12 +1,12 @@
-"""The body of a delivery: an event's template filled from an occurrence, or the occurrence itself. Pure.
+"""Rendering the body of a delivery from an event's template and an occurrence, or from the occurrence alone. Pure.
 
-A template is JSON whose strings may hold placeholders: `{account.id}`, `{items.0.sku}`. A path is looked up among
-the delivery's own fields (OWN_FIELDS, as far as they are set) and then inside `data`, so `{data.id}` always means the
-producer's field. `{eventName}` and `{currentDateTime}` are LogiSense's names for `event` and `occurred_at`. A string
-that is one placeholder and nothing else becomes the value with its JSON type; within other text a value is written
-out, a missing one as nothing. `{{` and `}}` are literal braces.
+A template is JSON. Its strings can contain placeholders: `{account.id}`, `{items.0.sku}`. A path is looked up first in
+the delivery's own fields (OWN_FIELDS that are set), then in `data`. `{data.id}` always means the publisher's field.
+`{eventName}` and `{currentDateTime}` are LogiSense's names of `event` and `occurred_at`. A string that is exactly one
+placeholder becomes the value with its JSON type. In other text, the value is inserted as text; a missing value as
+nothing. `{{` and `}}` are literal braces.
 
-A form is the same document flattened: `account[id]=7&items[0][sku]=x`, with null as the empty string.
+A form is the same document flattened: `account[id]=7&items[0][sku]=x`. Null is an empty string.
 """
 
 import enum
@@ -19,17 +19,18 @@ from pydantic import JsonValue
 
 from webhooks.contracts import Format, Occurrence
 from webhooks.ids import delivery_id
+from webhooks.json_pointer import key_of
 
 MAX_BODY_BYTES = 1024 * 1024
-"""Of the body as history records it, well inside Temporal's 2 MiB for one payload."""
-_TOO_LARGE = f"the rendered body is over {MAX_BODY_BYTES} bytes"
+"""Size of the body as history records it. Temporal's limit for one payload is 2 MiB."""
+_TOO_LARGE = f"the rendered body is larger than {MAX_BODY_BYTES} bytes"
 
 CONTENT_TYPES = {Format.JSON: "application/json", Format.FORM: "application/x-www-form-urlencoded"}
 
 _PATH = r"[A-Za-z_][\w-]*(?:\.[\w-]+)*"
 _PLACEHOLDER = re.compile(r"\{(" + _PATH + r")\}", re.ASCII)
 _TOKEN = re.compile(r"\{\{|\}\}|\{(" + _PATH + r")\}", re.ASCII)
-_INDEX = re.compile(r"[0-9]{1,9}")
+
 _ALIASES = {"eventName": "event", "currentDateTime": "occurred_at"}
 OWN_FIELDS = frozenset(Occurrence.model_fields) | {"entity", "action", "tenant", "webhook_id", "delivery_id"}
 _ENVELOPE: JsonValue = {name: f"{{{name}}}" for name in ("id", "event", "occurred_at", "data")}
@@ -38,7 +39,7 @@ _ENVELOPE: JsonValue = {name: f"{{{name}}}" for name in ("id", "event", "occurre
 def own_fields(
     tenant: str, webhook_id: str, occurrence: Occurrence, entity: str | None, action: str | None
 ) -> Mapping[str, str | None]:
-    """Return what a template may name beside the occurrence's fields. `entity` and `action` are the event's."""
+    """Return the fields that a template can name besides the occurrence's. `entity` and `action` are the event's."""
     return {
         "tenant": tenant,
         "webhook_id": webhook_id,
@@ -49,11 +50,11 @@ def own_fields(
 
 
 class NotRenderedError(ValueError):
-    """The occurrence cannot be rendered by this template; the message says why."""
+    """The template cannot render this occurrence. The message says why."""
 
 
 class BadTemplateError(ValueError):
-    """No occurrence could be rendered as its author meant. `path` leads to the string at fault."""
+    """The template has an error. `path` is the path of the string that contains it."""
 
     def __init__(self, path: tuple[str | int, ...], message: str) -> None:
         super().__init__(message)
@@ -61,7 +62,7 @@ class BadTemplateError(ValueError):
 
 
 class _Absent(enum.Enum):
-    """What a placeholder stands for whose value is withheld: its member is left out."""
+    """The value of a placeholder that must not be sent: the member that contains it is left out."""
 
     ABSENT = enum.auto()
 
@@ -77,8 +78,10 @@ def render(
     format: Format = Format.JSON,
     sends_json: bool = True,
 ) -> str:
-    """The text to send. `own` holds those of OWN_FIELDS that are no occurrence's. Without `sends_json` (EngageIP's
-    name) the producer's data stays at home: what would come from it is left out. Raises NotRenderedError."""
+    """Return the text of the body. `own` has the delivery's own fields that are not the occurrence's.
+
+    If `sends_json` (EngageIP's name) is false, everything that comes from the occurrence's data is left out.
+    Raises NotRenderedError."""
     all_fields: dict[str, JsonValue] = {**occurrence.model_dump(mode="json"), **own}
     fields: dict[str, JsonValue] = {name: value for name, value in all_fields.items() if value is not None}
     data = fields.pop("data", None)
@@ -86,7 +89,7 @@ def render(
         body = _Filling(fields, data if sends_json else _ABSENT).fill(_ENVELOPE if template is None else template)
         text = "" if body is _ABSENT else _form(body) if format is Format.FORM else _json(body)
         recorded = len(_json(text).encode())  # history holds the text as a JSON string
-    except (ValueError, RecursionError) as error:  # what no JSON can say, or too deep
+    except (ValueError, RecursionError) as error:  # a value that JSON does not have, or nested too deep
         raise NotRenderedError(str(error)) from None
     if recorded > MAX_BODY_BYTES:
         raise NotRenderedError(_TOO_LARGE)
@@ -94,12 +97,11 @@ def render(
 
 
 def check_template(template: JsonValue, known: Collection[str] | None, own: Collection[str] = OWN_FIELDS) -> None:
-    """Raises BadTemplateError for a brace that belongs to no placeholder, and for a placeholder that no occurrence can
-    fill: its first name is none of our `own` fields and not among `known`, the names in `data` (None if any may
-    come)."""
+    """Raise BadTemplateError for a brace outside placeholders, and for a placeholder that no occurrence can fill: its
+    first name is neither in `own`, the delivery's own fields, nor in `known`, the names in `data` (None: any name)."""
     for path, text in _strings(template):
         if {"{", "}"} & set(_TOKEN.sub("", text)):
-            raise BadTemplateError(path, "a brace that belongs to no placeholder; write {{ or }} for a brace")
+            raise BadTemplateError(path, "a brace outside a placeholder; write {{ or }} for a literal brace")
         for token in _TOKEN.finditer(text):
             first, _, rest = (token[1] or "id").partition(".")
             if first == "data" and rest:
@@ -108,7 +110,7 @@ def check_template(template: JsonValue, known: Collection[str] | None, own: Coll
                 ours = _ALIASES.get(first, first) in own
             if not ours and known is not None and first not in known:
                 raise BadTemplateError(
-                    path, f"no field of ours is called {first}, and nothing in the event's schema or sample"
+                    path, f"no field is named {first}: neither the delivery, nor the event's schema or sample has it"
                 )
 
 
@@ -125,7 +127,7 @@ def _strings(template: JsonValue, path: tuple[str | int, ...] = ()) -> Iterator[
 
 
 class _Filling:
-    """One rendering. Values are measured as they are put in, so that a small template cannot grow without bound."""
+    """One rendering. Counts the bytes of inserted values, so that a small template cannot make an unlimited body."""
 
     def __init__(self, fields: dict[str, JsonValue], data: JsonValue | _Absent) -> None:
         self._fields = fields
@@ -159,7 +161,7 @@ class _Filling:
                 return text
 
     def _value(self, path: str) -> tuple[JsonValue | _Absent, str]:
-        """The value at a path, and its JSON."""
+        """Return the value at a path, and its JSON text. Raises NotRenderedError if the body becomes too large."""
         if path not in self._found:
             value = self._look_up(path)
             self._found[path] = value, "" if value is _ABSENT else _json(value)
@@ -180,12 +182,13 @@ class _Filling:
 
 def _step_down(value: JsonValue, steps: list[str]) -> JsonValue:
     for step in steps:
-        if isinstance(value, dict):
-            value = value.get(step)
-        elif isinstance(value, list) and _INDEX.fullmatch(step) and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return None
+        match key_of(step, value), value:
+            case str() as name, dict():
+                value = value[name]
+            case int() as index, list():
+                value = value[index]
+            case _:
+                return None
     return value
 
 
@@ -195,12 +198,12 @@ def _json(value: JsonValue) -> str:
 
 def _form(document: JsonValue) -> str:
     if not isinstance(document, dict):
-        raise NotRenderedError("a form is made of an object, and the body is none")
+        raise NotRenderedError("a form needs an object, and the body is not an object")
     pairs, size = [], 0
     for key, member in document.items():
         for name, value in _pairs(member, key):
             size += len(name) + len(value or "")
-            if size > MAX_BODY_BYTES:  # names repeat at each leaf: a small document can make a large form
+            if size > MAX_BODY_BYTES:  # each leaf repeats the names above it, so a small document can make a large form
                 raise NotRenderedError(_TOO_LARGE)
             if value is not None:
                 pairs.append((name, value))
@@ -208,7 +211,7 @@ def _form(document: JsonValue) -> str:
 
 
 def _pairs(value: JsonValue, name: str) -> Iterator[tuple[str, str | None]]:
-    """Name and text of each leaf; an inner node, which a form does not have, has no text."""
+    """Yield the name and text of each leaf. Objects and lists have a name and None: a form does not contain them."""
     match value:
         case dict():
             yield name, None

@@ -1,4 +1,4 @@
-"""What an event of the catalogue must be, so that no delivery of it fails for the catalogue's sake."""
+"""Rules for an event of the catalogue, so that no delivery fails because of its event."""
 
 import json
 from datetime import UTC, datetime
@@ -11,13 +11,13 @@ from webhooks.json_pointer import json_pointer
 from webhooks.store.models import Event
 
 _MAX_BYTES = 64 * 1024
-"""Of a sample, and of a template."""
+"""Size of a sample, and of a template."""
 _COMPOSING = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas", "patternProperties"}
-"""Keywords by which a schema knows more names than those in its `properties`."""
+"""Keywords with which a schema describes more names than those in its `properties`."""
 
 
 class BadEventError(ValueError):
-    """The message says what is wrong, `errors` where: JSON pointer into the event, and what is wrong there."""
+    """The event breaks a rule. `errors` are pairs of a JSON pointer into the event and what is wrong there."""
 
     def __init__(self, message: str, *errors: tuple[str, str]) -> None:
         super().__init__(message)
@@ -25,10 +25,10 @@ class BadEventError(ValueError):
 
 
 def check_event(event: Event) -> None:
-    """Schema, template and sample, each by itself and against each other. Raises BadEventError."""
+    """Raise BadEventError if schema, template or sample is wrong, or if they do not fit together."""
     for field, value in (("sample", event.sample), ("template", event.template)):
         if len(json.dumps(value, ensure_ascii=False).encode()) > _MAX_BYTES:
-            raise _bad(f"/{field}", f"the {field} is over {_MAX_BYTES} bytes")
+            raise _bad(f"/{field}", f"the {field} is larger than {_MAX_BYTES} bytes")
     if event.json_schema is not None:
         try:
             json_schema.check_schema(event.json_schema)
@@ -36,7 +36,7 @@ def check_event(event: Event) -> None:
             raise _bad("/schema", f"not a JSON Schema: {error}") from None
         if event.sample is not None and (found := json_schema.violations(event.json_schema, event.sample)):
             errors = ((f"/sample{pointer}", message) for pointer, message in found)
-            raise BadEventError("the sample does not fit the schema", *errors)
+            raise BadEventError("the sample does not match the schema", *errors)
     check_event_template(event, event.template, event.sample)
     if event.template is not None and event.sample is not None:
         occurrence = Occurrence(id="sample", event=event.key, occurred_at=datetime.now(UTC), data=event.sample)
@@ -47,11 +47,11 @@ def check_event(event: Event) -> None:
                 rendering.own_fields(event.tenant, "sample", occurrence, event.entity, event.action),
             )
         except rendering.NotRenderedError as error:
-            raise _bad("/template", f"it cannot render the sample: {error}") from None
+            raise _bad("/template", f"the template cannot render the sample: {error}") from None
 
 
 def check_event_template(event: Event, template: JsonValue, data: JsonValue) -> None:
-    """Whether the template makes sense for the event and data like this. Raises BadEventError."""
+    """Raise BadEventError if the template does not fit the event and data with these names."""
     own = rendering.OWN_FIELDS if event.entity else rendering.OWN_FIELDS - {"entity", "action"}
     known: set[str] = set(data) if isinstance(data, dict) else set()
     json_schema: JsonValue = event.json_schema

@@ -1,19 +1,21 @@
-"""What checking data against a JSON Schema may take, found out without checking it. Pure.
+"""An estimate of the steps that checking data against a JSON Schema takes, without checking it. Pure.
 
-A schema that branches at every level of a recursion takes twice as long, or worse, for each level of the data. Each
-pair of a subschema and a value is counted once here, however often the check comes by, so counting takes no such time.
+With a schema that branches at every level of a recursion, the time at least doubles with each level of the data. The
+estimate looks at each pair of a subschema and a value once, however often the check would, so it stays fast.
 """
 
 from collections.abc import Iterator
-from urllib.parse import unquote
 
 from pydantic import JsonValue
 
+from webhooks.json_pointer import key_of, steps_of
+
 MAX_STEPS = 300_000
-"""Evaluations of subschemas that say whether a value is valid: tens of nanoseconds each."""
+"""Evaluations of subschemas that find whether a value is valid: tens of nanoseconds each."""
 MAX_REASONS = 50_000
-"""Those that say why each of several alternatives is not: tens of microseconds each."""
+"""Further evaluations that find why each of several alternatives is not valid: tens of microseconds each."""
 _MAX_PAIRS = 30_000
+"""Pairs of a subschema and a value."""
 
 _BRANCHES = ("anyOf", "oneOf")
 _IN_PLACE = ("not", "if", "then", "else")
@@ -24,11 +26,11 @@ _APPLIES |= {"dependentSchemas", "properties", "patternProperties", "propertyNam
 
 
 class TooCostlyError(Exception):
-    pass
+    """Checking the data may take more than MAX_STEPS or MAX_REASONS."""
 
 
 def check_cost(schema: JsonValue, data: JsonValue) -> None:
-    """Raises TooCostlyError if checking may take more than MAX_STEPS or MAX_REASONS."""
+    """Raise TooCostlyError if checking the data may take more than MAX_STEPS or MAX_REASONS."""
     try:
         valid, wrong = _Count(schema).steps(schema, data)
     except RecursionError:
@@ -38,8 +40,7 @@ def check_cost(schema: JsonValue, data: JsonValue) -> None:
 
 
 class _Count:
-    """`steps` tells how many evaluations say whether a value is valid, and how many say what is wrong with it: where
-    any of several alternatives will do, the second comes after the first."""
+    """The count of evaluations for one schema and one value."""
 
     def __init__(self, root: JsonValue) -> None:
         self._root = root
@@ -47,13 +48,15 @@ class _Count:
         self._known: dict[tuple[int, int], tuple[int, int]] = {}
 
     def steps(self, schema: JsonValue, data: JsonValue) -> tuple[int, int]:
+        """Return the evaluations that find whether the value is valid, and those that find what is wrong with it. With
+        several alternatives, the check does both: first whether, then why not. Raises TooCostlyError."""
         if not isinstance(schema, dict) or _APPLIES.isdisjoint(schema):
             return 1, 1
         key = id(schema), id(data)
         if key not in self._known:
             if len(self._known) >= _MAX_PAIRS:
                 raise TooCostlyError
-            self._known[key] = 1, 1  # what a reference to itself adds
+            self._known[key] = 1, 1  # the count of a reference to itself
             valid = wrong = 1
             for inner, value, branch in self._inner(schema, data):
                 one, other = self.steps(inner, value)
@@ -61,13 +64,13 @@ class _Count:
                 wrong += other + one * branch
                 if valid > MAX_STEPS:
                     raise TooCostlyError
-            if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:  # goes over the others once more
+            if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:  # evaluates the others once more
                 valid, wrong = 2 * valid, wrong + valid
             self._known[key] = valid, wrong
         return self._known[key]
 
     def _inner(self, schema: dict[str, JsonValue], data: JsonValue) -> Iterator[tuple[JsonValue, JsonValue, bool]]:
-        """Subschema, the value it is for, and whether it is one of several alternatives."""
+        """Yield each subschema, the value that it applies to, and whether it is one of several alternatives."""
         for keyword in ("$ref", "$dynamicRef"):
             if isinstance(reference := schema.get(keyword), str):
                 yield self._target(reference), data, False
@@ -104,17 +107,20 @@ class _Count:
                     yield schema["propertyNames"], name, False
 
     def _target(self, reference: str) -> JsonValue:
-        """The root's for what is nowhere in this document: the standard's own schemas, which are no dearer."""
+        """Return the schema that a reference points to, or the root if it is not in this document. Such a reference is
+        to the standard's own schemas, which take no more steps."""
         fragment = reference.partition("#")[2]
         if not fragment.startswith("/"):
             return self._anchors.get(fragment, self._root)
         found = self._root
-        for part in fragment[1:].split("/"):
-            name = unquote(part).replace("~1", "/").replace("~0", "~")
-            if isinstance(found, dict):
-                found = found.get(name, self._root)
-            elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
-                found = found[int(name)]
+        for step in steps_of(fragment):
+            match key_of(step, found), found:
+                case str() as name, dict():
+                    found = found[name]
+                case int() as index, list():
+                    found = found[index]
+                case _:
+                    return self._root
         return found
 
 

@@ -1,8 +1,8 @@
-"""A JSON or YAML file, read as strictly as JSON has it.
+"""Reading a JSON or YAML file. Only values that JSON has are allowed.
 
-YAML is read as JSON in other clothes: only what YAML 1.2's core schema calls null, boolean or number is one (`on`, `no`
-and dates stay text), keys are text, and there are no tags and no aliases, with which a small file can grow without
-bound. Values are built from the parser's events because PyYAML's own composer recurses in C as deep as the file says.
+Nulls, booleans and numbers are those of YAML 1.2's core schema: `on`, `no` and dates are text. Keys are text. Tags and
+aliases are refused: with aliases, a small file can become unlimited data. Values are built from the parser's events,
+because PyYAML's own composer recurses in C, as deep as the file is nested.
 """
 
 import json
@@ -19,7 +19,9 @@ from webhooks.json_pointer import json_pointer
 
 _MAX_LEVELS = 100
 _MAX_DIGITS = 1000
+"""Characters of an integer. Longer ones are read as infinity, which is then refused."""
 _MAX_POINTER = 500
+"""Characters of a JSON pointer in an error."""
 
 _WORDS = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -32,13 +34,13 @@ _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _TAG_DIRECTIVE = re.compile(r"(?:\A|[\r\n\x85\u2028\u2029])%TAG\b")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TWICE = object()
-"""Stands for the value of a repeated key until the check, which knows where it is."""
+"""The value of a repeated key, until `_check` refuses it with its path."""
 
 Path = tuple[str | int, ...]
 
 
 class DocumentError(ValueError):
-    """The message says what is wrong; `pointer` (JSON pointer into the document, '' for the root) where."""
+    """The document cannot be read. `pointer` is a JSON pointer to the place, '' for the root; it is cut if too long."""
 
     def __init__(self, message: str, path: Path = ()) -> None:
         super().__init__(message)
@@ -48,7 +50,7 @@ class DocumentError(ValueError):
 
 
 def read(content: bytes) -> Any:
-    """The JSON value that the file holds. Raises DocumentError."""
+    """Return the JSON value in the file. Raises DocumentError."""
     try:
         document = _parsed(content.decode("utf-8-sig"))
         _check(document, ())
@@ -68,13 +70,13 @@ def _parsed(text: str) -> Any:
         return _yaml(text)
     except yaml.MarkedYAMLError as error:
         not_yaml = _with_line(error.problem or "malformed", error.problem_mark)
-    except (yaml.YAMLError, UnicodeDecodeError):  # a tag may spell out bytes
+    except (yaml.YAMLError, UnicodeDecodeError):  # the bytes that a tag escapes may not be UTF-8
         not_yaml = "a character that is not allowed"
     raise DocumentError(f"neither JSON ({not_json}) nor YAML ({not_yaml})")
 
 
 def _yaml(text: str) -> object:
-    if _TAG_DIRECTIVE.search(text):  # many take the parser quadratic time
+    if _TAG_DIRECTIVE.search(text):  # the parser's time is quadratic in the number of these
         raise DocumentError("YAML tags are not supported")
     events = yaml.parse(text, Loader=yaml.CSafeLoader)
     next(events)
@@ -103,7 +105,7 @@ def _yaml_key(event: yaml.Event) -> str:
     _check_plain(event)
     if not isinstance(event, yaml.ScalarEvent):
         raise DocumentError(_with_line("a key must be text", event.start_mark))
-    return event.value  # as it is written: `on:`, or `200:` among responses
+    return event.value  # as text, however it looks: `on:`, or `200:` in responses
 
 
 def _check_plain(event: yaml.Event) -> None:
@@ -152,8 +154,8 @@ def _check(value: object, path: Path) -> None:
             for index, inner in enumerate(value):
                 _check(inner, (*path, index))
         case float() if not math.isfinite(value):
-            raise DocumentError("not a number that JSON has, or too large", path)
+            raise DocumentError("the number is too large, infinite or not a number", path)
         case str() if _SURROGATE.search(value):
-            raise DocumentError("text with half a surrogate pair", path)
+            raise DocumentError("the text contains a lone surrogate", path)
         case _ if value is _TWICE:
             raise DocumentError("the key occurs twice", path)

@@ -1,17 +1,18 @@
-"""Which occurrences a webhook wants: a JSON pattern over an occurrence's own fields. Pure.
+"""Filters: a JSON pattern that selects the occurrences that a webhook receives. Pure.
 
-A pattern is an object whose members must all hold. A member's name is a field, its value another pattern for what is
-there, or a literal to equal: `{"data": {"total": {"$gte": 100}, "country": "TR"}}`. A name that begins with `$` is an
-operator on the place itself: `$eq`, `$in`, `$exists`, `$prefix`, `$gt`, `$gte`, `$lt`, `$lte`, `$not`, `$and`, `$or`.
-So `{}` always holds, and a field whose name begins with `$` can only be compared within the operand of `$eq` or `$in`.
+A pattern is an object. All its members must hold. A member's name is a field, and its value is a pattern for the
+field's value, or a literal that must equal it: `{"data": {"total": {"$gte": 100}, "country": "TR"}}`. A name that
+begins with `$` is an operator on the current value: `$eq`, `$in`, `$exists`, `$prefix`, `$gt`, `$gte`, `$lt`, `$lte`,
+`$not`, `$and`, `$or`. So `{}` always holds. A field whose name begins with `$` can be compared only inside the operand
+of `$eq` or `$in`.
 
-Equality is JSON's: 1 is 1.0 but not true, and objects and lists are compared deeply. Numbers have an order, and so have
-strings, by code point; between other values no range holds. A missing field equals nothing, not even null, which is
-there; no condition holds for it but `$not` and `{"$exists": false}`. What is no object has no fields.
+Equality is that of JSON: 1 equals 1.0 but not true; objects and lists are compared deeply. Numbers are ordered, and
+strings are ordered by code point; a range does not hold for any other value. A missing field equals nothing, not even
+null. Only `$not` and `{"$exists": false}` hold for it. A value that is not an object has no fields.
 
-In a list, a literal, `$eq`, `$in`, `$prefix` or a range holds if it holds for the list itself or for any one of its
-elements, each condition by itself. The fields that one pattern names must all hold for the same element, and for an
-empty list they never do. A list within the list is an element like any other: it is not looked into.
+A literal, `$eq`, `$in`, `$prefix` or a range holds for a list if it holds for the list itself or for any of its
+elements; several conditions may hold for different elements. The fields of one pattern must all hold for the same
+element; for an empty list they do not hold. A list inside the list is an element: its own elements are not looked at.
 """
 
 import json
@@ -27,10 +28,11 @@ from webhooks.json_pointer import json_pointer
 
 MAX_FILTER_BYTES = 16 * 1024
 MAX_NESTING = 20
-"""Objects and lists within one another, those of operands and literals too."""
+"""Levels of objects and lists, including those of operands and literals."""
 MAX_STEPS = 50_000
+"""Comparisons for one filter and one occurrence."""
 MAX_CONDITIONS = 200
-"""Operators, literals and the alternatives of `$in`: each may have to be tried on every value of an occurrence."""
+"""Operators, literals, and alternatives of `$in`. Each may be compared with every value of an occurrence."""
 
 _TOP = (*Occurrence.model_fields, "$and", "$or", "$not")
 
@@ -63,7 +65,7 @@ _OPERATORS = {
 
 
 class NotAFilterError(ValueError):
-    """The message says why, and `pointer`, a JSON pointer into the filter, where."""
+    """The filter is not valid. The message says why; `pointer` is a JSON pointer into the filter."""
 
     def __init__(self, pointer: str, message: str) -> None:
         super().__init__(message)
@@ -71,43 +73,47 @@ class NotAFilterError(ValueError):
 
 
 def fields_of(occurrence: Occurrence) -> dict[str, JsonValue]:
-    """What a filter sees. Times are in UTC and all as long, so that they compare as texts do."""
+    """Return the fields that a filter can name. Times are UTC and have the same length, so that their order as strings
+    is their order in time."""
     moment = occurrence.occurred_at.astimezone(UTC).isoformat(timespec="microseconds")
     return {**occurrence.model_dump(mode="json"), "occurred_at": moment.replace("+00:00", "Z")}
 
 
 def check_filter(filter: JsonValue) -> None:
-    """Raises NotAFilterError."""
+    """Raise NotAFilterError if the filter is not valid or too large."""
     if _nested_deeper(filter, MAX_NESTING):
-        raise NotAFilterError("", f"nested more than {MAX_NESTING} deep")
+        raise NotAFilterError("", f"nested more than {MAX_NESTING} levels deep")
     try:
         text = json.dumps(filter, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:  # NaN, half a surrogate pair
+    except ValueError:  # NaN, or a lone surrogate
         raise NotAFilterError("", "not JSON") from None
     if len(text) > MAX_FILTER_BYTES:
-        raise NotAFilterError("", f"over {MAX_FILTER_BYTES} bytes")
+        raise NotAFilterError("", f"larger than {MAX_FILTER_BYTES} bytes")
     if _conditions(filter, "", object_only=True, top=True) > MAX_CONDITIONS:
         raise NotAFilterError("", f"more than {MAX_CONDITIONS} conditions")
 
 
 def mismatch(filter: dict[str, JsonValue], occurrence: dict[str, JsonValue]) -> str | None:
-    """None if a checked filter holds, else the JSON pointer into it of the first condition that does not. What any of
-    several may fulfil is one condition: `$or`, `$not`, and the pattern whose fields no element of a list has. An
-    occurrence with so many values that they would take over MAX_STEPS comparisons does not match."""
+    """Return None if the filter holds, else the JSON pointer to its first condition that does not hold.
+
+    The filter must have passed `check_filter`. `$or`, `$not`, and a pattern of fields on a list count as one condition.
+    A filter that would take more than MAX_STEPS comparisons does not hold; the pointer is then empty."""
     return _Evaluation().mismatch(filter, occurrence)
 
 
 def _conditions(pattern: JsonValue, at: str, *, object_only: bool = False, top: bool = False) -> int:
-    """How many there are. `top`: the pattern is for the occurrence itself."""
+    """Return how many conditions the pattern has. `top`: the pattern is for the occurrence itself.
+
+    Raises NotAFilterError."""
     if not isinstance(pattern, dict):
         if object_only:
-            raise NotAFilterError(at, "a pattern is an object")
+            raise NotAFilterError(at, "a pattern must be an object")
         return 1
     count = 0
     for key, operand in pattern.items():
         here = at + json_pointer([key])
         if top and key not in _TOP:
-            raise NotAFilterError(here, f"an occurrence is filtered by {', '.join(_TOP)}")
+            raise NotAFilterError(here, f"an occurrence has no such field; use one of: {', '.join(_TOP)}")
         if not _is_operator(key):
             count += _conditions(operand, here)
             continue
@@ -129,18 +135,19 @@ def _conditions(pattern: JsonValue, at: str, *, object_only: bool = False, top: 
 
 
 class _Missing:
-    """What is found where there is no such field."""
+    """The value of a field that does not exist."""
 
 
 _MISSING = _Missing()
 
 
 class _TooLongError(Exception):
-    """The evaluation is given up."""
+    """The evaluation needs more than MAX_STEPS comparisons."""
 
 
 class _Evaluation:
-    """One filter against one occurrence. Conditions times values may be millions, and others wait meanwhile."""
+    """The evaluation of one filter for one occurrence. Counts comparisons: conditions times values may be millions,
+    and other requests wait meanwhile."""
 
     def __init__(self) -> None:
         self._steps = 0
@@ -206,7 +213,7 @@ def _holds(name: str, operand: JsonValue, value: JsonValue) -> bool:
         case "$eq", _:
             return _equal(operand, value)
         case "$in", list():
-            # Python's own equality, which differs in true and 1 only, rules most values out several times as fast.
+            # Python's `in` is several times as fast and differs only in that true equals 1: it excludes most values.
             return value in operand and any(_equal(alternative, value) for alternative in operand)
         case "$prefix", str():
             return isinstance(value, str) and value.startswith(operand)

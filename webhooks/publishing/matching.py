@@ -1,4 +1,4 @@
-"""Which webhooks want an occurrence, and why the others do not."""
+"""Matching: which webhooks receive an occurrence, and why the others do not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from webhooks.store.models import Event, Subscription, Webhook
 
 @dataclass(frozen=True)
 class Match:
-    """A webhook that wants an occurrence."""
+    """A webhook that receives an occurrence."""
 
     webhook_id: str
     url: str
@@ -21,13 +21,13 @@ class Match:
 def match(
     event: Event, subscribed: Sequence[tuple[Subscription, Webhook]], occurrence: Occurrence
 ) -> tuple[list[Match], str]:
-    """Those that want it, in the order given; and if none does, why."""
+    """Return the webhooks that receive the occurrence, in the given order. If there are none, also return why."""
     if event.owner_required and not (occurrence.owner_id or occurrence.user_id):
         return [], "the event requires an owner_id or a user_id"
     seen = filters.fields_of(occurrence) if any(one.filter is not None for one, _ in subscribed) else {}
     matches, reasons = [], []
     for subscription, webhook in subscribed:
-        if reason := _against(subscription, webhook, occurrence, seen):
+        if reason := _mismatch(subscription, webhook, occurrence, seen):
             reasons.append(reason)
         else:
             matches.append(Match(webhook.id, webhook.url))
@@ -35,9 +35,10 @@ def match(
     return matches, "" if matches else "; ".join(counted) or "no webhook is subscribed"
 
 
-def _against(
+def _mismatch(
     subscription: Subscription, webhook: Webhook, occurrence: Occurrence, seen: dict[str, JsonValue]
 ) -> str | None:
+    """Return why the webhook does not receive the occurrence; None if it does. `seen` is what filters see."""
     allowed = subscription.allowed_client_identifiers
     if not webhook.active:
         return "the webhook is inactive"

@@ -1,4 +1,4 @@
-"""What can be done with a webhook: rotate its secret, send it a test."""
+"""Actions on a webhook: show its traffic, rotate its secret, send it a test."""
 
 import asyncio
 import logging
@@ -22,20 +22,21 @@ from webhooks.egress.guard import ProxyFaultError
 from webhooks.ids import uuid7
 from webhooks.isolation.lanes import Lanes
 from webhooks.sending.sender import NotSendableError
-from webhooks.store import events, sealed
+from webhooks.store import events as stored_events
+from webhooks.store import sealed
 from webhooks.store.models import Event, Webhook
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=StrictRoute)
 
 log = logging.getLogger(__name__)
 
-_MOST_OLD_KEYS = 10
+_MAX_OLD_KEYS = 10
 
 
 @router.get("/{id}/traffic", responses=responses(404))
 async def get_traffic(id: str, caller: CurrentCaller, platform: CurrentPlatform, session: Reading) -> TrafficOut:
-    """What this process has in flight for the webhook and how much waits, `shut` or `probing` while the receiver gives
-    no answer. Other worker processes have lanes of their own."""
+    """Returns the webhook's circuit breaker, its requests in progress, and its waiting deliveries, as far as this
+    process sends them. Other worker processes have their own figures."""
     await find(session, caller.tenant, id)
     return TrafficOut.model_validate((platform.lanes or Lanes()).snapshot(id))
 
@@ -50,22 +51,23 @@ async def rotate_secret(
     body: RotateIn | None = None,
     if_match: IfMatch = None,
 ) -> RotatedOut:
-    """Makes a new signing secret and Ed25519 key. For `overlap` seconds every request carries the Standard Webhooks
-    signatures of old and new; the `logto` and `github` headers, which have room for one, change at once."""
+    """Makes a new signing secret and Ed25519 key. For `overlap` seconds, every request has the Standard Webhooks
+    signatures of the old and the new key. The `logto` and `github` headers hold one signature: they use the new secret
+    immediately."""
     webhook, subscribed = await find(session, caller.tenant, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
     wanted = body or RotateIn()
     secrets = sealed.unseal(platform.vault, webhook)
     new, now = signing.new_key(wanted.signing_secret), datetime.now(UTC)
     if Style.V1 in webhook.signatures and not signing.is_standard_secret(new.secret):
-        raise invalid("/signing_secret", "v1 signs with whsec_ and the base64 of 24 to 64 bytes")
+        raise invalid("/signing_secret", "v1 signatures need a secret of whsec_ and the base64 of 24 to 64 bytes")
     until = now + timedelta(seconds=wanted.overlap)
     old = [
         key.model_copy(update={"expires_at": min(until, key.expires_at or until)}) for key in secrets.signing_keys(now)
     ]
     keys = [new, *(key for key in old if wanted.overlap)]
-    if len(keys) > _MOST_OLD_KEYS + 1:
-        raise ProblemError(409, f"{_MOST_OLD_KEYS} older secrets sign still; overlap 0 ends them all")
+    if len(keys) > _MAX_OLD_KEYS + 1:
+        raise ProblemError(409, f"{_MAX_OLD_KEYS} older secrets are still in use; overlap 0 ends their use")
     for column, value in sealed.seal(
         platform.vault, webhook.tenant, webhook.id, secrets.model_copy(update={"signing": keys})
     ).items():
@@ -82,16 +84,18 @@ async def rotate_secret(
 async def test_webhook(
     id: str, caller: CurrentCaller, platform: CurrentPlatform, body: TestIn | None = None
 ) -> Page[TestOut]:
-    """Sends the sample of each subscribed event (`{}` for one without) to the endpoint now, as a delivery would be sent
-    but once, and shows the answers. It leaves no trace among the deliveries, and an answer has no consequences. The
-    occurrence's id begins with `test-`."""
+    """Sends the sample of each subscribed event (`{}` if it has none) to the webhook's URL now, and returns the
+    responses. The requests look like those of a delivery, but are sent once: they are not retried, do not appear among
+    the deliveries, and their result does not affect the webhook. The occurrence's id begins with `test-`."""
     only = body.event if body else None
-    async with platform.database.read() as session:  # not held while receivers take their time
+    async with platform.database.read() as session:  # closed before requests are sent, which may take long
         webhook, subscribed = await find(session, caller.tenant, id)
         keys = [event for _, event in subscribed if only in (None, event)]
         if not keys:
-            raise invalid("/event", "the webhook is not subscribed to this event" if only else "no event is subscribed")
-        chosen = await events.find_all(session, caller.tenant, keys)
+            raise invalid(
+                "/event", "the webhook is not subscribed to this event" if only else "the webhook has no event"
+            )
+        chosen = await stored_events.find_all(session, caller.tenant, keys)
 
     async def test(event: Event) -> TestOut:
         async with platform.test_slots:
@@ -115,7 +119,7 @@ async def _tested(platform: Platform, webhook: Webhook, event: Event) -> TestOut
         return TestOut(**shown, **nothing, outcome=error.outcome, error=str(error))
     except ProxyFaultError as error:
         log.error("webhook %s could not be tested: %s", webhook.id, error)
-        raise ProblemError(503, "the platform's own proxy is not reachable") from None
+        raise ProblemError(503, "the platform's egress proxy is not reachable") from None
     shown |= prepared.model_dump(include={"content_type", "body"})
     answer = {"outcome", "status_code", "error", "response_body", "duration_ms"}
     return TestOut(**shown, **attempt.model_dump(include=answer))

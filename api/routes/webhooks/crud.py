@@ -1,4 +1,4 @@
-"""Webhooks: destinations with the events that they are subscribed to."""
+"""Create, list, read, change and delete webhooks with their subscriptions."""
 
 from datetime import UTC, datetime
 
@@ -23,23 +23,27 @@ from api.schemas.webhooks import (
 from webhooks import cursors
 from webhooks.credentials import signing
 from webhooks.credentials.signing import Style
+from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.store import events, sealed, subscriptions
-from webhooks.store import webhooks as store
+from webhooks.store import events as stored_events
+from webhooks.store import sealed
+from webhooks.store import subscriptions as stored_subscriptions
+from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.models import Event, Subscription, Webhook
 from webhooks.store.subscriptions import Subscribed
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES, route_class=StrictRoute)
 
 _NARROWING = {"allowedClientIdentifiers": "allowed_client_identifiers", "filter": "filter"}
-_NO_SUBSCRIPTION = "it belongs to subscriptions, and the webhook has none"
+"""Fields of a webhook that set a column of its subscriptions."""
+_NO_SUBSCRIPTION = "it applies to subscriptions, and the webhook has none; add events"
 
 
 @router.post("", status_code=201)
 async def create_webhook(
     body: WebhookIn, caller: CurrentCaller, platform: CurrentPlatform, session: Writing, response: Response
 ) -> WebhookCreated:
-    """Makes a destination and subscribes it to its events, which must exist and be active. Only this answer shows
+    """Creates a webhook and subscribes it to its events, which must exist and be active. Only this response shows
     `signing_secret`."""
     clients_given = "allowed_client_identifiers" in body.model_fields_set
     if body.event is not None and not clients_given:
@@ -49,7 +53,7 @@ async def create_webhook(
     for pointer, given in (("/allowedClientIdentifiers", body.allowed_client_identifiers), ("/filter", body.filter)):
         if given and not body.events:
             raise invalid(pointer, _NO_SUBSCRIPTION)
-    unmasked(body.model_dump(mode="json", by_alias=True, include=SECRET), None)  # nothing is stored yet
+    unmasked(body.model_dump(mode="json", by_alias=True, include=SECRET), None)  # refuses masked values
     await _check_urls(platform, caller.tenant, body.url, getattr(body.authentication, "token_url", None))
     key = signing.new_key(body.signing_secret)
     _check_signatures(body, key.secret)
@@ -76,19 +80,14 @@ async def list_webhooks(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[WebhookOut]:
-    """Webhooks, newest first."""
+    """Lists webhooks, newest first."""
     before = cursors.decode(cursor) if cursor else None
-    rows, more = cursors.cut(
-        await store.list_newest_first(
-            session, caller.tenant, event=event, active=active, before=before, limit=limit + 1
-        ),
-        limit,
+    found = await stored_webhooks.list_newest_first(
+        session, caller.tenant, event=event, active=active, before=before, limit=limit + 1
     )
-    subscribed = await subscriptions.of_webhooks(session, caller.tenant, [row.id for row in rows])
-    return Page(
-        items=[view(row, subscribed[row.id]) for row in rows],
-        next_cursor=cursors.encode(rows[-1].id) if more else None,
-    )
+    rows, next_cursor = cursors.page(found, limit, lambda webhook: webhook.id)
+    subscribed = await stored_subscriptions.of_webhooks(session, caller.tenant, [row.id for row in rows])
+    return Page(items=[view(row, subscribed[row.id]) for row in rows], next_cursor=next_cursor)
 
 
 @router.get("/{id}", responses=responses(404))
@@ -106,54 +105,84 @@ async def change_webhook(
     response: Response,
     if_match: IfMatch = None,
 ) -> WebhookOut:
-    """Changes what is given. URL, headers, authentication, signatures and `active` take effect with the next attempt of
-    every delivery; what one was prepared with (body, method, timeout, retry policy) stays. Activation and another URL
-    forget that the webhook was failing. A secret sent back masked
-    keeps its value; an `authentication` of another type replaces the old one whole. `events`,
-    `allowedClientIdentifiers` and `filter` change all of its subscriptions."""
-    async with platform.database.read() as reading:
-        shown = view(*await find(reading, caller.tenant, id))
-    require_match(if_match, shown)
-    patch = changes_in(patch, shown, WebhookBody)
-    # The transaction, which keeps others waiting, begins with its first query; this may look up a name.
-    authentication = patch.get("authentication")
-    token_url = authentication.get("token_url") if isinstance(authentication, dict) else None
-    await _check_urls(platform, caller.tenant, patch.get("url"), token_url)
+    """Changes the given fields. URL, headers, authentication, signatures and `active` apply from the next attempt of
+    every delivery. Body, method, timeout and retry policy of prepared deliveries stay as they are. Activating the
+    webhook or changing its URL resets `failing_since`, `deactivated_reason` and `deactivated_at`. A secret that is sent
+    back masked keeps its value. An `authentication` of another type replaces the old one as a whole. `events`,
+    `allowedClientIdentifiers` and `filter` change all subscriptions of the webhook."""
+    patch = await _checked_patch(platform, caller, id, patch, if_match)
     webhook, subscribed = await find(session, caller.tenant, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
-    secrets = sealed.unseal(platform.vault, webhook)
-    if one := "event" in patch:
-        if "events" in patch:
-            raise invalid("/event", "give event or events, but not both")
-        patch["events"] = [validated(OneEvent, {"event": patch.pop("event")}).event]
-    body = validated(WebhookBody, patched(document(webhook, subscribed, secrets), patch))
-    _check_signatures(body, secrets.signing[0].secret)
-    secrets = secrets.model_copy(update={"headers": body.headers, "authentication": body.authentication})
-    if body.url != webhook.url or (body.active and not webhook.active):
-        webhook.failing_since = webhook.deactivated_reason = webhook.deactivated_at = None
-    set_columns(platform.vault, webhook, body, secrets)
-    webhook.updated_at = datetime.now(UTC)
-    known = {event for _, event in subscribed}
-    places = {key: place for key, place in _places(body.events, one=one).items() if key not in known}
-    added = await _active_events(session, caller, places)
-    for name, column in _NARROWING.items():
-        if added and name not in patch and differ(subscribed, column):
-            raise invalid(f"/{name}", "its subscriptions differ in it: say what the new one wants")
+    one = "event" in patch
+    body, patch = _change_columns(platform.vault, webhook, subscribed, patch)
+    added = await _added_events(session, caller, subscribed, _places(body.events, one=one), patch)
     subscribed = await _resubscribe(session, webhook, subscribed, added, body, patch)
     return tagged(response, view(webhook, subscribed))
 
 
 @router.delete("/{id}", status_code=204, responses=responses(404, 412))
 async def delete_webhook(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
-    """Its subscriptions go with it. Deliveries that wait for their next attempt fail then, with outcome
-    `webhook_deleted`, and stay in the monitor."""
+    """Deletes a webhook and its subscriptions. Deliveries that wait for their next attempt fail with outcome
+    `webhook_deleted` and stay in the monitor."""
     webhook, subscribed = await find(session, caller.tenant, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
     await session.delete(webhook)
 
 
+async def _checked_patch(
+    platform: Platform, caller: CurrentCaller, id: str, patch: dict[str, JsonValue], if_match: str | None
+) -> dict[str, JsonValue]:
+    """Return the members of the patch that change something, with their URLs checked.
+
+    Checking a URL may look up its name. So this comes before the transaction, which makes others wait."""
+    async with platform.database.read() as reading:
+        shown = view(*await find(reading, caller.tenant, id))
+    require_match(if_match, shown)
+    patch = changes_in(patch, shown, WebhookBody)
+    authentication = patch.get("authentication")
+    token_url = authentication.get("token_url") if isinstance(authentication, dict) else None
+    await _check_urls(platform, caller.tenant, patch.get("url"), token_url)
+    return patch
+
+
+def _change_columns(
+    vault: Vault, webhook: Webhook, subscribed: list[Subscribed], patch: dict[str, JsonValue]
+) -> tuple[WebhookBody, dict[str, JsonValue]]:
+    """Apply the patch to the webhook's row. Return the body that results, and the patch with `event` as `events`."""
+    if "event" in patch:
+        if "events" in patch:
+            raise invalid("/event", "give either event or events, not both")
+        one = validated(OneEvent, {"event": patch["event"]})
+        patch = {name: value for name, value in patch.items() if name != "event"} | {"events": [one.event]}
+    secrets = sealed.unseal(vault, webhook)
+    body = validated(WebhookBody, patched(document(webhook, subscribed, secrets), patch))
+    _check_signatures(body, secrets.signing[0].secret)
+    if body.url != webhook.url or (body.active and not webhook.active):
+        webhook.failing_since = webhook.deactivated_reason = webhook.deactivated_at = None
+    secrets = secrets.model_copy(update={"headers": body.headers, "authentication": body.authentication})
+    set_columns(vault, webhook, body, secrets)
+    webhook.updated_at = datetime.now(UTC)
+    return body, patch
+
+
+async def _added_events(
+    session: Writing,
+    caller: CurrentCaller,
+    subscribed: list[Subscribed],
+    places: dict[str, str],
+    patch: dict[str, JsonValue],
+) -> list[Event]:
+    """Return the events in `places` that the webhook is not subscribed to yet."""
+    known = {event for _, event in subscribed}
+    added = await _active_events(session, caller, {key: place for key, place in places.items() if key not in known})
+    for name, column in _NARROWING.items():
+        if added and name not in patch and differ(subscribed, column):
+            raise invalid(f"/{name}", "the subscriptions have different values; give the one for the new subscription")
+    return added
+
+
 async def _check_urls(platform: Platform, tenant: str, url: object, token_url: object) -> None:
-    """Those that are given; what is no text fails its own check."""
+    """Raise ProblemError 422 for a URL that is not allowed. Ignore other types than text, which the model refuses."""
     for pointer, text in (("/url", url), ("/authentication/token_url", token_url)):
         if isinstance(text, str) and (problem := await platform.egress.check_url(tenant, text)):
             raise invalid(pointer, problem)
@@ -161,16 +190,17 @@ async def _check_urls(platform: Platform, tenant: str, url: object, token_url: o
 
 def _check_signatures(body: WebhookBody, secret: str) -> None:
     if Style.V1 in body.signatures and not signing.is_standard_secret(secret):
-        raise invalid("/signatures", "v1 signs with whsec_ and the base64 of 24 to 64 bytes, and the secret is another")
+        raise invalid("/signatures", "v1 needs a secret of whsec_ and the base64 of 24 to 64 bytes; rotate the secret")
 
 
 def _places(events: list[str], *, one: bool) -> dict[str, str]:
-    """Where each event stands in the body."""
+    """Return the JSON pointer to each event in the request's body."""
     return {event: "/event" if one else f"/events/{events.index(event)}" for event in events}
 
 
 async def _active_events(session: Reading, caller: CurrentCaller, places: dict[str, str]) -> list[Event]:
-    found = {event.key: event for event in await events.find_all(session, caller.tenant, list(places))}
+    """Return the events. Raises ProblemError 422 if one does not exist or is inactive."""
+    found = {event.key: event for event in await stored_events.find_all(session, caller.tenant, list(places))}
     for key, place in places.items():
         if key not in found:
             raise invalid(place, "no such event")
@@ -197,7 +227,8 @@ async def _resubscribe(
     body: WebhookBody,
     patch: dict[str, JsonValue],
 ) -> list[Subscribed]:
-    """What is subscribed after the patch: a subscription that stays keeps what the patch does not name."""
+    """Add, change and delete subscriptions as the patch says. Return those that the webhook has then. A subscription
+    that stays keeps the fields that the patch does not name."""
     if "events" in patch:
         for subscription, event in subscribed:
             if event not in body.events:

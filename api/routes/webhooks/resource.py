@@ -1,4 +1,4 @@
-"""A webhook as its resource: what is shown of it, what a patch is applied to, and how a body becomes a row."""
+"""A webhook as a resource: how it is shown, what a patch is applied to, and how a body becomes a row."""
 
 import json
 from typing import Any
@@ -7,14 +7,15 @@ from pydantic import JsonValue
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.protocol.merge_patch import document_of, merged, unmasked
-from api.protocol.problems import not_found
+from api.protocol.problems import require_found
 from api.schemas.webhooks import WebhookBody, WebhookOut
 from webhooks.contracts import RetryRules
 from webhooks.credentials.signing import Style
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.store import sealed, subscriptions
-from webhooks.store import webhooks as store
+from webhooks.store import sealed
+from webhooks.store import subscriptions as stored_subscriptions
+from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.models import Webhook
 from webhooks.store.subscriptions import Subscribed
 
@@ -24,16 +25,16 @@ _OF_SUBSCRIPTIONS = {"events", "allowed_client_identifiers", "filter"}
 
 
 async def find(session: AsyncSession, tenant: str, id: str, *, lock: bool = False) -> tuple[Webhook, list[Subscribed]]:
-    """`lock` keeps others from changing it and its subscriptions until the transaction ends.
+    """Return the webhook and its subscriptions. With `lock`, no other transaction can change them until this one ends.
 
     Raises ProblemError 404."""
-    webhook = await store.find(session, tenant, id, lock=lock)
-    if webhook is None:
-        raise not_found("webhook")
-    return webhook, (await subscriptions.of_webhooks(session, tenant, [id], lock=lock))[id]
+    webhook = require_found("webhook", await stored_webhooks.find(session, tenant, id, lock=lock))
+    return webhook, (await stored_subscriptions.of_webhooks(session, tenant, [id], lock=lock))[id]
 
 
 def patched(document: dict[str, Any], patch: dict[str, JsonValue]) -> dict[str, Any]:
+    """Return the result of applying the patch to the document. Masked values keep what is stored, and an
+    `authentication` of another type replaces the old one as a whole."""
     new = patch.get("authentication")
     if isinstance(new, dict) and new.get("type") not in (None, document["authentication"]["type"]):
         document = {**document, "authentication": {}}
@@ -43,7 +44,7 @@ def patched(document: dict[str, Any], patch: dict[str, JsonValue]) -> dict[str, 
 
 
 def document(webhook: Webhook, subscribed: list[Subscribed], secrets: Secrets) -> dict[str, Any]:
-    """The webhook as it was configured, secrets and all: what a patch is applied to."""
+    """Return the webhook as it was configured, with its secrets: the document that a patch is applied to."""
     shown = document_of(view(webhook, subscribed), WebhookBody)
     return shown | {
         "allowedClientIdentifiers": shown["allowedClientIdentifiers"] or [],
@@ -53,13 +54,14 @@ def document(webhook: Webhook, subscribed: list[Subscribed], secrets: Secrets) -
 
 
 def set_columns(vault: Vault, webhook: Webhook, body: WebhookBody, secrets: Secrets) -> None:
+    """Set the webhook's columns from the body, with its secrets sealed."""
     columns = body.model_dump(mode="json", include=set(WebhookBody.model_fields) - _OF_SUBSCRIPTIONS - SECRET)
     for column, value in (columns | sealed.seal(vault, webhook.tenant, webhook.id, secrets)).items():
         setattr(webhook, column, value)
 
 
 def differ(subscribed: list[Subscribed], column: str) -> bool:
-    """Whether a webhook's subscriptions do not agree in a column."""
+    """Return whether a webhook's subscriptions have different values in a column."""
     return len({json.dumps(getattr(subscription, column)) for subscription, _ in subscribed}) > 1
 
 

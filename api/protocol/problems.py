@@ -112,7 +112,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _EXAMPLES = {
     401: "a valid API key is required",
     404: "no such delivery",
-    409: "occurrence order-4711 was published before with different content",
+    409: "occurrence order-4711 was published before with other content",
     412: "the resource has changed since you read it; read it again and retry",
     413: "the body is larger than 256 KiB",
     415: "send JSON with content-type application/json",

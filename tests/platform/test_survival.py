@@ -347,5 +347,5 @@ async def test_a_proxy_that_is_away_costs_no_attempt(tmp_path: Path, receiver: R
 
     assert delivery["status"] == "pending"
     assert delivery["attempts"] == []
-    assert answer["detail"] == "the platform's own proxy is not reachable"
+    assert answer["detail"] == "the platform's egress proxy is not reachable"
     assert [attempt["outcome"] for attempt in recovered["attempts"]] == ["delivered"]

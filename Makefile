@@ -6,9 +6,13 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .PHONY: demo test test-postgresql test-faults test-production run check bench temporal rotate-master-key histories lock clean
-.DEFAULT_GOAL := demo
+.DEFAULT_GOAL := help
 
-demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## does the main job in front of you, and stays up
+.PHONY: help
+help:  ## lists the commands
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## delivers and retries in front of you, and runs until Ctrl-C
 	@$(PY) -m demo
 
 test: $(READY) temporal  ## the whole suite, against a real Temporal server and real sockets
@@ -23,7 +27,7 @@ test-faults: $(READY) temporal  ## nothing accepted is lost, whatever part is ki
 test-production: $(READY) temporal  ## what docker-compose.yml starts, as plain processes; one of each is killed
 	@$(PY) -m tests.production
 
-run: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## serves
+run: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## serves the API on port 8000, with worker and Temporal server
 	@exec $(PY) -m api
 
 check: $(READY)  ## lint, types, layers
@@ -32,13 +36,13 @@ check: $(READY)  ## lint, types, layers
 	@$(PY) -m mypy
 	@$(PY) -m pytest -q tests/test_layers.py
 
-bench: $(READY) temporal  ## what the README's figures come from
+bench: $(READY) temporal  ## measures rate, CPU time, isolation and overload (ONLY=rate for one)
 	@$(PY) -m bench $(ONLY)
 
 temporal: $(READY)  ## finds, downloads or builds the Temporal server, once on a machine
 	@$(PY) -m webhooks.temporal.dev_binary
 
-rotate-master-key: $(READY)  ## every secret sealed anew under a new master key, while the platform runs
+rotate-master-key: $(READY)  ## encrypts every secret with a new master key, while the platform runs
 	@$(PY) -m webhooks.store.rotate_master_key
 
 histories: $(READY) temporal  ## saves a workflow history of each shape, for the replay tests
@@ -48,7 +52,7 @@ lock: $(READY)  ## pins every dependency with its hashes (UPGRADE=--upgrade for 
 	@$(PY) -m uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.txt
 	@$(PY) -m uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -c requirements.txt -o requirements-dev.txt
 
-clean:
+clean:  ## removes .venv and .data
 	rm -rf $(VENV) .data
 
 $(READY): requirements-dev.txt

@@ -1,6 +1,7 @@
-"""The documents do what they say: their calls are made against the platform, and what they show is what comes.
+"""The documents are true: their calls are made against the platform, and the answers must be those that they show.
+What they name (settings, files, make targets, links) exists.
 
-A page's fenced blocks, in order:
+A page's fenced blocks are followed in order:
 
     ```sh           run by bash; variables carry over to the next block. `$api`, `$auth`, `$json` are the README's,
                     `$receiver` is a receiver's URL. curl fails on an HTTP error
@@ -12,7 +13,7 @@ A page's fenced blocks, in order:
     ```json WHAT    a document that the API accepts as WHAT: a `webhook`, its `authentication` or `retry_policy`, an
                     `event`, a `filter`
 
-In what is shown, `…` stands for any text. Other blocks are for the eye.
+In what is shown, `…` stands for any text. Other blocks are not run.
 """
 
 import asyncio
@@ -22,31 +23,38 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
 import pytest
+import yaml
 
+from webhooks.settings import Settings
 from webhooks.testing.child_process import ROOT
 from webhooks.testing.platform_process import KEY, Json, PlatformProcess, free_port, until
 from webhooks.testing.receiver import Received, Receiver
 
 DOCS = ROOT / "docs"
 SAMPLES = DOCS / "samples"
-PAGES = [*sorted(DOCS.glob("coming-from-*.md")), DOCS / "configuration.md"]
+README = ROOT / "README.md"
+PRODUCTS = sorted(DOCS.glob("coming-from-*.md"))
+PAGES = [*PRODUCTS, DOCS / "configuration.md", DOCS / "reliability.md"]
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+NAMED_PATH = re.compile(r"`((?:api|activities|workflows|webhooks|tests|bench|demo|deploy|docs)/[\w./-]*)`")
+TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 WRITES = re.compile(r"\s-(?:d|X|-data)\b")
 CURLRC = "silent\nshow-error\nfail-with-body\nmax-time = 60\n"
 
 
 @dataclass(frozen=True)
 class Fence:
-    """A fenced block. `place` is for whoever must mend it."""
+    """A fenced block. `place` is its file and line, for error messages."""
 
     kind: str
     text: str
@@ -61,12 +69,12 @@ def fences(page: Path) -> Iterator[Fence]:
 
 
 async def run(*command: str, cwd: Path, **environment: str) -> str:
-    """What it printed, once it ended well."""
+    """Return what the command printed. Raises AssertionError unless it ends with exit code 0 within 60 s."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
-        env={"PATH": path, "LANG": "C.UTF-8", **environment},  # no proxies, no configuration of whoever runs this
+        env={"PATH": path, "LANG": "C.UTF-8", **environment},  # no proxies, no settings of the developer
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -78,7 +86,7 @@ async def run(*command: str, cwd: Path, **environment: str) -> str:
 
 
 class Page:
-    """One page on its way through the platform."""
+    """Follows one page's blocks, in order, against a platform and a receiver."""
 
     def __init__(self, platform: PlatformProcess, receiver: Receiver, path: str, folder: Path) -> None:
         self._platform = platform
@@ -93,14 +101,15 @@ class Page:
             "CURL_HOME": str(folder),
         }
         self._call = ""
-        self._answer = ""
+        self.answer = ""
+        """What the last `sh` block printed."""
         self._seen = 0
         (folder / ".curlrc").write_text(CURLRC)
 
     async def follow(self, fence: Fence) -> None:
         match fence.kind:
             case "sh":
-                self._call, self._answer = fence.text, await self._run(fence.text)
+                self._call, self.answer = fence.text, await self._run(fence.text)
             case "json answer":
                 await self._answered(json.loads(fence.text))
             case "http":
@@ -116,7 +125,7 @@ class Page:
                 await accepted(self._platform, kind.removeprefix("json "), json.loads(fence.text))
 
     async def end(self) -> None:
-        """Every request was shown."""
+        """Raise AssertionError if the receiver got a request that the page does not show."""
         assert len(self._receiver.got(self._path)) == self._seen
 
     async def _run(self, script: str) -> str:
@@ -129,15 +138,15 @@ class Page:
     async def _answered(self, shown: Any) -> None:
         async def check() -> bool:
             try:
-                same(last_json(self._answer), shown, among_others=True)
+                same(every_json(self.answer)[-1], shown, among_others=True)
             except AssertionError:
                 if WRITES.search(self._call):
                     raise
-                self._answer = await self._run(self._call)
+                self.answer = await self._run(self._call)
                 return False
             return True
 
-        await until(check, timeout=30, what="the answer shown", shown=lambda: self._answer)
+        await until(check, timeout=30, what="the answer shown", shown=lambda: self.answer)
 
     async def _next(self) -> Received:
         return (await self._receiver.wait_for(self._path, self._seen + 1))[self._seen]
@@ -150,7 +159,7 @@ class Page:
 
 
 async def accepted(platform: PlatformProcess, what: str, document: Json) -> None:
-    """Whether the API takes it."""
+    """Raise AssertionError unless the API accepts the document as a `what`."""
     webhook = {"url": "https://receiver.invalid/", "active": False}
     name = f"Documented-{uuid4().hex}"
     match what:
@@ -166,17 +175,18 @@ async def accepted(platform: PlatformProcess, what: str, document: Json) -> None
             raise AssertionError(f"there is no block `json {what}`")
 
 
-def last_json(output: str) -> Any:
-    """The last of several JSON documents in a row."""
-    decoder, at, found = json.JSONDecoder(), 0, None
+def every_json(output: str) -> list[Any]:
+    """Return the JSON documents that stand one after the other in `output`."""
+    decoder, at, found = json.JSONDecoder(), 0, []
     while at < len(output):
-        found, end = decoder.raw_decode(output, at)
+        document, end = decoder.raw_decode(output, at)
+        found.append(document)
         at = end + len(output[end:]) - len(output[end:].lstrip())
     return found
 
 
 def same(came: Any, shown: Any, *, among_others: bool = False, at: str = "") -> None:
-    """AssertionError unless it came as shown. `among_others`: objects may have members that are not shown."""
+    """Raise AssertionError unless `came` is as `shown`. `among_others`: objects may have members that are not shown."""
     if isinstance(shown, dict) and isinstance(came, dict):
         missing, unexpected = shown.keys() - came.keys(), came.keys() - shown.keys()
         assert not missing, f"{at}: without {missing}"
@@ -209,7 +219,7 @@ async def test_a_page_is_true(
 
 
 def test_every_product_has_its_page() -> None:
-    pages = {page.stem.removeprefix("coming-from-"): [fence.kind for fence in fences(page)] for page in PAGES[:-1]}
+    pages = {page.stem.removeprefix("coming-from-"): [fence.kind for fence in fences(page)] for page in PRODUCTS}
 
     assert pages.keys() == {"engageip", "logisense", "logiwa", "logto", "softledger"}
     for kinds in pages.values():
@@ -274,6 +284,56 @@ async def test_a_sample_creates_logiwa_s_webhook(
     assert request.headers["x-custom-header"] == "logiwa-webhook"
 
 
+async def test_the_five_calls_of_the_readme(platform: PlatformProcess, receiver: Receiver, tmp_path: Path) -> None:
+    """Followed as a reader does it: its calls in order, then its receiver, then its resend by hand."""
+    blocks = list(fences(README))
+    [listening] = [block.text for block in blocks if "receiver.py" in block.text]
+    following, port = Page(platform, receiver, "/unused", tmp_path), free_port()
+    (tmp_path / ".data").mkdir()
+    (tmp_path / ".data/bootstrap.key").write_text(f"{KEY}\n")
+    places = {"localhost:8000": f"127.0.0.1:{platform.port}", "127.0.0.1:9000": f"127.0.0.1:{port}"}
+
+    def placed(text: str) -> str:
+        for shown, real in places.items():
+            text = text.replace(shown, real)
+        return text
+
+    create, *before, resend = [block for block in blocks if block.kind in ("sh", "json answer")]
+    await following.follow(replace(create, text=placed(create.text)))
+    _event, webhook, _occurrence = every_json(following.answer)
+    for block in before:
+        await following.follow(replace(block, text=placed(block.text)))
+    delivery = f"order-4711~{webhook['id']}"
+    assert (await platform.get(f"/v1/deliveries/{delivery}"))["attempts"][0]["outcome"] == "connection_refused"
+
+    command = listening.replace("<signing_secret>", webhook["signing_secret"]).replace("PORT=9000", f"PORT={port}")
+    with (tmp_path / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-c", f"exec env {command.replace('.venv/bin/python', sys.executable)}"), cwd=ROOT, stderr=log
+        )
+    try:
+        await until(lambda: accepts(port), timeout=30, what="the example receiver")
+        await following.follow(replace(resend, text=resend.text.replace("<webhook id>", webhook["id"])))
+        delivered = await platform.wait(delivery, "delivered")
+    finally:
+        process.terminate()
+        await process.wait()
+
+    assert [attempt["trigger"] for attempt in delivered["attempts"]][-1] == "resend"
+    assert '"order":{"id":4711}' in (tmp_path / "log").read_text()
+
+
+async def accepts(port: int) -> bool:
+    """Return whether something listens on the port of this machine."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
 async def test_the_receiver_verifies_and_drops_duplicates(platform: PlatformProcess, tmp_path: Path) -> None:
     port, event = free_port(), await platform.event()
     webhook = await platform.webhook(event, f"http://127.0.0.1:{port}/")
@@ -301,9 +361,7 @@ async def test_the_receiver_verifies_and_drops_duplicates(platform: PlatformProc
     assert (tmp_path / "log").read_text().count("canary-1290") == 1
 
 
-@pytest.mark.parametrize(
-    "document", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda document: document.name
-)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     for match in LINK.finditer(document.read_text()):
         file, _, anchor = match["target"].partition("#")
@@ -311,11 +369,55 @@ def test_links_lead_somewhere(document: Path) -> None:
             continue
         target = document.parent / file if file else document
 
-        assert target.is_file(), f"{document.name}: {match['target']}"
+        assert target.exists(), f"{document.name}: {match['target']}"
         assert not anchor or anchor in anchors(target), f"{document.name}: {match['target']}"
 
 
 def anchors(document: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """Return the anchors that GitHub makes of a document's headings."""
     headings = HEADING.findall(FENCE.sub("", document.read_text()))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_begins_with_two_commands_and_is_short() -> None:
+    text = README.read_text()
+    first = next(iter(fences(README)))
+
+    assert [line.split("#")[0].strip() for line in first.text.splitlines()] == ["make demo", "make test"]
+    assert "#" not in text.partition("```")[0].removeprefix("# ")
+    assert len(text.split()) < 1_200
+
+
+def test_every_setting_is_documented() -> None:
+    named = set(re.findall(r"`((?:WEBHOOKS|TEMPORAL)_[A-Z_]+)`", (DOCS / "settings.md").read_text()))
+    settings = {
+        str(field.validation_alias) if str(field.validation_alias).isupper() else f"WEBHOOKS_{name.upper()}"
+        for name, field in Settings.model_fields.items()
+    }
+
+    assert settings <= named
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_files_and_commands_that_are_named_exist(document: Path) -> None:
+    text = document.read_text()
+    targets = set(TARGET.findall((ROOT / "Makefile").read_text()))
+
+    assert [path for path in NAMED_PATH.findall(text) if not (ROOT / path).exists()] == []
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+
+
+def test_every_decision_is_listed() -> None:
+    pages = {page.name for page in (DOCS / "decisions").glob("*.md")} - {"README.md"}
+
+    assert {match["target"] for match in LINK.finditer((DOCS / "decisions/README.md").read_text())} == pages
+
+
+def test_a_commit_is_checked_as_make_check_does() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    [repo] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+
+    assert recipe
+    commands = [line.strip().removeprefix("@").replace("$(PY)", ".venv/bin/python") for line in recipe[1].splitlines()]
+    assert [hook["entry"] for hook in repo["hooks"]] == commands

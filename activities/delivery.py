@@ -82,7 +82,7 @@ class DeliveryActivities:
         try:
             attempt, superseded = await self._finish(send, trigger)
         except Exception as error:
-            self._sender.faults.happened(error, where)
+            self._sender.internal_errors.report(error, where)
             traces.describe(deferred="internal error")
             seconds = min(_FIRST_DEFERRAL_SECONDS * 2**send.deferrals, _LONGEST_DEFERRAL_SECONDS)
             return Deferred(
@@ -90,7 +90,7 @@ class DeliveryActivities:
                 reason="internal error",
                 attempts_made=number - 1,
             )
-        self._sender.faults.passed(where)
+        self._sender.internal_errors.resolved(where)
         if attempt.outcome == outcomes.DELIVERED:
             _record(send, number, attempt, status=metrics.DELIVERED)
             return attempt
@@ -143,12 +143,12 @@ class DeliveryActivities:
         try:
             yield
         except expected:
-            self._sender.faults.passed(where)
+            self._sender.internal_errors.resolved(where)
             raise
         except Exception as error:
-            self._sender.faults.happened(error, where)
+            self._sender.internal_errors.report(error, where)
             raise _benign(str(error), type=type(error).__name__) from None
-        self._sender.faults.passed(where)
+        self._sender.internal_errors.resolved(where)
 
 
 def _benign(message: str, *details: object, **options: Any) -> ApplicationError:

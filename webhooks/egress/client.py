@@ -48,7 +48,7 @@ class NoAnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class SendResult:
     """What came back, or why nothing did. `outcome` is one of webhooks.outcomes; `error` is fit for a tenant's eyes."""
 
     outcome: str
@@ -86,13 +86,13 @@ class Egress:
 
     async def send(
         self, tenant: str, method: str, url: str, headers: dict[str, str], body: bytes, timeout: float
-    ) -> Answer:
+    ) -> SendResult:
         """One request, `timeout` seconds for all of it. Never raises for what a receiver does, and ProxyFaultError for
         what the operator's proxy does."""
         try:
             target = _target(url)
         except AddressNotAllowedError as error:
-            return Answer(outcomes.ADDRESS_NOT_ALLOWED, error=str(error))
+            return SendResult(outcomes.ADDRESS_NOT_ALLOWED, error=str(error))
         with traces.request(method, target.host, target.port) as span:
             answer = await self._send(tenant, method, target, {**headers, **traces.traceparent(span)}, body, timeout)
             traces.answered(span, answer.outcome, answer.status_code)
@@ -100,7 +100,7 @@ class Egress:
 
     async def _send(
         self, tenant: str, method: str, target: httpx.URL, headers: dict[str, str], body: bytes, timeout: float
-    ) -> Answer:
+    ) -> SendResult:
         plain = target.scheme == "http"
         pool = await self._pools.get(tenant, target)
         deadline = asyncio.get_running_loop().time() + timeout
@@ -119,13 +119,13 @@ class Egress:
                     response = await transport.handle_async_request(request)
             except TimeoutError:
                 await self._pools.retire(pool)
-                return Answer(outcomes.TIMEOUT, error=f"no answer within {timeout:.3g} s")
+                return SendResult(outcomes.TIMEOUT, error=f"no answer within {timeout:.3g} s")
             except asyncio.CancelledError:
                 await self._pools.retire(pool)
                 raise
             except Exception as error:
                 outcome, message = _classify(error)
-                return Answer(outcome, error=message)
+                return SendResult(outcome, error=message)
             content, complete, pieces = bytearray(), False, 0
             try:
                 async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + _BODY_SECONDS)):
@@ -146,7 +146,7 @@ class Egress:
         status = response.status_code
         if self._proxied and plain and status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
             raise _proxy_answered(status)
-        return Answer(
+        return SendResult(
             outcomes.of_status(status),
             status,
             None if response.is_success else f"{status} {httpx.codes.get_reason_phrase(status)}".strip(),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from webhooks import outcomes
-from webhooks.store import webhooks as store
+from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database
 from webhooks.store.models import Webhook
 from webhooks.telemetry.internal_errors import InternalErrors
@@ -31,21 +31,21 @@ class Deactivation:
         self,
         database: Database,
         deactivate_after: float,
-        faults: InternalErrors,
+        internal_errors: InternalErrors,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`deactivate_after` in seconds; 0 for never."""
         self._database = database
         self._limit = timedelta(seconds=deactivate_after)
         self._patience = min(_PATIENCE, deactivate_after / 2 or _PATIENCE)
-        self._faults = faults
+        self._internal_errors = internal_errors
         self._clock = clock
         self._failing: dict[str, float] = {}
         """When a webhook that is not known to be failing first failed here without a success since."""
         self._failed: dict[str, float] = {}
         """When a webhook last failed here, if nothing has succeeded since."""
 
-    async def attempted(self, webhook: Webhook, outcome: str) -> bool:
+    async def record_attempt(self, webhook: Webhook, outcome: str) -> bool:
         """Whether an attempt deactivated the webhook, which is as it was loaded for it. Never raises: the answer has
         come and counts, so a database that is away must not cost us the attempt."""
         now = datetime.now(UTC)
@@ -55,7 +55,7 @@ class Deactivation:
             self._failing.pop(webhook.id, None)
             self._failed.pop(webhook.id, None)
             if webhook.failing_since:
-                await self._write(webhook, lambda session: store.clear_failing(session, webhook))
+                await self._write(webhook, lambda session: stored_webhooks.clear_failing(session, webhook))
             return False
         if outcome == outcomes.of_status(outcomes.GONE):
             return await self._deactivate(webhook, now, "the receiver answered 410 Gone")
@@ -65,7 +65,7 @@ class Deactivation:
             first = self._failing.setdefault(webhook.id, self._clock())
             if self._clock() - first >= self._patience:
                 del self._failing[webhook.id]
-                await self._write(webhook, lambda session: store.set_failing(session, webhook, now))
+                await self._write(webhook, lambda session: stored_webhooks.set_failing(session, webhook, now))
         elif before is None or self._clock() - before > max(self._limit.total_seconds() * _QUIET, _PATIENCE):
             return False  # silence is no failure: only one that goes on counts
         elif self._limit and now - since > self._limit:
@@ -77,7 +77,8 @@ class Deactivation:
         self, webhook: Webhook, now: datetime, reason: str, *, failing_since: datetime | None = None
     ) -> bool:
         done = await self._write(
-            webhook, lambda session: store.deactivate(session, webhook, now, reason, failing_since=failing_since)
+            webhook,
+            lambda session: stored_webhooks.deactivate(session, webhook, now, reason, failing_since=failing_since),
         )
         if done:
             log.warning("webhook %s is deactivated: %s", webhook.id, reason)
@@ -89,7 +90,7 @@ class Deactivation:
             async with asyncio.timeout(_WRITE_SECONDS), self._database.write() as session:
                 changed = await change(session)
         except Exception as error:
-            self._faults.happened(error, f"health of {webhook.id}")
+            self._internal_errors.report(error, f"health of {webhook.id}")
             return False
-        self._faults.passed(f"health of {webhook.id}")
+        self._internal_errors.resolved(f"health of {webhook.id}")
         return changed

@@ -13,13 +13,13 @@ from webhooks.credentials import masking, signing
 from webhooks.credentials.authentication import KeyValuePair, OAuth
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.egress.client import MAX_ANSWER_BYTES, Answer, Egress
+from webhooks.egress.client import MAX_ANSWER_BYTES, Egress, SendResult
 from webhooks.events import rendering
 from webhooks.ids import delivery_id
 from webhooks.sending.deactivation import Deactivation
 from webhooks.sending.oauth_tokens import NoTokenError, Tokens
 from webhooks.store import sealed
-from webhooks.store import webhooks as store
+from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database
 from webhooks.store.models import Event, Webhook
 from webhooks.store.webhooks import Loaded
@@ -59,15 +59,15 @@ class Sender:
     """What the activities call. Exceptions other than NotSendableError are our own faults, never the receiver's."""
 
     def __init__(self, database: Database, vault: Vault, egress: Egress, *, deactivate_after: float = 0) -> None:
-        """`deactivate_after` is the setting of this name. `database` and `faults` are also for those who work beside
-        it in this process."""
+        """`deactivate_after` is the setting of this name, in seconds. Other parts of the process share `database` and
+        `internal_errors`."""
         self.database = database
-        self.faults = InternalErrors()
+        self.internal_errors = InternalErrors()
         self._vault = vault
         self._egress = egress
         self._tokens = Tokens(egress)
         self._just_loaded = _JustLoaded()
-        self._health = Deactivation(database, deactivate_after, self.faults)
+        self._deactivation = Deactivation(database, deactivate_after, self.internal_errors)
 
     async def prepare(self, delivery: Delivery) -> Prepared:
         """Renders the body, which stays the same for every attempt. Raises NotSendableError."""
@@ -88,16 +88,16 @@ class Sender:
         )
         webhook, _, subscribed = found or (None, None, None)
         if webhook is None:
-            answer = Answer(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
+            answer = SendResult(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
         elif not webhook.active:
-            answer = Answer(outcomes.WEBHOOK_INACTIVE, error="the webhook is inactive")
+            answer = SendResult(outcomes.WEBHOOK_INACTIVE, error="the webhook is inactive")
         elif subscribed is None:
-            answer = Answer(outcomes.SUBSCRIPTION_DELETED, error=_NOT_SUBSCRIBED)
+            answer = SendResult(outcomes.SUBSCRIPTION_DELETED, error=_NOT_SUBSCRIBED)
         elif not subscribed:
-            answer = Answer(outcomes.SUBSCRIPTION_INACTIVE, error="the subscription is inactive")
+            answer = SendResult(outcomes.SUBSCRIPTION_INACTIVE, error="the subscription is inactive")
         else:
             answer = await self._send(webhook, order.delivery_id, order.prepared)
-            deactivated = await self._health.attempted(webhook, answer.outcome)
+            deactivated = await self._deactivation.record_attempt(webhook, answer.outcome)
         attempt = _attempt(trigger, webhook.url if webhook else order.prepared.url, started_at, clock, answer)
         return attempt.model_copy(update={"deactivated": deactivated})
 
@@ -112,12 +112,12 @@ class Sender:
 
     async def _load(self, tenant: str, webhook_id: str, event: str) -> Loaded | None:
         async with asyncio.timeout(_LOAD_SECONDS), self.database.read() as session:
-            return await store.load(session, tenant, webhook_id, event)
+            return await stored_webhooks.load(session, tenant, webhook_id, event)
 
     async def close(self) -> None:
         await self._tokens.close()
 
-    async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> Answer:
+    async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> SendResult:
         """The answer holds none of our secrets."""
         secrets = sealed.unseal(self._vault, webhook)
         body, now = prepared.body.encode(), datetime.now(UTC)
@@ -146,12 +146,12 @@ class Sender:
                     async with asyncio.timeout(timeout):
                         token = await self._tokens.get(webhook.tenant, webhook.id, authentication)
                 except TimeoutError:
-                    return Answer(outcomes.OAUTH_FAILED, error=f"no token within {timeout:g} s")
+                    return SendResult(outcomes.OAUTH_FAILED, error=f"no token within {timeout:g} s")
                 except NoTokenError as error:
-                    return Answer(error.outcome, error=str(error))
+                    return SendResult(error.outcome, error=str(error))
                 headers["authorization"] = f"Bearer {token}"
                 if (timeout := deadline - time.monotonic()) <= 0:
-                    return Answer(outcomes.OAUTH_FAILED, error="the token came too late")
+                    return SendResult(outcomes.OAUTH_FAILED, error="the token came too late")
         answer = await self._egress.send(webhook.tenant, prepared.method, url, headers, body, timeout)
         if isinstance(authentication, OAuth) and answer.status_code == outcomes.UNAUTHORIZED:
             self._tokens.drop(webhook.tenant, webhook.id, authentication, token)
@@ -181,7 +181,7 @@ def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepare
     )
 
 
-def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, answer: Answer) -> Attempt:
+def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, answer: SendResult) -> Attempt:
     """`clock` is the monotonic second at which it began."""
     return Attempt(
         trigger=trigger,
@@ -196,7 +196,7 @@ def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, ans
     )
 
 
-def _without(secrets: Secrets, token: str, answer: Answer) -> Answer:
+def _without(secrets: Secrets, token: str, answer: SendResult) -> SendResult:
     """A receiver may echo what it was sent."""
     if not answer.body:
         return answer

@@ -28,18 +28,18 @@ class InternalErrors:
         self._clock = clock
         self._kinds: dict[str, _Kind] = {}
 
-    def happened(self, error: Exception, where: str) -> None:
+    def report(self, error: Exception, where: str) -> None:
         """Logs the first of its kind with its trace, and one an hour while it lasts. `where` is what will be tried
         again."""
         name, now = type(error).__name__, self._clock()
-        metrics.own_fault(name)
+        metrics.internal_error(name)
         kind = self._kinds.get(name)
         if kind is None or now - kind.logged_at >= _REMIND_SECONDS:
             log.error("%s failed and will be tried again: %s", where, name, exc_info=error)
             kind = self._kinds[name] = _Kind(now, kind.where if kind else set())
         kind.where.add(where)
 
-    def passed(self, where: str) -> None:
+    def resolved(self, where: str) -> None:
         """What had failed there has worked, or is no longer to be tried."""
         for name in [name for name, kind in self._kinds.items() if where in kind.where]:
             del self._kinds[name]

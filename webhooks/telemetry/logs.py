@@ -16,7 +16,7 @@ _FIELDS += ["duration_ms", "next_in_s"]
 """What a call may add by `extra`. Others, of libraries, are left out: nobody has looked at what they hold."""
 _SECRET_NAME = re.compile(r"secret|passw|token|authorization|cookie|api_?key|signature", re.IGNORECASE)
 _SECRET = re.compile(r"\b(whsec_|whsk_|whk_|Bearer\s+|Basic\s+)(?=\S*[0-9+/=_])[\w.~+/=-]{8,}", re.IGNORECASE)
-_BLOT = "[redacted]"
+_REDACTED = "[redacted]"
 
 
 def set_up(format: LogFormat | None) -> None:
@@ -62,9 +62,9 @@ def _redact(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
     for name, value in line.items():
         if name.startswith("_"):
             continue
-        line[name] = _BLOT if _SECRET_NAME.search(name) else _redacted(value)
+        line[name] = _REDACTED if _SECRET_NAME.search(name) else _redacted(value)
     return line
 
 
 def _redacted(value: Any) -> Any:
-    return _SECRET.sub(lambda found: found[1] + _BLOT, value) if isinstance(value, str) else value
+    return _SECRET.sub(lambda found: found[1] + _REDACTED, value) if isinstance(value, str) else value

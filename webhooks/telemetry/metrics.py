@@ -33,7 +33,7 @@ _first_attempt = _meter.create_histogram(
     "From the acceptance of a delivery to its first attempt",
     explicit_bucket_boundaries_advisory=_FIRST_ATTEMPT_SECONDS,
 )
-_own_faults = _meter.create_counter("webhooks.own_faults", "{fault}", "Faults of the platform itself, by type")
+_internal_errors = _meter.create_counter("webhooks.own_faults", "{fault}", "Faults of the platform itself, by type")
 
 MATCHED, UNMATCHED, REFUSED = "matched", "unmatched", "refused"
 DELIVERED, FAILED = "delivered", "failed"
@@ -61,8 +61,8 @@ def first_attempt(made: Attempt, accepted_at: datetime) -> None:
     _first_attempt.record(max((made.started_at - accepted_at).total_seconds(), 0))
 
 
-def own_fault(type: str) -> None:
-    _own_faults.add(1, {"error.type": type})
+def internal_error(type: str) -> None:
+    _internal_errors.add(1, {"error.type": type})
 
 
 def begin_at_zero() -> None:
@@ -71,4 +71,4 @@ def begin_at_zero() -> None:
         _occurrences.add(0, {"result": result})
     for status in (DELIVERED, FAILED):
         _deliveries.add(0, {"status": status})
-    _own_faults.add(0)
+    _internal_errors.add(0)

@@ -27,8 +27,9 @@ from webhooks.credentials.vault import PREFIX_BYTES, CannotOpenError, Vault, key
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
-from webhooks.store import api_keys, events, sealed
-from webhooks.store import webhooks as store
+from webhooks.store import api_keys, sealed
+from webhooks.store import events as stored_events
+from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database
 from webhooks.store.models import ApiKey, Event, Subscription, Webhook
 
@@ -127,7 +128,7 @@ async def test_concurrent_writers_wait_for_each_other(settings: Settings) -> Non
 
     async def change(database: Database) -> None:
         async with database.write() as session:
-            event = await events.find(session, "t", "E", lock=True)
+            event = await stored_events.find(session, "t", "E", lock=True)
             assert event
             event.description += "x"
 
@@ -177,7 +178,7 @@ async def test_secrets_are_stored_sealed_and_shown_masked(settings: Settings, tm
         async with database.write() as session:
             session.add(webhook("w-1", secrets))
         async with database.read() as session:
-            found = await store.find(session, "t", "w-1")
+            found = await stored_webhooks.find(session, "t", "w-1")
         hiding = files_with(CANARY, tmp_path)
 
     assert found

@@ -18,8 +18,9 @@ from webhooks.credentials.vault import Vault, new_key
 from webhooks.errors import CannotRunError
 from webhooks.events import operational
 from webhooks.settings import Settings
-from webhooks.store import events, subscriptions
-from webhooks.store import webhooks as store
+from webhooks.store import events as stored_events
+from webhooks.store import subscriptions as stored_subscriptions
+from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database, is_away
 from webhooks.store.models import Event, Subscription, Webhook
 from webhooks.store.postgresql import DatabaseAwayError
@@ -128,10 +129,10 @@ async def test_a_restart_costs_no_query(server: PostgreSQL) -> None:
     for _ in range(2):
         server.restart()
         async with database.read() as session:
-            event = await events.find(session, "t", "E")
+            event = await stored_events.find(session, "t", "E")
         server.restart()
         async with database.write() as session:
-            changed = await events.find(session, "t", "E", lock=True)
+            changed = await stored_events.find(session, "t", "E", lock=True)
             assert changed
             changed.description += "x"
     await database.close()
@@ -230,12 +231,12 @@ async def test_who_reads_to_change_keeps_others_waiting(database: Database) -> N
     async def change(name: str, holding: asyncio.Event) -> None:
         async with database.write() as session:
             if name == "event":
-                assert await events.find(session, "t", "E", lock=True)
+                assert await stored_events.find(session, "t", "E", lock=True)
             elif name == "subscription":
-                assert await subscriptions.find(session, "t", "s", lock=True)
+                assert await stored_subscriptions.find(session, "t", "s", lock=True)
             else:
-                assert await store.find(session, "t", "w", lock=True)
-                assert (await subscriptions.of_webhooks(session, "t", ["w"], lock=True))["w"]
+                assert await stored_webhooks.find(session, "t", "w", lock=True)
+                assert (await stored_subscriptions.of_webhooks(session, "t", ["w"], lock=True))["w"]
             order.append(f"{name} locked")
             holding.set()
             await asyncio.sleep(0.2)
@@ -255,11 +256,11 @@ async def test_who_reads_to_change_keeps_others_waiting(database: Database) -> N
 async def test_a_wait_for_a_lock_has_an_end(database: Database) -> None:
     await add(database)
     async with database.write() as holding:
-        await events.find(holding, "t", "E", lock=True)
+        await stored_events.find(holding, "t", "E", lock=True)
         started = time.monotonic()
         with pytest.raises(DBAPIError) as caught:
             async with database.write() as session:
-                await events.find(session, "t", "E", lock=True)
+                await stored_events.find(session, "t", "E", lock=True)
 
     assert is_away(caught.value)
     assert 4 < time.monotonic() - started < 15
@@ -273,7 +274,7 @@ async def test_times_are_utc_whatever_the_server_s_zone_is(postgresql: PostgreSQ
     async with database.write() as session:
         session.add(Event(tenant="t", key="E", description="", created_at=moment))
     async with database.read() as session:
-        found = await events.find(session, "t", "E")
+        found = await stored_events.find(session, "t", "E")
         zone = (await (await session.connection()).exec_driver_sql("SHOW timezone")).scalar()
     await database.close()
 

@@ -9,7 +9,7 @@ from webhooks.telemetry.internal_errors import InternalErrors
 
 
 @pytest.fixture
-def faults(clock: Clock) -> InternalErrors:
+def internal_errors(clock: Clock) -> InternalErrors:
     return InternalErrors(clock)
 
 
@@ -20,10 +20,12 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return found
 
 
-def test_one_of_a_kind_is_logged_with_its_trace(faults: InternalErrors, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_of_a_kind_is_logged_with_its_trace(
+    internal_errors: InternalErrors, caplog: pytest.LogCaptureFixture
+) -> None:
     error = KeyError("x")
     for where in ("a", "b", "a"):
-        faults.happened(error, where)
+        internal_errors.report(error, where)
     [record] = caplog.records
 
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "a failed and will be tried again: KeyError")
@@ -31,43 +33,43 @@ def test_one_of_a_kind_is_logged_with_its_trace(faults: InternalErrors, caplog: 
     assert record.exc_info[1] is error
 
 
-def test_another_kind_is_logged_too(faults: InternalErrors, caplog: pytest.LogCaptureFixture) -> None:
-    faults.happened(KeyError("x"), "a")
-    faults.happened(TypeError("x"), "a")
+def test_another_kind_is_logged_too(internal_errors: InternalErrors, caplog: pytest.LogCaptureFixture) -> None:
+    internal_errors.report(KeyError("x"), "a")
+    internal_errors.report(TypeError("x"), "a")
     assert len(said(caplog)) == 2
 
-    faults.passed("a")
+    internal_errors.resolved("a")
     assert said(caplog) == ["a works again after KeyError", "a works again after TypeError"]
 
 
 def test_it_is_over_when_something_works_that_failed_by_it(
-    faults: InternalErrors, caplog: pytest.LogCaptureFixture
+    internal_errors: InternalErrors, caplog: pytest.LogCaptureFixture
 ) -> None:
     for where in ("a", "b"):
-        faults.happened(KeyError("x"), where)
-    faults.passed("never failed")
+        internal_errors.report(KeyError("x"), where)
+    internal_errors.resolved("never failed")
     assert said(caplog) == ["a failed and will be tried again: KeyError"]
 
-    faults.passed("b")
-    faults.passed("a")
+    internal_errors.resolved("b")
+    internal_errors.resolved("a")
     assert said(caplog) == ["b works again after KeyError"]
 
-    faults.happened(KeyError("x"), "a")
+    internal_errors.report(KeyError("x"), "a")
     assert said(caplog) == ["a failed and will be tried again: KeyError"]
 
 
 def test_it_is_brought_to_mind_once_an_hour(
-    faults: InternalErrors, clock: Clock, caplog: pytest.LogCaptureFixture
+    internal_errors: InternalErrors, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    faults.happened(KeyError("x"), "a")
+    internal_errors.report(KeyError("x"), "a")
     clock.now = 3599
-    faults.happened(KeyError("x"), "b")
+    internal_errors.report(KeyError("x"), "b")
     assert len(said(caplog)) == 1
 
     clock.now = 3600
-    faults.happened(KeyError("x"), "b")
-    faults.happened(KeyError("x"), "b")
+    internal_errors.report(KeyError("x"), "b")
+    internal_errors.report(KeyError("x"), "b")
     assert said(caplog) == ["b failed and will be tried again: KeyError"]
 
-    faults.passed("a")
+    internal_errors.resolved("a")
     assert said(caplog) == ["a works again after KeyError"]

@@ -1,5 +1,34 @@
-"""Errors that more than one part raises."""
+"""The errors of the library. Each one is defined in the file that raises it, and derives from a class of this file.
+
+WebhooksError
+├── CannotRunError             the process cannot start or go on
+│   ├── DatabaseAwayError      store/postgresql.py
+│   ├── NoTemporalError        temporal/dev_binary.py
+│   └── NotReadyError          temporal/namespace.py
+├── OutcomeError               an attempt ended without an answer; carries its outcome
+│   ├── NoAnswerError          egress/client.py
+│   ├── NotSendableError       sending/sender.py
+│   └── NoTokenError           sending/oauth_tokens.py
+├── AddressNotAllowedError     egress/guard.py; also an httpcore.ConnectError
+├── ProxyFaultError            egress/guard.py
+├── NotResolvedError           egress/resolver.py
+├── CannotOpenError            credentials/vault.py
+└── BadCursorError             cursors.py; also a ValueError
+"""
 
 
-class CannotRunError(Exception):
-    """The process cannot start or go on; the message says what an operator must do."""
+class WebhooksError(Exception):
+    """The base of every error that this library raises."""
+
+
+class CannotRunError(WebhooksError):
+    """The process cannot start or go on. The message says what an operator must do."""
+
+
+class OutcomeError(WebhooksError):
+    """An attempt ended without an answer. `outcome` is a name of webhooks/outcomes.py. The message may be shown to
+    the tenant."""
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome

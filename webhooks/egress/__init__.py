@@ -1,1 +1,1 @@
-"""The only way out to receivers."""
+"""The only way to receivers: every request to an address that a tenant chose is made in this folder."""

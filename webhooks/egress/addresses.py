@@ -1,8 +1,9 @@
 """Which addresses a delivery may go to. Pure.
 
-`ipaddress.is_global` is no guard: it calls NAT64, multicast and the IPv4-compatible range global, and its answer
-changes between Python builds. So the lists stand here (IANA's special-purpose registries and the cloud providers'
-metadata addresses): IPv4 is everything that is not listed, IPv6 only 2000::/3 without what is listed.
+The lists are ours because `ipaddress.is_global` does not protect: it accepts NAT64, multicast and the IPv4-compatible
+range, and its answers differ between Python versions. The sources are IANA's special-purpose address registries and the
+cloud providers' metadata addresses. Allowed are all IPv4 addresses outside the list, and IPv6 addresses of 2000::/3
+outside the list.
 """
 
 from collections.abc import Sequence
@@ -36,10 +37,12 @@ _DENIED_V4 = [
         "240.0.0.0/4",
     )
 ]
+"""IANA's IPv4 special-purpose registry, multicast (224.0.0.0/4), and Azure's host (168.63.129.16)."""
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _DENIED_V6 = [
     IPv6Network(cidr) for cidr in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 ]
+"""IANA's IPv6 special-purpose registry, as far as it lies in 2000::/3."""
 _METADATA = {
     ip_address(text)
     for text in (
@@ -52,20 +55,21 @@ _METADATA = {
         "fd20:ce::254",
     )
 }
+"""Metadata services of AWS, ECS, Alibaba, Oracle, Azure and Google: they hand out a machine's credentials."""
 
 
 class Verdict(Enum):
     PUBLIC = auto()
     OPERATOR_ALLOWED = auto()
-    """Inside one of the operator's networks: allowed, also by plain http."""
+    """In one of the operator's networks: allowed, also without TLS."""
     DENIED = auto()
 
 
 def judge(address: Address, allowed: Sequence[Network]) -> Verdict:
-    """`allowed` are the operator's networks (`WEBHOOKS_EGRESS_ALLOW`). A metadata address is only allowed by a network
-    that holds nothing else."""
+    """Return the verdict on an address. `allowed` are the operator's networks (`WEBHOOKS_EGRESS_ALLOW`). A metadata
+    address is allowed only by a network of exactly that address (/32 or /128)."""
     if isinstance(address, IPv6Address):
-        if address.scope_id is not None:  # names an interface of ours, whatever the network is
+        if address.scope_id is not None:  # a scope names an interface of this machine
             return Verdict.DENIED
         address = address.ipv4_mapped or address
     for network in allowed:

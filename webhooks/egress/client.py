@@ -1,13 +1,12 @@
-"""The only way out: every request to a stranger's address leaves through here.
+"""The HTTP client for receivers: every request to an address that a tenant chose is sent here.
 
-Connections go to addresses that were judged (webhooks/egress/guard.py), while Host and TLS keep the name. No redirects,
-cookies, proxies from the environment or content decoding: requests go straight to an httpx transport, whose client
-layer would add those.
+A connection goes to an address that was checked (webhooks/egress/guard.py); the Host header and TLS keep the name.
+Requests use an httpx transport without httpx's client: the client would follow redirects, keep cookies, read proxies
+from the environment and decode content.
 """
 
 import asyncio
 import errno
-import logging
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,49 +18,48 @@ import httpx
 from webhooks import USER_AGENT, outcomes, retry
 from webhooks.egress import url_rules
 from webhooks.egress.addresses import Network
-from webhooks.egress.connections import Pools
+from webhooks.egress.connections import Pool, Pools
 from webhooks.egress.guard import AddressNotAllowedError, Guard, ProxyFaultError
 from webhooks.egress.resolver import NotResolvedError, Resolver
+from webhooks.errors import OutcomeError
 from webhooks.settings import Settings
 from webhooks.telemetry import traces
 
-log = logging.getLogger(__name__)
-
 MAX_ANSWER_BYTES = 16 * 1024
 """How much of an answer's body is read and kept."""
-_LOOKUP_SECONDS = 5.0
-_MOST_PIECES = 256
-"""Chunks of it: thousands that are a byte each would cost us more than the receiver."""
-_BODY_SECONDS = 5.0
-"""How long the body may take once the status is known; it never changes the outcome."""
-_OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_NOT_CONNECTED = ("403", "502", "503", "504")
-"""What a proxy answers to CONNECT when it is the destination that cannot be reached, or may not."""
+_MAX_BODY_CHUNKS = 256
+"""How many pieces of a body are read: thousands of one byte each would cost us more CPU time than the receiver."""
+_MAX_BODY_SECONDS = 5.0
+"""How long the body may take after the status has arrived. The body never changes the outcome."""
+_URL_CHECK_SECONDS = 5.0
+"""How long `check_url` waits for name servers: a person waits for its result."""
+_LOCAL_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""This machine has no socket or memory left. That is an internal error, not a failure of the receiver."""
+_CONNECT_FAILED_STATUSES = ("403", "502", "503", "504")
+"""A proxy's answers to CONNECT when it cannot reach the destination, or does not allow it."""
 
 
-class NoAnswerError(Exception):
-    """No answer came, and why: for those who ask through `Egress.transport`. `outcome` is one of webhooks.outcomes."""
-
-    def __init__(self, outcome: str, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
+class NoAnswerError(OutcomeError):
+    """A request got no answer. Callers of `Egress.transport` get it; `Egress.send` returns it as a SendResult."""
 
 
 @dataclass(frozen=True)
 class SendResult:
-    """What came back, or why nothing did. `outcome` is one of webhooks.outcomes; `error` is fit for a tenant's eyes."""
+    """An answer, or the reason why there is none. `outcome` is a name of webhooks/outcomes.py; `error` may be shown to
+    the tenant."""
 
     outcome: str
     status_code: int | None = None
     error: str | None = None
     body: bytes = b""
     complete: bool = True
-    """Whether `body` is all of it."""
+    """Whether `body` is the whole body."""
     retry_after: float | None = None
+    """Seconds that the receiver asks us to wait."""
 
 
 class Egress:
-    """Sends requests to receivers. One for each process; close it when the process ends."""
+    """Sends requests to receivers. A process has one, and closes it at its end."""
 
     def __init__(
         self,
@@ -71,7 +69,8 @@ class Egress:
         resolver: Resolver | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        """`proxy` is the URL of the operator's HTTP proxy, through which everything goes then."""
+        """`allowed` are private networks that requests may go to. `proxy` is the URL of the operator's HTTP proxy; with
+        one, every request goes through it."""
         self._proxied = proxy is not None
         self._resolver = resolver or Resolver()
         self._guard = Guard(self._resolver, allowed, proxied=self._proxied)
@@ -87,8 +86,8 @@ class Egress:
     async def send(
         self, tenant: str, method: str, url: str, headers: dict[str, str], body: bytes, timeout: float
     ) -> SendResult:
-        """One request, `timeout` seconds for all of it. Never raises for what a receiver does, and ProxyFaultError for
-        what the operator's proxy does."""
+        """Send one request. `timeout` is in seconds, for request and answer together. Never raises for a failure of the
+        receiver. Raises ProxyFaultError if the operator's proxy fails."""
         try:
             target = _target(url)
         except AddressNotAllowedError as error:
@@ -101,7 +100,6 @@ class Egress:
     async def _send(
         self, tenant: str, method: str, target: httpx.URL, headers: dict[str, str], body: bytes, timeout: float
     ) -> SendResult:
-        plain = target.scheme == "http"
         pool = await self._pools.get(tenant, target)
         deadline = asyncio.get_running_loop().time() + timeout
         request = httpx.Request(
@@ -111,60 +109,78 @@ class Egress:
             content=body,
             extensions={"timeout": httpx.Timeout(timeout).as_dict()},
         )
-        async with pool as transport:
+        async with pool:
             try:
-                async with asyncio.timeout_at(deadline):
-                    if self._proxied:  # no connection of ours is for this host, and so none asks
-                        await self._guard.addresses(tenant, target.raw_host.decode(), plain=plain)
-                    response = await transport.handle_async_request(request)
-            except TimeoutError:
-                await self._pools.retire(pool)
-                return SendResult(outcomes.TIMEOUT, error=f"no answer within {timeout:.3g} s")
-            except asyncio.CancelledError:
-                await self._pools.retire(pool)
-                raise
-            except Exception as error:
-                outcome, message = _classify(error)
-                return SendResult(outcome, error=message)
-            content, complete, pieces = bytearray(), False, 0
-            try:
-                async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + _BODY_SECONDS)):
-                    async for chunk in response.aiter_raw():
-                        content += chunk
-                        pieces += 1
-                        if len(content) >= MAX_ANSWER_BYTES or pieces == _MOST_PIECES:
-                            break
-                    else:
-                        complete = True
-            except TimeoutError:  # the status has come and stands, whatever becomes of the body
-                await self._pools.retire(pool)
-            except (httpx.HTTPError, OSError):  # ssl.SSLError is an OSError
-                pass
-            finally:
-                await response.aclose()
-                await pool.close_dirty()
+                response = await self._request(tenant, pool, request, deadline, timeout)
+            except NoAnswerError as error:
+                return SendResult(error.outcome, error=str(error))
+            content, complete = await self._read_body(pool, response, deadline)
+        return self._result(target, response, content, complete)
+
+    async def _request(
+        self, tenant: str, pool: Pool, request: httpx.Request, deadline: float, timeout: float
+    ) -> httpx.Response:
+        """Return the answer when its head has arrived. Raises NoAnswerError, or ProxyFaultError."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                if self._proxied:  # without a proxy, the connection's backend asks the guard
+                    await self._guard.addresses(tenant, request.url.raw_host.decode(), plain=_is_plain(request.url))
+                return await pool.resource.handle_async_request(request)
+        except TimeoutError:
+            await self._pools.retire(pool)
+            raise NoAnswerError(outcomes.TIMEOUT, f"no answer within {timeout:.3g} s") from None
+        except asyncio.CancelledError:
+            await self._pools.retire(pool)
+            raise
+        except Exception as error:
+            raise NoAnswerError(*_classify(error)) from error
+
+    async def _read_body(self, pool: Pool, response: httpx.Response, deadline: float) -> tuple[bytes, bool]:
+        """Return the beginning of the body, and whether it is the whole body. Never raises for a failure of the
+        receiver: the outcome follows from the status alone."""
+        content, complete, chunks = bytearray(), False, 0
+        try:
+            async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + _MAX_BODY_SECONDS)):
+                async for chunk in response.aiter_raw():
+                    content += chunk
+                    chunks += 1
+                    if len(content) >= MAX_ANSWER_BYTES or chunks == _MAX_BODY_CHUNKS:
+                        break
+                else:
+                    complete = True
+        except TimeoutError:
+            await self._pools.retire(pool)
+        except (httpx.HTTPError, OSError):  # ssl.SSLError is an OSError
+            pass
+        finally:
+            await response.aclose()
+            await pool.resource.close_dirty()
+        return bytes(content[:MAX_ANSWER_BYTES]), complete
+
+    def _result(self, target: httpx.URL, response: httpx.Response, content: bytes, complete: bool) -> SendResult:
+        """Raises ProxyFaultError if the answer is the proxy's demand for credentials."""
         status = response.status_code
-        if self._proxied and plain and status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
-            raise _proxy_answered(status)
+        if self._proxied and _is_plain(target) and status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
+            raise _proxy_fault(status)
         return SendResult(
             outcomes.of_status(status),
             status,
             None if response.is_success else f"{status} {httpx.codes.get_reason_phrase(status)}".strip(),
-            bytes(content[:MAX_ANSWER_BYTES]),
+            content,
             complete,
             retry.retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC)),
         )
 
     async def check_url(self, tenant: str, text: str) -> str | None:
-        """Why a request to this URL would be refused today, for the one who configures it; None if it would not be.
-        A name that does not resolve is no reason with https: it may resolve by the time of the first delivery."""
-        if len(text) > url_rules.MAX_URL:
-            return f"longer than {url_rules.MAX_URL} characters"
+        """Return why a request to this URL would be refused now, or None. With https, a name that does not resolve is
+        accepted: it may resolve before the first delivery."""
+        if len(text) > url_rules.MAX_URL_CHARACTERS:
+            return f"longer than {url_rules.MAX_URL_CHARACTERS} characters"
         plain = False
         try:
             target = _target(text)
-            plain = target.scheme == "http"
-            async with asyncio.timeout(_LOOKUP_SECONDS):
+            plain = _is_plain(target)
+            async with asyncio.timeout(_URL_CHECK_SECONDS):
                 await self._guard.addresses(tenant, target.raw_host.decode(), plain=plain)
         except AddressNotAllowedError as error:
             return str(error)
@@ -173,7 +189,7 @@ class Egress:
         return None
 
     def refusal(self, text: str) -> str | None:
-        """What is wrong with a URL whatever its host stands for, or None."""
+        """Return what is wrong with a URL, without looking up its host; None if nothing is."""
         try:
             _target(text)
         except AddressNotAllowedError as error:
@@ -181,17 +197,18 @@ class Egress:
         return None
 
     def transport(self, tenant: str, timeout: float) -> httpx.AsyncBaseTransport:
-        """The way out for a library that brings an httpx client of its own: guarded, bounded and timed like every other
-        request, `timeout` seconds for each. Raises NoAnswerError through that client."""
+        """Return a transport for a library that uses an httpx client of its own. Its requests are checked and limited
+        like every other request; `timeout` is in seconds for each of them. The transport raises NoAnswerError."""
         return _EgressTransport(self, tenant, timeout)
 
     async def close(self) -> None:
+        """Close all connections, also those in use."""
         await self._pools.close()
         await self._resolver.close()
 
 
 class _EgressTransport(httpx.AsyncBaseTransport):
-    """Egress.send as an httpx transport."""
+    """Makes `Egress.send` an httpx transport."""
 
     def __init__(self, egress: Egress, tenant: str, timeout: float) -> None:
         self._egress = egress
@@ -209,12 +226,12 @@ class _EgressTransport(httpx.AsyncBaseTransport):
 
 
 def _target(text: str) -> httpx.URL:
-    """Raises AddressNotAllowedError."""
+    """Parse a URL. Raises AddressNotAllowedError if no request may go to it."""
     problem = url_rules.problem(text)
     if problem is None:
         try:
             url = httpx.URL(text)
-            _ = url.host  # decodes A-labels, and raises for what is none
+            _ = url.host  # decodes A-labels; raises if one is invalid
         except (httpx.InvalidURL, UnicodeError):
             problem = "not a URL"
         else:
@@ -224,14 +241,19 @@ def _target(text: str) -> httpx.URL:
     raise AddressNotAllowedError(problem)
 
 
+def _is_plain(target: httpx.URL) -> bool:
+    """Return whether requests to `target` go without TLS."""
+    return target.scheme == "http"
+
+
 def _classify(error: Exception) -> tuple[str, str]:
-    """Outcome and message of a request that got no answer. The causes hold addresses and library internals, so no
-    message is built from them."""
+    """Return the outcome and the message for a request that failed with `error`. Raises `error` itself if it is an
+    internal error. No message quotes a cause: causes hold addresses and details of our libraries."""
     if isinstance(error, ProxyFaultError):
         raise error
     for cause in _chain(error):
-        if isinstance(cause, OSError) and cause.errno in _OUR_LIMITS:
-            raise error  # our machine's fault
+        if isinstance(cause, OSError) and cause.errno in _LOCAL_SHORTAGES:
+            raise error
         match cause:
             case AddressNotAllowedError():
                 return outcomes.ADDRESS_NOT_ALLOWED, str(cause)
@@ -250,10 +272,10 @@ def _classify(error: Exception) -> tuple[str, str]:
             return outcomes.TIMEOUT, "no answer in time"
         case httpx.ConnectError():
             return outcomes.CONNECTION_FAILED, "connection failed"
-        case httpx.ProxyError():  # its answer to CONNECT, as "502 Bad Gateway"
+        case httpx.ProxyError():  # its text is the proxy's answer to CONNECT: "502 Bad Gateway"
             status = str(error).split()[0]
-            if status not in _NOT_CONNECTED:
-                raise _proxy_answered(status) from error
+            if status not in _CONNECT_FAILED_STATUSES:
+                raise _proxy_fault(status) from error
             return outcomes.CONNECTION_FAILED, "the proxy could not connect"
         case httpx.ReadError() | httpx.WriteError():
             return outcomes.CONNECTION_RESET, "connection reset by the receiver"
@@ -264,11 +286,12 @@ def _classify(error: Exception) -> tuple[str, str]:
     raise error
 
 
-def _proxy_answered(status: object) -> ProxyFaultError:
+def _proxy_fault(status: object) -> ProxyFaultError:
     return ProxyFaultError(f"the proxy of WEBHOOKS_EGRESS_PROXY answered {status}")
 
 
 def _chain(error: BaseException | None) -> Iterable[BaseException]:
+    """Yield the error, its causes and the members of groups."""
     while error is not None:
         yield error
         if isinstance(error, BaseExceptionGroup):

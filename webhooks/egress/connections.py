@@ -1,7 +1,7 @@
-"""The connections that are kept for a while, apart for each tenant and origin.
+"""Connections that are kept open between requests: a pool for each tenant and origin.
 
-httpcore 1.0.9 can lose a pool's slots when requests are cancelled, and scans its pool quadratically. So each
-(tenant, origin) has a small pool of its own, and a pool whose request was cut off is retired.
+Pools are small and separate because httpcore 1.0.9 scans a pool quadratically. It can also lose slots of a pool when
+requests are cancelled, so a pool is retired when one of its requests was cancelled or timed out.
 """
 
 import asyncio
@@ -13,14 +13,22 @@ import httpcore
 import httpx
 
 from webhooks.egress.guard import Guard, GuardedBackend, ProxyBackend
+from webhooks.egress.retiring import Retiring
 
-_IDLE_SECONDS = 60.0
+_POOL_IDLE_SECONDS = 60.0
+"""A pool without a request for this long is closed."""
 _MAX_POOLS = 1_000
-_POOL_CONNECTIONS = 100
+"""With one more, the least recently used pool is closed. Bounds memory and open sockets."""
+_MAX_CONNECTIONS_PER_POOL = 100
+"""Open connections of one tenant to one origin; further requests wait for a free one."""
+_MAX_IDLE_CONNECTIONS_PER_POOL = 10
+"""Connections that stay open for the next request."""
+_CONNECTION_IDLE_SECONDS = 30
+"""An unused connection is closed after this time."""
 
 
 class _Transport(httpx.AsyncHTTPTransport):
-    """httpx's transport on a pool whose network backend is ours; httpx has no parameter for that."""
+    """httpx's transport with our network backend. httpx has no parameter for the backend, so its pool is replaced."""
 
     def __init__(
         self, context: ssl.SSLContext, backend: httpcore.AsyncNetworkBackend, proxy: httpx.Proxy | None
@@ -28,9 +36,9 @@ class _Transport(httpx.AsyncHTTPTransport):
         super().__init__(verify=context, trust_env=False)
         options: dict[str, Any] = {
             "ssl_context": context,
-            "max_connections": _POOL_CONNECTIONS,
-            "max_keepalive_connections": 10,
-            "keepalive_expiry": 30,
+            "max_connections": _MAX_CONNECTIONS_PER_POOL,
+            "max_keepalive_connections": _MAX_IDLE_CONNECTIONS_PER_POOL,
+            "keepalive_expiry": _CONNECTION_IDLE_SECONDS,
             "network_backend": backend,
         }
         if proxy is None:
@@ -39,52 +47,32 @@ class _Transport(httpx.AsyncHTTPTransport):
             self._pool = httpcore.AsyncHTTPProxy(str(proxy.url), proxy.raw_auth, **options)
 
     async def close_dirty(self) -> None:
-        """Closes kept connections with bytes beyond the answer that was asked for: httpcore would take them for the
-        beginning of the next one."""
+        """Close idle connections that hold bytes beyond the end of the last answer: httpcore would read them as the
+        beginning of the next answer."""
         for connection in self._pool.connections:
-            if connection.is_idle() and _leftover(connection):
+            if connection.is_idle() and _unread_bytes(connection):
                 await connection.aclose()
 
 
-def _leftover(connection: Any) -> bytes:
-    """What was read and not used. httpcore has no interface for it."""
+def _unread_bytes(connection: Any) -> bytes:
+    """Return the bytes that were received after the last answer. httpcore has no public interface for them."""
     while connection is not None and not hasattr(connection, "_h11_state"):
         connection = connection._connection
     return bytes(connection._h11_state.trailing_data[0]) if connection else b""
 
 
-class Pool:
-    """The connections to one origin for one tenant; closed when it is retired and its last request has ended."""
+class Pool(Retiring[_Transport]):
+    """The connections of one tenant to one origin."""
 
     def __init__(self, key: tuple[str, str], transport: _Transport) -> None:
+        super().__init__(transport, transport.aclose)
         self.key = key
-        self.transport = transport
-        self.retired = False
         self.used_at = 0.0
-        self._in_flight = 0
-
-    async def __aenter__(self) -> httpx.AsyncBaseTransport:
-        self._in_flight += 1
-        return self.transport
-
-    async def __aexit__(self, *_: object) -> None:
-        self._in_flight -= 1
-        await self._close_if_done()
-
-    async def close_dirty(self) -> None:
-        await self.transport.close_dirty()
-
-    async def retire(self) -> None:
-        self.retired = True
-        await self._close_if_done()
-
-    async def _close_if_done(self) -> None:
-        if self.retired and not self._in_flight:
-            await self.transport.aclose()
+        """When a request last asked for it, in seconds of the event loop's clock."""
 
 
 class Pools:
-    """All of a process."""
+    """All pools of a process."""
 
     def __init__(self, guard: Guard, proxy: httpx.Proxy | None, context: ssl.SSLContext) -> None:
         self._guard = guard
@@ -93,6 +81,7 @@ class Pools:
         self._pools: OrderedDict[tuple[str, str], Pool] = OrderedDict()
 
     async def get(self, tenant: str, target: httpx.URL) -> Pool:
+        """Return the pool for `target`, and make it if there is none."""
         key, now = (tenant, f"{target.scheme}://{target.netloc.decode()}"), asyncio.get_running_loop().time()
         pool = self._pools.get(key)
         if pool is None:
@@ -103,18 +92,19 @@ class Pools:
             pool = self._pools[key] = Pool(key, _Transport(self._context, backend, self._proxy))
         self._pools.move_to_end(key)
         pool.used_at = now
-        eldest = next(iter(self._pools.values()))
-        if len(self._pools) > _MAX_POOLS or eldest.used_at < now - _IDLE_SECONDS:
-            await self.retire(eldest)
+        oldest = next(iter(self._pools.values()))
+        if len(self._pools) > _MAX_POOLS or oldest.used_at < now - _POOL_IDLE_SECONDS:
+            await self.retire(oldest)
         return pool
 
     async def retire(self, pool: Pool) -> None:
-        """New requests get a new pool; the old one lives on until its last request has ended."""
+        """Give new requests a new pool. The old one is closed when its last request has ended."""
         if self._pools.get(pool.key) is pool:
             del self._pools[pool.key]
         await pool.retire()
 
     async def close(self) -> None:
+        """Close all connections, also those in use."""
         pools, self._pools = list(self._pools.values()), OrderedDict()
         for pool in pools:
-            await pool.transport.aclose()
+            await pool.resource.aclose()

@@ -1,5 +1,5 @@
-"""Which connections may be opened: a name's addresses are judged, and the connection goes to a judged address, so that
-nothing can change between check and use."""
+"""Which connections may be opened (SSRF guard). A host name is resolved once, its addresses are checked, and the
+connection goes to a checked address: a second lookup could give another one (DNS rebinding)."""
 
 import asyncio
 import logging
@@ -14,25 +14,30 @@ import httpcore
 
 from webhooks.egress.addresses import Address, Network, Verdict, judge
 from webhooks.egress.resolver import Resolver, is_literal
+from webhooks.errors import WebhooksError
 
 log = logging.getLogger(__name__)
 
-_PROXY_SECONDS = 5.0
-_PIECE, _MOST_READ = 2_048, 160 * 1024
-"""Bytes of an answer: at once, and in all. httpcore refuses a head of over 100 KiB, we keep 16 KiB of a body."""
+_PROXY_CONNECT_SECONDS = 5.0
+"""How long a connection to the operator's proxy may take."""
+_READ_BYTES = 2_048
+"""Bytes that are read in one step. Between two steps, other tasks run."""
+_MAX_ANSWER_READ_BYTES = 160 * 1024
+"""Bytes that are read of one answer: more than the head that httpcore accepts (100 KiB) and the body that we keep
+(16 KiB) together."""
 
 
-class AddressNotAllowedError(httpcore.ConnectError):
-    """No request may go there. The message is fit for a tenant's eyes."""
+class AddressNotAllowedError(WebhooksError, httpcore.ConnectError):
+    """No request may go to this address. The message may be shown to the tenant."""
 
 
-class ProxyFaultError(Exception):
-    """The operator's proxy does not do its part. No receiver's fault."""
+class ProxyFaultError(WebhooksError):
+    """The operator's proxy failed. This is an internal error: it does not count against the receiver."""
 
 
 class Guard:
-    """Looks names up and judges what they stand for. `allowed` are the operator's networks. `proxied`: a proxy looks
-    names up instead, and decides where they lead; only what needs no lookup is judged here."""
+    """Resolves host names and checks their addresses. `allowed` are the operator's networks. With `proxied`, the proxy
+    resolves names and decides about their addresses; the guard then checks only what needs no lookup."""
 
     def __init__(self, resolver: Resolver, allowed: Sequence[Network], *, proxied: bool = False) -> None:
         self._resolver = resolver
@@ -40,8 +45,9 @@ class Guard:
         self._proxied = proxied
 
     async def addresses(self, tenant: str, host: str, *, plain: bool) -> list[Address]:
-        """Where a connection may go. One address that is not allowed refuses the whole name. `plain`: without TLS,
-        which is for the operator's networks only. Raises AddressNotAllowedError or NotResolvedError."""
+        """Return the addresses that a connection to `host` may go to. If one address is not allowed, the whole name
+        is refused. `plain` means without TLS, which only the operator's networks may have. Returns an empty list if
+        the proxy resolves the name. Raises AddressNotAllowedError or NotResolvedError."""
         if self._proxied and not is_literal(host):
             if f".{host}".removesuffix(".").endswith(".localhost"):
                 raise AddressNotAllowedError("address not allowed")
@@ -52,8 +58,8 @@ class Guard:
         verdicts = {address: self._judge(address) for address in addresses}
         for address, verdict in verdicts.items():
             if verdict is Verdict.DENIED:
-                # The address goes to the operator's log only: told to a tenant, it would be a window on our network.
-                log.warning("refused to connect to %s, which is %s", host, address)
+                # Only the operator's log gets the address: it would tell a tenant about our network.
+                log.warning("refused to connect to %s: its address %s is not allowed", host, address)
                 raise AddressNotAllowedError("address not allowed")
         if plain and set(verdicts.values()) != {Verdict.OPERATOR_ALLOWED}:
             raise AddressNotAllowedError("https is required")
@@ -61,11 +67,11 @@ class Guard:
 
     def _judge(self, address: Address) -> Verdict:
         verdict = judge(address, self._allowed)
-        return Verdict.DENIED if verdict is Verdict.PUBLIC and _is_ours(address) else verdict
+        return Verdict.DENIED if verdict is Verdict.PUBLIC and _is_of_this_machine(address) else verdict
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Opens TCP connections, but only to addresses that were judged here."""
+    """Opens TCP connections to addresses that the guard allows, and to no others."""
 
     def __init__(self, guard: Guard, tenant: str, *, plain: bool) -> None:
         self._guard = guard
@@ -92,9 +98,9 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             if peer and ip_address(peer[0]) == address:
                 return _Stream(stream)
             await stream.aclose()
-            if peer is None:  # it is gone already
+            if peer is None:  # the receiver has closed it already
                 raise httpcore.ReadError("reset")
-            log.error("a connection to %s went to %s", address, peer[0])
+            log.error("a connection to %s was opened to %s instead: refused", address, peer[0])
             raise AddressNotAllowedError("address not allowed")
         raise failure
 
@@ -108,7 +114,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class ProxyBackend(httpcore.AnyIOBackend):
-    """Opens connections to the operator's proxy, which is not judged. Raises ProxyFaultError."""
+    """Opens connections to the operator's proxy, whose address is not checked. Raises ProxyFaultError."""
 
     async def connect_tcp(
         self,
@@ -118,32 +124,32 @@ class ProxyBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        # Shorter than the request's own deadline, which would be charged to the receiver.
-        timeout = _PROXY_SECONDS if timeout is None else min(timeout / 2, _PROXY_SECONDS)
+        # Shorter than the request's deadline: a timeout of the whole request would count against the receiver.
+        timeout = _PROXY_CONNECT_SECONDS if timeout is None else min(timeout / 2, _PROXY_CONNECT_SECONDS)
         try:
             return _Stream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-            raise ProxyFaultError("no connection to the proxy of WEBHOOKS_EGRESS_PROXY") from error
+            raise ProxyFaultError("cannot connect to the proxy of WEBHOOKS_EGRESS_PROXY") from error
 
 
 class _Stream(httpcore.AsyncNetworkStream):
-    """Bounds what is read of an answer, and lets others run in between: the parser takes its time for many small parts.
-    Closes its socket when a TLS handshake is cut off by a deadline, which httpcore's own stream leaves open."""
+    """Limits how much is read of an answer, and lets other tasks run between two reads: parsing many small chunks takes
+    long. Also closes the socket when a TLS handshake is cancelled, which httpcore's stream does not."""
 
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
         self._read = 0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._read >= _MOST_READ:
+        if self._read >= _MAX_ANSWER_READ_BYTES:
             raise httpcore.RemoteProtocolError("the answer is too long")
-        data = await self._inner.read(min(max_bytes, _PIECE), timeout)
+        data = await self._inner.read(min(max_bytes, _READ_BYTES), timeout)
         self._read += len(data)
         await asyncio.sleep(0)
         return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._read = 0  # another request begins
+        self._read = 0  # the next request begins
         await self._inner.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -162,14 +168,13 @@ class _Stream(httpcore.AsyncNetworkStream):
             raise
 
 
-def _is_ours(address: Address) -> bool:
-    """Whether this machine has the address: who connects to an address of his own has it on both sides. A datagram
-    socket is connected without a packet, so this knows before anybody is reached, needs no list of interfaces, and
-    follows them when they change."""
+def _is_of_this_machine(address: Address) -> bool:
+    """Return whether this machine has the address: a socket connected to an address of its own machine has it on both
+    ends. Connecting a datagram socket sends no packet. Unlike a list of interfaces, this is never out of date."""
     family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((str(address), 9))
             return ip_address(probe.getsockname()[0]) == address
-    except OSError:  # no way there, so no way to ourselves
+    except OSError:  # no route to the address, so it is not ours
         return False

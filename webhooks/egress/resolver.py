@@ -1,11 +1,9 @@
-"""Host names to addresses, by c-ares: its lookups wait for name servers without a thread each, so slow names of one
-tenant cannot hold those of another, as they do with the event loop's getaddrinfo and its few threads."""
+"""Resolves host names with c-ares, which needs no thread for a lookup. The event loop's getaddrinfo has a few threads
+for everyone, so the slow names of one tenant would delay the lookups of all others."""
 
 import asyncio
-import contextlib
 import socket
 from collections import OrderedDict, defaultdict
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -13,48 +11,63 @@ from typing import Any
 import aiodns
 
 from webhooks.egress.addresses import Address
+from webhooks.egress.retiring import Retiring
+from webhooks.errors import WebhooksError
 
 _LOOKUP_SECONDS = 3.0
-_ONE_TRY_SECONDS = 1.0
-_LONGEST_KEPT = 60.0
-_FAILURE_KEPT, _SILENCE_KEPT = 1.0, 30.0
-"""Of a name that does not exist, and of one whose name server gave no answer: that takes a slot for a while."""
+"""How long a lookup may take, with all its tries."""
+_TRY_SECONDS = 1.0
+"""How long c-ares waits for one name server."""
+_TRIES = 2
+"""How often c-ares asks each name server."""
+_MAX_CACHE_SECONDS = 60.0
+"""How long addresses are kept, if their TTL is not shorter."""
+_NOT_FOUND_CACHE_SECONDS = 1.0
+"""How long it is kept that a name does not exist."""
+_NO_ANSWER_CACHE_SECONDS = 30.0
+"""How long it is kept that the name server does not answer. Longer, because each such lookup occupies one of the
+tenant's lookups for seconds."""
+_MAX_CACHED_NAMES = 1_000
+"""With one more, the oldest is forgotten."""
 _CHANNEL_SECONDS = 1.0
-_MOST_KEPT = 1_000
-_AT_ONCE = 50
-"""Lookups of one tenant; they cost a socket each, and no thread."""
+"""How long a c-ares channel is used, and so how long c-ares itself may keep an answer."""
+_MAX_CONCURRENT_LOOKUPS = 50
+"""Of one tenant. A lookup costs a socket."""
 _NO_ANSWER = (aiodns.error.ARES_ETIMEOUT, aiodns.error.ARES_ECONNREFUSED)
+"""c-ares's error codes for a name server that does not answer."""
 
 
-class NotResolvedError(Exception):
-    """The message is fit for a tenant's eyes."""
+class NotResolvedError(WebhooksError):
+    """A host name has no address. The message may be shown to the tenant."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What a lookup found: addresses, or why there are none. `until` is in the event loop's seconds."""
+    """The result of a lookup: addresses, or why there are none."""
 
     addresses: list[Address]
     failure: str
     until: float
+    """When it is no longer used, in seconds of the event loop's clock."""
 
 
 class Resolver:
-    """One for each process; close it when the process ends. `options` are c-ares's own, the system's by default."""
+    """Resolves host names and keeps the results for a while. A process has one, and closes it at its end. `options` are
+    those of c-ares; by default it uses the name servers of the system."""
 
     def __init__(self, **options: Any) -> None:
-        self._options = {"timeout": _ONE_TRY_SECONDS, "tries": 2, **options}
+        self._options = {"timeout": _TRY_SECONDS, "tries": _TRIES, **options}
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._lookups: dict[str, asyncio.Task[_Known]] = {}
-        self._slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
+        self._slots: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_MAX_CONCURRENT_LOOKUPS))
         self._channel: _Channel | None = None
 
     async def addresses(self, tenant: str, host: str) -> list[Address]:
-        """Every address of a host name, or the one that a literal is. Raises NotResolvedError."""
+        """Return every address of a host name; of an address literal, itself. Raises NotResolvedError."""
         name = host.lower().removesuffix(".")
         if is_literal(name):
             return [ip_address(name)]
-        known = self._fresh(name) or await self._join(name) or await self._begin(tenant, name)
+        known = self._fresh(name) or await self._join(name) or await self._start(tenant, name)
         if known.failure:
             raise NotResolvedError(known.failure)
         return known.addresses
@@ -68,15 +81,18 @@ class Resolver:
             await self._channel.retire()
 
     def _fresh(self, name: str) -> _Known | None:
+        """Return the result that is kept and still valid, if there is one."""
         known = self._known.get(name)
         return known if known and asyncio.get_running_loop().time() < known.until else None
 
     async def _join(self, name: str) -> _Known | None:
+        """Wait for the lookup of `name` that is running; return None if there is none."""
         lookup = self._lookups.get(name)
         return await asyncio.shield(lookup) if lookup else None
 
-    async def _begin(self, tenant: str, name: str) -> _Known:
-        """Waits for one of the tenant's slots, which the lookup keeps until it ends, whoever waits for it."""
+    async def _start(self, tenant: str, name: str) -> _Known:
+        """Wait for one of the tenant's slots, start a lookup and return its result. The lookup keeps the slot until it
+        ends, even if its caller no longer waits for it."""
         slots = self._slots[tenant]
         await slots.acquire()
         if known := self._fresh(name) or await self._join(name):
@@ -94,60 +110,45 @@ class Resolver:
     async def _look_up(self, name: str) -> _Known:
         now = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(_LOOKUP_SECONDS), self._open() as dns:
+            async with asyncio.timeout(_LOOKUP_SECONDS), await self._current_channel() as dns:
                 found = await dns.getaddrinfo(name, type=socket.SOCK_STREAM)
         except (TimeoutError, aiodns.error.DNSError, UnicodeError) as error:
             code = error.args[0] if isinstance(error, aiodns.error.DNSError) else None
-            late = isinstance(error, TimeoutError) or code in _NO_ANSWER
-            failure = "the name server gave no answer in time" if late else "the host name does not resolve"
-            known = _Known([], failure, now() + (_SILENCE_KEPT if late else _FAILURE_KEPT))
+            no_answer = isinstance(error, TimeoutError) or code in _NO_ANSWER
+            failure = "the name server gave no answer in time" if no_answer else "the host name does not resolve"
+            known = _Known([], failure, now() + (_NO_ANSWER_CACHE_SECONDS if no_answer else _NOT_FOUND_CACHE_SECONDS))
         else:
-            seconds = min((_LONGEST_KEPT, *(node.ttl for node in found.nodes), *(name.ttl for name in found.cnames)))
             addresses = list(dict.fromkeys(ip_address(node.addr[0].decode()) for node in found.nodes))
-            known = _Known(addresses, "" if addresses else "the host name does not resolve", now() + seconds)
+            failure = "" if addresses else "the host name does not resolve"
+            ttls = [*(node.ttl for node in found.nodes), *(alias.ttl for alias in found.cnames)]
+            known = _Known(addresses, failure, now() + min([_MAX_CACHE_SECONDS, *ttls]))
         self._known[name] = known
         self._known.move_to_end(name)
-        if len(self._known) > _MOST_KEPT:
+        if len(self._known) > _MAX_CACHED_NAMES:
             self._known.popitem(last=False)
         return known
 
-    @contextlib.asynccontextmanager
-    async def _open(self) -> AsyncIterator[aiodns.DNSResolver]:
-        """c-ares remembers answers too, without a bound in number and for up to an hour, and cannot be told not to. So
-        its channel is replaced each second."""
+    async def _current_channel(self) -> "_Channel":
+        """Return a channel that is at most _CHANNEL_SECONDS old. c-ares keeps answers for up to an hour, without a
+        limit in number, and this cannot be switched off; a new channel begins with none."""
         now = asyncio.get_running_loop().time()
         if self._channel is None or self._channel.opened_at + _CHANNEL_SECONDS < now:
             old, self._channel = self._channel, _Channel(aiodns.DNSResolver(**self._options), now)
             if old:
                 await old.retire()
-        channel = self._channel
-        channel.users += 1
-        try:
-            yield channel.dns
-        finally:
-            channel.users -= 1
-            await channel.close_if_done()
+        return self._channel
 
 
-@dataclass
-class _Channel:
-    """Closed when it is retired and its last lookup has ended."""
+class _Channel(Retiring[aiodns.DNSResolver]):
+    """A c-ares channel. Lookups that are running when it is retired end first."""
 
-    dns: aiodns.DNSResolver
-    opened_at: float
-    users: int = 0
-    retired: bool = False
-
-    async def retire(self) -> None:
-        self.retired = True
-        await self.close_if_done()
-
-    async def close_if_done(self) -> None:
-        if self.retired and not self.users:
-            await self.dns.close()
+    def __init__(self, dns: aiodns.DNSResolver, opened_at: float) -> None:
+        super().__init__(dns, dns.close)
+        self.opened_at = opened_at
 
 
 def is_literal(host: str) -> bool:
+    """Return whether `host` is an IP address and not a name."""
     try:
         ip_address(host.removesuffix("."))
     except ValueError:

@@ -1,15 +1,17 @@
-"""What the URL of a destination may look like, before any name is looked up. Pure."""
+"""Which URLs a webhook may have, as far as this is known without a lookup. Pure."""
 
 import re
 from ipaddress import ip_address
 
-MAX_URL = 2_048
+MAX_URL_CHARACTERS = 2_048
+"""Longer URLs are refused when a webhook is configured."""
 _URL = re.compile(
     r"https?://(?P<authority>[^/?#]*@[^/?#]*|(?:\[[0-9A-Fa-f:.]+\]|[^/?#@:%\[\].]+(?:\.[^/?#@:%\[\].]+)*\.?)"
     r"(?::(?P<port>[0-9]{1,5}))?)(?:[/?#]|$)",
     re.ASCII | re.IGNORECASE,
 )
-"""Host names have no empty label and no percent sign; addresses in brackets have no scope."""
+"""An absolute http or https URL. Host names have no empty label and no percent sign; addresses in brackets have no
+scope. Credentials before an @ match as well, so that `problem` can name them."""
 _BAD_PORTS = frozenset(
     (
         1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
@@ -18,12 +20,12 @@ _BAD_PORTS = frozenset(
         5060, 5061, 6000, 6379, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
     )
 )  # fmt: skip
-"""The Fetch standard's list, and Redis: services that could take a request for something else."""
+"""The Fetch standard's blocked ports, and Redis (6379): their services could misread a request as a command."""
 _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 
 
 def problem(text: str) -> str | None:
-    """Why no request may go to this URL, or None."""
+    """Return why no request may go to this URL, or None."""
     if not text.isprintable() or " " in text or "\\" in text:
         return "not a URL"
     parts = _URL.match(text)
@@ -40,9 +42,9 @@ def problem(text: str) -> str | None:
 
 
 def host_problem(host: str) -> str | None:
-    """Why no request may go to this host, in ASCII and without a dot at its end, or None. What ends in a number and is
-    no address (127.1, 0x7f.1, 2130706433) is no name either: resolvers and proxies differ in what they take it for, so
-    none is asked."""
+    """Return why no request may go to this host, or None. `host` is in ASCII and without a dot at its end. A host that
+    ends in a number and is not an address (127.1, 0x7f.1, 2130706433) is refused: resolvers and proxies read it
+    differently."""
     try:
         ip_address(host)
     except ValueError:

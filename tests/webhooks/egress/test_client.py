@@ -234,7 +234,7 @@ async def test_a_body_that_is_cut_off_ends_its_connection_and_the_next_request_w
 async def test_a_body_that_drips_after_a_200_is_delivered_in_time(
     egress: Egress, monkeypatch: pytest.MonkeyPatch, timeout: float, body_seconds: float
 ) -> None:
-    monkeypatch.setattr(client, "_BODY_SECONDS", body_seconds)
+    monkeypatch.setattr(client, "_MAX_BODY_SECONDS", body_seconds)
     async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n", then=dripping(b"x" * 1_000))) as url:
         started = time.monotonic()
         answer = await send(egress, url, timeout=timeout)
@@ -306,7 +306,7 @@ async def test_after_twenty_timeouts_at_once_the_next_request_works(
     egress: Egress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With room for five connections, some are cut off while they are opened and some while they wait for a place."""
-    monkeypatch.setattr("webhooks.egress.connections._POOL_CONNECTIONS", 5)
+    monkeypatch.setattr("webhooks.egress.connections._MAX_CONNECTIONS_PER_POOL", 5)
     healthy = False
     open_now: set[int] = set()
     all_closed = asyncio.Event()

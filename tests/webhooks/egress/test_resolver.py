@@ -96,7 +96,7 @@ async def test_one_tenant_s_silent_names_hold_only_its_own(
     resolver: Resolver, names: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fifty lookups without an answer: one tenant's next waits, another's is done at once."""
-    monkeypatch.setattr(resolver_module, "_AT_ONCE", 10)
+    monkeypatch.setattr(resolver_module, "_MAX_CONCURRENT_LOOKUPS", 10)
     names.tell("fine.test", ["192.0.2.1"])
     names.silent |= {f"silent{n}.test" for n in range(50)}
     waiting = [asyncio.create_task(look_up(resolver, f"silent{n}.test")) for n in range(50)]
@@ -116,7 +116,7 @@ async def test_one_tenant_s_silent_names_hold_only_its_own(
 async def test_who_waits_for_a_slot_joins_the_lookup_of_another_tenant(
     resolver: Resolver, names: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver_module, "_AT_ONCE", 1)
+    monkeypatch.setattr(resolver_module, "_MAX_CONCURRENT_LOOKUPS", 1)
     names.tell("fine.test", ["192.0.2.1"], ttl=60)
     names.silent.add("silent.test")
     slow = asyncio.create_task(look_up(resolver, "silent.test"))
@@ -169,7 +169,7 @@ async def test_no_answer_is_kept_for_longer_than_the_bound(
     resolver: Resolver, names: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not by c-ares either, which has a memory of its own."""
-    monkeypatch.setattr(resolver_module, "_LONGEST_KEPT", 0.1)
+    monkeypatch.setattr(resolver_module, "_MAX_CACHE_SECONDS", 0.1)
     monkeypatch.setattr(resolver_module, "_CHANNEL_SECONDS", 0.1)
     names.tell("long.test", ["192.0.2.1"], ["192.0.2.2"], ttl=86_400)
     await look_up(resolver, "long.test")
@@ -191,7 +191,7 @@ async def test_a_failure_is_kept_for_a_moment_only(resolver: Resolver, names: Na
 async def test_of_the_answers_a_bounded_number_is_kept(
     resolver: Resolver, names: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver_module, "_MOST_KEPT", 3)
+    monkeypatch.setattr(resolver_module, "_MAX_CACHED_NAMES", 3)
     monkeypatch.setattr(resolver_module, "_CHANNEL_SECONDS", 0)
     for n in range(5):
         names.tell(f"{n}.example.test", ["192.0.2.1"], ttl=60)

@@ -78,7 +78,7 @@ def create_worker(
 @contextlib.asynccontextmanager
 async def delivering(client: Client, resources: Resources, lanes: Lanes, publisher: Publisher) -> AsyncIterator[Worker]:
     """Deliver while the block runs: a worker, and the resuming of what waits."""
-    rate = resources.settings.release_rate
+    rate = resources.settings.resume_rate
     async with (
         create_worker(client, resources, lanes, publisher) as worker,
         resuming(client, lanes, publisher.task_queue, rate),

@@ -1,7 +1,7 @@
-"""What crosses a process boundary: the inputs and results of workflows and activities.
+"""The inputs and results of workflows and activities.
 
-Everything here is written into Temporal's history, where it must be readable for as long as the namespace keeps it:
-add fields with a default, never rename or retype one, and put no secret in any of them.
+Temporal stores them in histories and must be able to read them as long as the namespace keeps those. So a new field
+needs a default, no field changes its name or type, and none holds a secret.
 """
 
 from enum import StrEnum
@@ -11,23 +11,27 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
 from webhooks.ids import delivery_id
 
 RESEND_SIGNAL = "resend"
-"""Signal of `DeliverWebhook`, without arguments: try now, with a fresh retry policy."""
-
+"""Signal of `DeliverWebhook`, without arguments: attempt now, and begin the retry policy again."""
 
 PROCEED_SIGNAL = "proceed"
-"""Signal of `DeliverWebhook`, without arguments: what the delivery was deferred for is over."""
+"""Signal of `DeliverWebhook`, without arguments: the reason to defer the delivery is over, attempt now."""
 
 
 class Contract(BaseModel):
+    """The base of every input and result. Ignores unknown fields, which a newer version may have written."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class RetryRules(Contract):
-    """A webhook's retry policy. Intervals in seconds; the first wait is `initial_interval`, each further one
-    `backoff_coefficient` times the last, never above `maximum_interval`; or the waits are those of `schedule`, one by
-    one. Each is then jittered by a tenth. `maximum_attempts` counts the first one.
+    """A webhook's retry policy. Intervals are in seconds.
 
-    An answer with one of `non_retryable_statuses` is final; with `only_5xx`, so is everything but a 5xx answer."""
+    With a `schedule`, its entries are the intervals between attempts, in order. Otherwise the first interval is
+    `initial_interval`, and each further one is `backoff_coefficient` times the one before, up to `maximum_interval`.
+    Each interval is then changed at random by up to 10 %. `maximum_attempts` includes the first attempt.
+
+    An answer with a status of `non_retryable_statuses` ends the attempts. With `only_5xx`, every failure other than a
+    5xx answer does."""
 
     initial_interval: float = 10
     backoff_coefficient: float = 4
@@ -39,14 +43,14 @@ class RetryRules(Contract):
 
 
 class Format(StrEnum):
-    """How a body is written, by LogiSense's names."""
+    """The format of a request's body. The names are those of LogiSense."""
 
     JSON = "JSON"
     FORM = "Form URL Encoded"
 
 
 class Occurrence(Contract):
-    """One event that happened."""
+    """An event that happened once, with its data."""
 
     id: str
     event: str
@@ -54,21 +58,21 @@ class Occurrence(Contract):
     owner_id: str | None = None
     user_id: str | None = None
     bulk: bool = False
-    """Whether it is one of many, from an import say; webhooks choose whether they want those."""
+    """Whether it is one of many, for example from an import. A webhook chooses whether it gets such occurrences."""
     occurred_at: AwareDatetime
     data: JsonValue
 
 
 class Delivery(Contract):
-    """One occurrence for one webhook: the input of `DeliverWebhook`."""
+    """An occurrence to be sent to one webhook. The input of `DeliverWebhook`."""
 
     tenant: str
     webhook_id: str
     occurrence: Occurrence
     resend_window: float = 7 * 86_400
-    """Seconds that the delivery waits for `resend` once it has failed for good."""
+    """Seconds after its final failure during which the delivery can be sent again."""
     failed_before: bool = False
-    """Whether an earlier run of it failed for good."""
+    """Whether an earlier workflow run of this delivery ended with a final failure."""
 
     @property
     def id(self) -> str:
@@ -76,7 +80,7 @@ class Delivery(Contract):
 
 
 class UnmatchedOccurrence(Contract):
-    """An occurrence that no webhook wanted, and why: the input of `RecordOccurrence`."""
+    """An occurrence that matched no webhook, and why. The input of `RecordOccurrence`."""
 
     tenant: str
     occurrence: Occurrence
@@ -84,8 +88,9 @@ class UnmatchedOccurrence(Contract):
 
 
 class Prepared(Contract):
-    """What `prepare` fixed for every attempt of a run: `send` reads the rest of the webhook anew.
-    `body` is sent byte for byte, as UTF-8; `url` is where it would have gone then."""
+    """The result of `prepare`: the parts of a request that stay the same for every attempt of a workflow run. `send`
+    reads everything else from the webhook again. `body` is sent as UTF-8, unchanged. `url` is the webhook's URL at
+    the time of `prepare`; an attempt uses the current one. `timeout` is in seconds."""
 
     url: str
     method: str
@@ -94,7 +99,7 @@ class Prepared(Contract):
     timeout: float
     retry: RetryRules
     event_version: int | None = None
-    """Which version of the event's template made the body."""
+    """Version of the event whose template the body was rendered from."""
 
 
 class Trigger(StrEnum):
@@ -106,9 +111,9 @@ class Trigger(StrEnum):
 
 
 class SendInput(Contract):
-    """The input of `send`. `trigger` is the reason of the chain's first attempt; every later one is a retry.
-    `attempts_made` counts the chain's attempts so far, `deferrals` how many times in a row we could not try.
-    `accepted_at` is when the delivery was."""
+    """The input of `send`. A chain is a first attempt and its retries; a resend begins a new one. `trigger` is the
+    reason of the chain's first attempt. `attempts_made` counts the chain's attempts so far, `deferrals` how often in a
+    row no attempt could be made. `accepted_at` is when the delivery was accepted."""
 
     tenant: str
     webhook_id: str
@@ -122,11 +127,11 @@ class SendInput(Contract):
 
 
 class Attempt(Contract):
-    """One HTTP request of a delivery and its outcome (`webhooks/outcomes.py` has the words).
+    """One HTTP request of a delivery and its outcome, a name of `webhooks/outcomes.py`.
 
-    `retry_after` is what the receiver asked for and `backoff` what we wait before the next attempt, both in seconds.
-    `response_body` holds the first 16 KiB, decoded leniently and with our own credentials blotted out.
-    `deactivated` says that its failure deactivated the webhook, which makes it the last of its chain."""
+    `retry_after` is what the receiver asked for, and `backoff` what we wait before the next attempt, both in seconds.
+    `response_body` holds up to 16 KiB, with secrets redacted and invalid UTF-8 replaced.
+    `deactivated` means that this failure deactivated the webhook: it is the last attempt of its chain."""
 
     trigger: Trigger
     url: str
@@ -142,9 +147,9 @@ class Attempt(Contract):
 
 
 class DeliveryChange(Contract):
-    """What became of a delivery: the input of `report`. `change` is the operational event and `id` that of its
-    occurrence; `event` and `client_identifier` are those of the occurrence that was to be delivered, `outcome` that of
-    the last attempt."""
+    """A change of a delivery that is published as an operational event. The input of `report`. `change` is the key of
+    the operational event, and `id` the id of its occurrence. `occurrence_id`, `event` and `client_identifier` are those
+    of the occurrence that was to be delivered. `outcome` is that of the last attempt."""
 
     id: str
     change: str
@@ -159,8 +164,8 @@ class DeliveryChange(Contract):
 
 
 class Deferred(Contract):
-    """`send` could not try, through no fault of the receiver: call it again `after` seconds.
-    `attempts_made` counts the attempts of this chain so far, which the wait does not add to."""
+    """A result of `send`: no attempt was made, for a reason that is not the receiver's. Call `send` again after `after`
+    seconds. `attempts_made` counts the chain's attempts so far; a deferral is not one of them."""
 
     after: float
     reason: str

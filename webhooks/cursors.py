@@ -5,10 +5,12 @@ import binascii
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from webhooks.errors import WebhooksError
+
 Row = TypeVar("Row")
 
 
-class BadCursorError(ValueError):
+class BadCursorError(WebhooksError, ValueError):
     """The cursor does not come from this list."""
 
 

@@ -1,17 +1,18 @@
-"""Identifiers, and how they are put together. Pure."""
+"""Identifiers, and the identifiers that are made of them. Pure."""
 
 import re
 import secrets
 import time
 
 OCCURRENCE_ID = r"[A-Za-z0-9_:-]{1,128}"
-"""No dot (`webhook-id` is part of what is signed) and no `~` (it separates the parts of a delivery's id)."""
+"""Pattern of an occurrence's id. A dot is not allowed because dots separate the parts of the signed text, and a `~` is
+not because it separates the parts of a delivery's id."""
 
 _DELIVERY_ID = re.compile(rf"{OCCURRENCE_ID}~[0-9a-f-]{{36}}")
 
 
 def uuid7() -> str:
-    """A time-ordered UUID (RFC 9562, version 7)."""
+    """Return a new time-ordered UUID (RFC 9562, version 7)."""
     stamp = time.time_ns() // 1_000_000
     value = stamp << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
     digits = f"{value:032x}"
@@ -19,18 +20,20 @@ def uuid7() -> str:
 
 
 def delivery_id(occurrence_id: str, webhook_id: str) -> str:
+    """Return the id of an occurrence's delivery to a webhook."""
     return f"{occurrence_id}~{webhook_id}"
 
 
 def is_delivery_id(text: str) -> bool:
+    """Return whether `text` has the form of a delivery's id."""
     return _DELIVERY_ID.fullmatch(text) is not None
 
 
 def workflow_id(tenant: str, name: str) -> str:
-    """The Temporal workflow id of a tenant's delivery or unmatched occurrence."""
+    """Return the Temporal workflow id of a tenant's delivery or unmatched occurrence; `name` is its id."""
     return f"{tenant}/{name}"
 
 
 def name_in(tenant: str, workflow: str) -> str:
-    """The delivery id that workflow_id() was given."""
+    """Return the `name` that `workflow_id` was given."""
     return workflow.removeprefix(f"{tenant}/")

@@ -1,16 +1,16 @@
-"""What an attempt's answer means, and when the next attempt comes. Pure: no clock, no socket, no randomness of its own.
+"""The outcomes of attempts, by name. Pure: no clock, no socket, no randomness.
 
-| answer                                              | outcome                    | retried |
-|-----------------------------------------------------|----------------------------|---------|
-| 2xx                                                 | delivered                  |         |
-| 400, and the policy's other non-retryable statuses  | http_<status>              | no      |
-| 410 (the webhook is deactivated as well)            | http_410                   | no      |
-| any other status (3xx is never followed)            | http_<status>              | yes     |
-| no answer in time, refused, reset, DNS, TLS, no HTTP | the `RETRIED` names below  | yes     |
-| no token from the OAuth server                      | oauth_failed               | yes     |
-| never sent: address, webhook gone, no rendering     | the `NEVER_SENT` names     | no      |
+| answer                                             | outcome                    | retried |
+|----------------------------------------------------|----------------------------|---------|
+| 2xx                                                | delivered                  |         |
+| 400, and the policy's other non-retryable statuses | http_<status>              | no      |
+| 410 (also deactivates the webhook)                 | http_410                   | no      |
+| any other status (redirects are not followed)      | http_<status>              | yes     |
+| none: timeout, refused, reset, DNS, TLS, not HTTP  | one of `RETRIED`           | yes     |
+| none: no token from the OAuth server               | oauth_failed               | yes     |
+| none: nothing was sent                             | one of `NEVER_SENT`        | no      |
 
-A policy with `only_5xx` retries http_5xx and nothing else.
+A policy with `only_5xx` retries only http_5xx.
 """
 
 DELIVERED = "delivered"
@@ -52,12 +52,12 @@ NEVER_SENT = (
 )
 
 UNKNOWN = "unknown"
-"""Our process gave no answer in time: the receiver may or may not have the request."""
+"""Our own process did not report in time: the receiver may or may not have got the request."""
 
 SUPERSEDED = "superseded"
-"""Error type of an attempt that failed while a resend was already asked for: its chain ends, the new one starts."""
+"""Error type of an attempt that failed after a resend was requested: its chain ends, and the resend's chain begins."""
 
 
 def of_status(status: int) -> str:
-    """The outcome that an HTTP status code means."""
+    """Return the outcome of an answer with this HTTP status."""
     return DELIVERED if 200 <= status < 300 else f"http_{status}"

@@ -1,6 +1,7 @@
-"""What every process of the platform sets up for itself."""
+"""Starting a process of the platform: settings, log, event loop and limits."""
 
 import gc
+import logging
 import os
 import resource
 import sys
@@ -11,25 +12,32 @@ import uvloop
 from pydantic import ValidationError
 
 from webhooks.errors import CannotRunError
-from webhooks.settings import Settings
+from webhooks.settings import Settings, old_names
 from webhooks.telemetry import logs
 
-_GC_THRESHOLD = 50_000
+log = logging.getLogger(__name__)
+
+_GC_THRESHOLD_OBJECTS = 50_000
+"""New objects between two runs of the garbage collector; 700 is Python's default. See `tune_gc`."""
+_SLOW_WORKFLOW_TASK_SECONDS = 60
+"""Temporal's SDK warns of workflow tasks that take longer. A slow receiver exceeds the SDK's own, shorter limit."""
 
 
 def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
-    """Runs a process with its settings: on uvloop, with its log on stderr, files that only their owner reads, and room
-    for sockets. What keeps it from running ends it with a line for the operator."""
-    # A slow receiver makes a long workflow task, which is no fault worth a warning for each.
-    os.environ.setdefault("TEMPORAL_WORKFLOW_TASK_DURATION_WARN_SECONDS", "60")
+    """Run a process to its end: read its settings, set up its log on stderr, let only its owner read its files, allow
+    as many open files as the system permits, and run `main` on uvloop. Exit with a message for the operator if a
+    setting is wrong or `main` raises CannotRunError."""
+    os.environ.setdefault("TEMPORAL_WORKFLOW_TASK_DURATION_WARN_SECONDS", str(_SLOW_WORKFLOW_TASK_SECONDS))
     os.umask(0o077)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.exit(f"Bad setting: {'; '.join(_bad_settings(error))}")
+        sys.exit(f"Bad setting: {'; '.join([*_bad_settings(error), *old_names(os.environ)])}")
     logs.set_up(settings.log_format)
+    for warning in old_names(os.environ):
+        log.warning("%s", warning)
     tune_gc()
     try:
         uvloop.run(main(settings))
@@ -38,15 +46,15 @@ def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
 
 
 def tune_gc() -> None:
-    """Deliveries make many objects and few cycles. By default Python looks for these after every 700 objects, and at
-    times through everything that was ever imported: a sixth of the CPU time of a process that delivers."""
+    """Make the garbage collector run less often, and skip what is imported so far. Deliveries create many objects but
+    few cycles: with Python's defaults, a sixth of the CPU time of a delivering process went to the collector."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
+    gc.set_threshold(_GC_THRESHOLD_OBJECTS)
 
 
 def _bad_settings(error: ValidationError) -> Iterator[str]:
-    """A line for each, naming the variable and never its value."""
+    """Yield a line for each wrong setting. It names the variable and never holds its value."""
     for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0])
         yield f"{name if name.isupper() else (Settings.model_config['env_prefix'] + name).upper()}: {item['msg']}"

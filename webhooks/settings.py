@@ -1,26 +1,39 @@
-"""Everything an operator sets, from the environment. Built once by each process, then passed down."""
+"""The settings of a process, read from environment variables once when it starts."""
 
 import re
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from webhooks.errors import CannotRunError
+
+RENAMED = {"WEBHOOKS_RELEASE_RATE": "WEBHOOKS_RESUME_RATE"}
+"""Variables that have a new name, by their old one. The old one is still read if the new one is not set."""
 
 _POSTGRESQL = re.compile(r"postgres(ql)?://([^/?#@\s]+@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#\s]*)?")
 _PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 
 def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Return the networks of comma- or space-separated CIDRs. Raises ValueError naming the one that is none."""
+    """Return the networks in a comma- or space-separated list of CIDRs. Raises ValueError, which names the first part
+    that is not a CIDR."""
     return tuple(ip_network(part) for part in text.replace(",", " ").split())
 
 
+def old_names(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a warning for each variable of `environment` that has a new name."""
+    for name, value in environment.items():
+        if value and (new := RENAMED.get(name.upper())):
+            yield f"{name} has a new name: set {new} instead"
+
+
 class Settings(BaseSettings):
-    """`WEBHOOKS_<FIELD>` for each field below; Temporal's own by the names that Temporal's tools use."""
+    """Each field is read from `WEBHOOKS_<FIELD>`, unless it names another variable. Temporal's own settings have the
+    names that Temporal's tools use."""
 
     model_config = SettingsConfigDict(
         env_prefix="WEBHOOKS_",
@@ -32,50 +45,53 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address the API and the metrics listen on."""
+    """Address that the API and the metrics listen on."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     data_dir: Path = Path(".data")
-    """Holds the configuration database, unless `database_url` names one, and the embedded Temporal server's database
-    and log."""
+    """Folder of the configuration database (unless `database_url` is set), and of the database and the log of the
+    embedded Temporal server."""
     database_url: SecretStr | None = None
-    """postgresql://user:password@host/database for the configuration. Without one, SQLite in the data directory."""
+    """postgresql://user:password@host/database of the configuration database. Without it: SQLite in `data_dir`."""
     database_connections: Annotated[int, Field(ge=1, le=1000)] = 10
-    """To PostgreSQL, of one process: at most so many for reading, and so many for writing."""
+    """PostgreSQL connections of one process: up to this many for reads, and up to this many more for writes."""
     bootstrap_key: SecretStr | None = None
-    """Bearer token of the first administrator, used only while no key is stored."""
+    """Bearer token of the first administrator. Used only while no API key is stored."""
     master_key: SecretStr | None = None
-    """Seals the secrets of the configuration: 32 bytes in base64. Several, comma separated, open; the first seals."""
+    """Encrypts the secrets in the configuration database: 32 bytes in base64. With several, separated by commas, the
+    first one encrypts and all of them decrypt."""
     master_key_file: Path | None = None
-    """A file of master keys, one a line. Without either, and with SQLite, the API makes `master.key` in the data
-    directory."""
+    """A file of master keys, one a line. With SQLite and without either setting, the API creates `master.key` in
+    `data_dir`."""
     embedded_worker: bool = True
-    """Deliver from the API's own process. Without it, run `worker.py` processes."""
+    """Whether the API's process also delivers. If not, run `worker.py` processes."""
     max_backlog: Annotated[int, Field(ge=1)] = 10_000
-    """Deliveries that may wait for a worker to begin them before an API without a worker of its own refuses more."""
+    """An API without an embedded worker refuses occurrences while this many deliveries wait for a worker."""
     egress_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
-    """CIDRs of private networks that deliveries may go to, also by plain http."""
+    """CIDRs of private networks that deliveries may go to, also without TLS."""
     egress_proxy: SecretStr | None = None
-    """http://host:port of a proxy that all deliveries go through, with user:password@ before the host if it asks."""
+    """http://host:port or http://user:password@host:port of a proxy for all deliveries."""
     resend_window: Annotated[float, Field(gt=0, le=30 * 86_400)] = 7 * 86_400
-    """Seconds that a delivery which failed for good stays open for `resend`."""
+    """Seconds after its final failure during which a delivery can be sent again."""
     deactivate_after: Annotated[float, Field(ge=0, le=365 * 86_400)] = 5 * 86_400
-    """Seconds that a webhook may fail without one success before it is deactivated; 0 for never."""
-    release_rate: Annotated[float, Field(gt=0, le=10_000)] = 20
-    """Deliveries a second that a process calls from waiting once their receiver has room again."""
+    """Seconds that a webhook may fail without a success before it is deactivated; 0: never."""
+    resume_rate: Annotated[
+        float, Field(gt=0, le=10_000, validation_alias=AliasChoices("WEBHOOKS_RESUME_RATE", "WEBHOOKS_RELEASE_RATE"))
+    ] = 20
+    """Delayed deliveries that a process resumes per second when their receivers accept requests again."""
     temporal_port: Annotated[int, Field(ge=1, le=65535)] = 7233
     temporal_ui_port: Annotated[int, Field(ge=1, le=65535)] = 8233
     temporal_ui_url: str | None = None
-    """Where operators reach the Temporal Web UI; the embedded server's by default."""
+    """Where operators reach the Temporal Web UI. Without it: the embedded server's."""
     task_queue: str = "webhooks"
     log_format: Literal["console", "json"] | None = None
-    """Without one: `console` if stderr is a terminal, else `json`."""
+    """Without it: `console` if stderr is a terminal, else `json`."""
     metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
-    """Where this process serves its metrics to Prometheus; not without it."""
+    """Port on which this process serves its metrics to Prometheus. Without it, none are served."""
     temporal_metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
-    """Likewise those of Temporal's SDK, which has a server of its own for them."""
+    """Port for the metrics of Temporal's SDK, which serves them itself."""
 
     temporal_address: str | None = Field(default=None, validation_alias="TEMPORAL_ADDRESS")
-    """host:port of a Temporal server; without one we run our own."""
+    """host:port of a Temporal server. Without it, the API runs an embedded one."""
     temporal_namespace: str = Field(default="default", validation_alias="TEMPORAL_NAMESPACE")
 
     @field_validator("egress_allow", mode="before")
@@ -87,7 +103,9 @@ class Settings(BaseSettings):
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value and not _POSTGRESQL.fullmatch(value.get_secret_value()):
-            raise ValueError("must be postgresql://user:password@host/database, with %40 for @ and %2F for / in it")
+            raise ValueError(
+                "must be postgresql://user:password@host/database; in a password, write @ as %40 and / as %2F"
+            )
         return value
 
     @field_validator("egress_proxy")
@@ -98,7 +116,7 @@ class Settings(BaseSettings):
         return value
 
     def make_data_dir(self) -> None:
-        """Raises CannotRunError."""
+        """Create `data_dir` if it does not exist; only its owner may read it. Raises CannotRunError."""
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -106,12 +124,15 @@ class Settings(BaseSettings):
 
     @property
     def master_key_path(self) -> Path:
+        """The file of the master keys, unless `master_key` is set."""
         return self.master_key_file or self.data_dir / "master.key"
 
     @property
     def temporal_target(self) -> str:
+        """host:port of the Temporal server, embedded or not."""
         return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
 
     @property
     def temporal_ui(self) -> str:
+        """The URL of the Temporal Web UI, without a slash at its end."""
         return (self.temporal_ui_url or f"http://localhost:{self.temporal_ui_port}").rstrip("/")

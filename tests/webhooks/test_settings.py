@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from webhooks.settings import Settings
+from webhooks import process
+from webhooks.settings import RENAMED, Settings
 
 SECRET = "top-s3cret-key"
 
@@ -13,7 +14,7 @@ SECRET = "top-s3cret-key"
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"WEBHOOKS_{name.upper()}", raising=False)
-    for name in ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"):
+    for name in ("TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", *RENAMED):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -184,6 +185,60 @@ def test_where_temporal_is(monkeypatch: pytest.MonkeyPatch, variables: dict[str,
     settings = Settings()
 
     assert (target, ui) == (settings.temporal_target, settings.temporal_ui)
+
+
+@pytest.mark.parametrize(
+    ("variables", "rate", "warnings"),
+    [
+        ({}, 20, []),
+        ({"WEBHOOKS_RESUME_RATE": "5"}, 5, []),
+        ({"WEBHOOKS_RELEASE_RATE": ""}, 20, []),
+        (
+            {"WEBHOOKS_RELEASE_RATE": "7"},
+            7,
+            ["WEBHOOKS_RELEASE_RATE has a new name: set WEBHOOKS_RESUME_RATE instead"],
+        ),
+        (
+            {"WEBHOOKS_RELEASE_RATE": "7", "WEBHOOKS_RESUME_RATE": "5"},
+            5,
+            ["WEBHOOKS_RELEASE_RATE has a new name: set WEBHOOKS_RESUME_RATE instead"],
+        ),
+    ],
+)
+def test_the_old_name_of_a_variable_is_read_and_the_process_warns_once(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    variables: dict[str, str],
+    rate: float,
+    warnings: list[str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    # What run() sets for a whole process, this one keeps as it is.
+    monkeypatch.setenv("TEMPORAL_WORKFLOW_TASK_DURATION_WARN_SECONDS", "60")
+    monkeypatch.setattr("webhooks.telemetry.logs.set_up", lambda _: None)
+    monkeypatch.setattr(process, "tune_gc", lambda: None)
+    monkeypatch.setattr("os.umask", lambda _: 0)
+    monkeypatch.setattr("resource.setrlimit", lambda *_: None)
+    seen = list[float]()
+
+    async def main(settings: Settings) -> None:
+        seen.append(settings.resume_rate)
+
+    process.run(main)
+
+    assert seen == [rate]
+    assert warnings == [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("name", ["WEBHOOKS_RESUME_RATE", "WEBHOOKS_RELEASE_RATE"])
+def test_a_bad_value_under_the_old_name_names_both(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "0")
+
+    with pytest.raises(SystemExit) as caught:
+        process.run(NotImplemented)
+    assert "WEBHOOKS_RESUME_RATE: Input should be greater than 0" in str(caught.value)
+    assert name in str(caught.value)
 
 
 def test_variables_of_others_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

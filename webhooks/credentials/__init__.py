@@ -1,1 +1,1 @@
-"""What a webhook proves itself with, and how that is sealed."""
+"""How a webhook authenticates to its receiver, and how its secrets are encrypted and masked."""

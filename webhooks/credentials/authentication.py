@@ -1,4 +1,4 @@
-"""How a delivery proves itself to its receiver: four modes, by the names that LogiSense gave them. Pure."""
+"""The four ways in which a delivery authenticates to its receiver. Their names are those of LogiSense. Pure."""
 
 from typing import Annotated, Literal, Self
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from webhooks.credentials import header_rules
 
 Visible = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,4096}$")]
-"""VSCHAR of RFC 6749, appendix A."""
+"""Printable ASCII: VSCHAR of RFC 6749, appendix A."""
 _Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,4096}$")]
 
 
@@ -16,13 +16,13 @@ class _Mode(BaseModel):
 
 
 class NoAuthentication(_Mode):
-    """For receivers behind a private network, a gateway or an address list."""
+    """No authentication, for receivers that a private network, a gateway or a list of addresses protects."""
 
     type: Literal["None"] = "None"
 
 
 class KeyValuePair(_Mode):
-    """A static secret under a name, in a header or in the query string."""
+    """A fixed secret with a name, in a header or in the query string."""
 
     type: Literal["Key Value Pair"]
     name: Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,128}$")] = Field(examples=["X-Api-Key"])
@@ -37,7 +37,7 @@ class KeyValuePair(_Mode):
 
 
 class OAuth(_Mode):
-    """What both grants need. Tokens are asked for at `token_url` as RFC 6749 has it and sent as `Bearer`."""
+    """The fields of both OAuth grants. A token is requested at `token_url` (RFC 6749) and sent as `Bearer`."""
 
     token_url: Annotated[str, StringConstraints(min_length=1, max_length=2048)] = Field(
         examples=["https://login.example.com/oauth/token"]
@@ -62,13 +62,13 @@ class OAuth(_Mode):
 
 
 class ClientCredentials(OAuth):
-    """The platform's own access: machine to machine."""
+    """Access for a machine, without a user."""
 
     type: Literal["OAuth 2.0 Client Credentials"]
 
 
 class Password(OAuth):
-    """A user's access, for receivers that accept nothing else."""
+    """Access with a user's password, for receivers that accept nothing else."""
 
     type: Literal["OAuth 2.0 Password"]
     username: _Text
@@ -83,7 +83,7 @@ _OWN_PARAMETERS = {"grant_type", "scope", "audience", "client_id", "client_secre
 
 
 def header_of(authentication: Authentication) -> str | None:
-    """The request header that the mode sets, in lower case."""
+    """Return the request header that the authentication sets, in lower case; None if it sets none."""
     match authentication:
         case KeyValuePair(place="header", name=name):
             return name.lower()

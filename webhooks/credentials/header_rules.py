@@ -1,4 +1,4 @@
-"""What a configured header may be called and say. Pure."""
+"""Which names and values a configured header may have. Pure."""
 
 import re
 
@@ -9,12 +9,13 @@ _RESERVED = frozenset(
         "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "user-agent", "x-hub-signature-256",
     )
 )  # fmt: skip
+"""Headers that the platform sets itself, and those that belong to one connection."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]{0,4094}[\x21-\x7e])?")
 
 
 def check_header(name: str, value: str) -> None:
-    """Raises ValueError, whose message repeats no value."""
+    """Raise ValueError if a webhook may not have this header. The message does not hold the value."""
     if not _NAME.fullmatch(name):
         raise ValueError("a header name is a token of at most 128 characters")
     if name.lower() in _RESERVED or name.lower().startswith("webhook-"):

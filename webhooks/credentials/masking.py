@@ -1,4 +1,4 @@
-"""Secrets kept out of what people see: configuration that is read back, and answers that echo it. Pure."""
+"""Hides secrets in what people see: configuration that is read back, and answers that repeat it. Pure."""
 
 import json
 import re
@@ -9,30 +9,35 @@ from typing import Any
 from webhooks.credentials.authentication import SECRET_FIELDS, Authentication
 
 MASK = "********"
+"""Stands for a secret."""
 
 _SECRET_NAME = re.compile(
     r"auth|token|secret|key|passw|pwd|cookie|credential|signature|session|jwt|bearer|apikey", re.IGNORECASE
 )
+"""Header names that suggest a secret."""
 
 SCHEME = re.compile(r"(?:basic|bearer|digest|token|negotiate|apikey|aws4-hmac-sha256)\s+\S", re.IGNORECASE)
+"""A header value that begins with an authentication scheme."""
 
 _LONG_RANDOM = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[A-Za-z0-9+/=_.\-]{24,}")
+"""A value that looks like a key: long, with letters and digits."""
 
-SHORTEST = 4
-"""A shorter value would blot out ordinary words."""
+MIN_REDACTED_CHARACTERS = 4
+"""Shorter values are not redacted: they also occur in ordinary words."""
 
 
 def is_credential(name: str, value: str) -> bool:
-    """Whether a header looks like one that grants something to whoever knows it."""
+    """Return whether a header looks like it holds a secret."""
     return bool(_SECRET_NAME.search(name) or SCHEME.match(value) or _LONG_RANDOM.fullmatch(value))
 
 
 def masked(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers as they may be shown."""
     return {name: MASK if is_credential(name, value) else value for name, value in headers.items()}
 
 
 def masked_authentication(authentication: Authentication) -> dict[str, Any]:
-    """The document as it may be shown."""
+    """Return the authentication as a document that may be shown."""
     document = authentication.model_dump(by_alias=True)
     if "parameters" in document:
         document["parameters"] = masked(document["parameters"])
@@ -40,33 +45,34 @@ def masked_authentication(authentication: Authentication) -> dict[str, Any]:
 
 
 def redact(text: str, secrets: Iterable[str], *, cut: bool = False) -> str:
-    """`text` without the given secrets, also where JSON or HTML escapes them: a receiver may echo what it was sent.
-    `cut` says that the text's end is not the answer's, so that it may hold the beginning of a secret."""
+    """Return `text` with the given secrets redacted, also where JSON or HTML escapes them: a receiver may repeat what
+    it was sent. With `cut`, the text is the beginning of a longer one, and may end with a part of a secret."""
     for secret in secrets:
         for form in _spellings(secret):
             text = text.replace(form, MASK)
-            if cut and (end := _begun(text, form)):
+            if cut and (end := _cut_off_length(text, form)):
                 text = text[:-end] + MASK
     return text
 
 
 def _spellings(secret: str) -> set[str]:
+    """Return the secret as JSON encoders and HTML write it."""
     in_json = json.dumps(secret)[1:-1]
-    careful = "".join(f"\\u{ord(char):04X}" if char in "+&<>'\"`" else char for char in secret)  # as .NET has it
+    dotnet = "".join(f"\\u{ord(char):04X}" if char in "+&<>'\"`" else char for char in secret)
     return {
         secret,
         in_json,
         in_json.replace("/", "\\/"),
         json.dumps(secret, ensure_ascii=False)[1:-1],
-        careful,
+        dotnet,
         escape(secret),
     }
 
 
-def _begun(text: str, form: str) -> int:
-    """How much of `form`'s beginning the text ends with; a few characters could be anything."""
+def _cut_off_length(text: str, form: str) -> int:
+    """Return how many characters at the end of `text` are the beginning of `form`; 0 if they are too few to tell."""
     start = max(len(text) - len(form) + 1, 0)
-    while (start := text.find(form[:SHORTEST], start)) >= 0:
+    while (start := text.find(form[:MIN_REDACTED_CHARACTERS], start)) >= 0:
         if form.startswith(text[start:]):
             return len(text) - start
         start += 1

@@ -1,9 +1,9 @@
-"""Signatures of deliveries, and the keys that make them. Pure.
+"""Signatures of deliveries, and their keys. Pure.
 
-`v1` (HMAC-SHA256) and `v1a` (Ed25519) are those of the Standard Webhooks specification 1.0.0, over
-`{id}.{timestamp}.{body}`; ids and timestamps must hold no dot, or the signed text would be ambiguous. `logto` and
-`github` sign the body alone, as those two do, with the secret's text as the key: receivers written for them need no
-change, and have no protection against replays.
+`v1` (HMAC-SHA256) and `v1a` (Ed25519) are those of the Standard Webhooks specification 1.0.0. They sign
+`{id}.{timestamp}.{body}`; an id must not hold a dot, or the signed text would be ambiguous. `logto` and `github` sign
+only the body, with the text of the secret as the key, like Logto and GitHub. Receivers written for them need no change,
+but have no protection against replays.
 """
 
 import base64
@@ -21,11 +21,13 @@ from webhooks.credentials.webhook_secrets import SigningKey
 _PREFIX = "whsec_"
 _PUBLIC_PREFIX = "whpk_"
 _KEY_BYTES = 32
-_FEWEST, _MOST = 24, 64  # bytes of a v1 secret, as the specification asks
+_MIN_V1_SECRET_BYTES = 24
+_MAX_V1_SECRET_BYTES = 64
+"""Both as the specification requires."""
 
 
 class Style(StrEnum):
-    """How deliveries are signed; a webhook may choose several."""
+    """How a delivery is signed. A webhook may choose several styles."""
 
     V1 = "v1"
     V1A = "v1a"
@@ -34,7 +36,7 @@ class Style(StrEnum):
 
 
 def new_key(secret: str | None = None) -> SigningKey:
-    """A fresh key; `secret` is the one that a receiver knows already."""
+    """Return a new key. `secret` is one that the receiver already has; without it, a random one is made."""
     return SigningKey(
         secret=secret or _PREFIX + base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode(),
         seed=base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode(),
@@ -42,29 +44,29 @@ def new_key(secret: str | None = None) -> SigningKey:
 
 
 def public_key(key: SigningKey) -> str:
-    """What a receiver verifies `v1a` with, `whpk_` and base64."""
+    """Return the public key with which a receiver verifies `v1a`: `whpk_` and base64."""
     return _PUBLIC_PREFIX + base64.b64encode(_ed25519(key).public_key().public_bytes_raw()).decode()
 
 
 def is_standard_secret(secret: str) -> bool:
-    """Whether `v1` can sign with it: `whsec_` and base64 of 24 to 64 bytes."""
+    """Return whether `v1` can sign with this secret: `whsec_` and base64 of 24 to 64 bytes."""
     try:
         key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):
         return False
-    return secret.startswith(_PREFIX) and _FEWEST <= len(key) <= _MOST
+    return secret.startswith(_PREFIX) and _MIN_V1_SECRET_BYTES <= len(key) <= _MAX_V1_SECRET_BYTES
 
 
 def sign(
     keys: Sequence[SigningKey], styles: Sequence[Style], message_id: str, timestamp: int, body: bytes
 ) -> dict[str, str]:
-    """The headers that sign a request, `webhook-id` and `webhook-timestamp` included. `timestamp` is in Unix seconds,
-    the time of this attempt. With several keys, newest first, the Standard Webhooks header holds a signature by each;
-    the other styles have room for one."""
+    """Return the headers that sign a request, with `webhook-id` and `webhook-timestamp`. `timestamp` is the time of
+    this attempt in Unix seconds. `keys` come newest first: the Standard Webhooks header holds a signature by each of
+    them, the other styles only one by the newest."""
     signed = b".".join((message_id.encode(), str(timestamp).encode(), body))
     headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp)}
     standard = [
-        # An older key may be one that v1 cannot sign with: it was another style's.
+        # v1 cannot use an older key that was made for another style.
         *(f"v1,{_base64_hmac(key, signed)}" for key in keys if Style.V1 in styles and is_standard_secret(key.secret)),
         *(f"v1a,{base64.b64encode(_ed25519(key).sign(signed)).decode()}" for key in keys if Style.V1A in styles),
     ]

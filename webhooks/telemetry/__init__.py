@@ -1,1 +1,1 @@
-"""What the platform says of itself: metrics, traces, log."""
+"""What the platform tells its operators: metrics, traces and log."""

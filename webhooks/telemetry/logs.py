@@ -1,4 +1,4 @@
-"""How a process writes its log: one line each, for people or as JSON, without secrets."""
+"""The format of a process's log: one line for each record, as text or JSON, without secrets."""
 
 import logging
 import re
@@ -11,24 +11,26 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 LogFormat = Literal["console", "json"]
 
-_FIELDS = ["delivery_id", "webhook_id", "event_key", "tenant", "attempt", "trigger", "outcome", "status_code"]
-_FIELDS += ["duration_ms", "next_in_s"]
-"""What a call may add by `extra`. Others, of libraries, are left out: nobody has looked at what they hold."""
+_EXTRA_FIELDS = ["delivery_id", "webhook_id", "event_key", "tenant", "attempt", "trigger", "outcome", "status_code"]
+_EXTRA_FIELDS += ["duration_ms", "next_in_s"]
+"""Fields of `extra` that are written. Others come from libraries and could hold secrets."""
 _SECRET_NAME = re.compile(r"secret|passw|token|authorization|cookie|api_?key|signature", re.IGNORECASE)
 _SECRET = re.compile(r"\b(whsec_|whsk_|whk_|Bearer\s+|Basic\s+)(?=\S*[0-9+/=_])[\w.~+/=-]{8,}", re.IGNORECASE)
 _REDACTED = "[redacted]"
 
 
 def set_up(format: LogFormat | None) -> None:
-    """Without a format: for people if stderr is a terminal, else JSON."""
+    """Write the log of this process to stderr from now on. Without a format: text if stderr is a terminal, else
+    JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(chosen(format)))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # it warns of each try to reach a collector
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # it warns each time that a collector is unreachable
 
 
 def chosen(format: LogFormat | None) -> LogFormat:
+    """Return the format, or the default one for None."""
     return format or ("console" if sys.stderr.isatty() else "json")
 
 
@@ -37,7 +39,7 @@ def formatter(format: LogFormat) -> logging.Formatter:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.ExtraAdder(_FIELDS),
+        structlog.stdlib.ExtraAdder(_EXTRA_FIELDS),
         _add_trace,
         structlog.processors.format_exc_info,  # tracebacks without the values of variables
         _redact,
@@ -58,7 +60,7 @@ def _add_trace(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
 
 
 def _redact(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
-    """A second line of defence: nothing that we log should hold a secret."""
+    """Replace what looks like a secret. A second safeguard: nothing that we log should hold one."""
     for name, value in line.items():
         if name.startswith("_"):
             continue

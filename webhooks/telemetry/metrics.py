@@ -1,5 +1,5 @@
-"""What the platform counts and measures. docs/observability.md has the table; while metrics are off, all of it is
-OpenTelemetry's own no-ops. No label names a webhook or a tenant: there may be any number of those.
+"""The platform's metrics; docs/observability.md lists them. While metrics are off, OpenTelemetry ignores all calls. No
+label holds a webhook or a tenant, because their number is not bounded.
 """
 
 from datetime import datetime
@@ -9,64 +9,74 @@ from opentelemetry.metrics import get_meter
 from webhooks import VERSION
 from webhooks.contracts import Attempt
 
-_ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
-_FIRST_ATTEMPT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1_800, 7_200, 21_600)
+_ATTEMPT_SECONDS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
+"""Upper bounds, up to the longest timeout that a webhook may have (30 s)."""
+_FIRST_ATTEMPT_SECONDS_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+    *(15, 60, 300, 1_800, 7_200, 21_600),
+)
+"""Upper bounds. The first attempt may come hours later if the receiver fails or the webhook has too many deliveries."""
 
 _meter = get_meter("durable-webhooks", VERSION)
 
 _occurrences = _meter.create_counter(
-    "webhooks.occurrences", "{occurrence}", "Occurrences published: matched, unmatched, or refused as too much at once"
+    "webhooks.occurrences", "{occurrence}", "Occurrences published: matched, unmatched, or refused by overload"
 )
 _deliveries = _meter.create_counter(
-    "webhooks.deliveries", "{delivery}", "Chains of attempts that ended: delivered, or failed for good"
+    "webhooks.deliveries", "{delivery}", "Chains of attempts that ended: delivered, or failed"
 )
 _attempts = _meter.create_counter("webhooks.attempts", "{attempt}", "Attempts by outcome")
 _duration = _meter.create_histogram(
     "webhooks.attempt.duration",
     "s",
-    "How long attempts took, by the class of their outcome",
-    explicit_bucket_boundaries_advisory=_ATTEMPT_SECONDS,
+    "Duration of attempts, by class of outcome",
+    explicit_bucket_boundaries_advisory=_ATTEMPT_SECONDS_BUCKETS,
 )
 _first_attempt = _meter.create_histogram(
     "webhooks.first_attempt.delay",
     "s",
-    "From the acceptance of a delivery to its first attempt",
-    explicit_bucket_boundaries_advisory=_FIRST_ATTEMPT_SECONDS,
+    "Time from the acceptance of a delivery to its first attempt",
+    explicit_bucket_boundaries_advisory=_FIRST_ATTEMPT_SECONDS_BUCKETS,
 )
-_internal_errors = _meter.create_counter("webhooks.own_faults", "{fault}", "Faults of the platform itself, by type")
+_internal_errors = _meter.create_counter("webhooks.own_faults", "{fault}", "Internal errors of the platform, by type")
 
 MATCHED, UNMATCHED, REFUSED = "matched", "unmatched", "refused"
 DELIVERED, FAILED = "delivered", "failed"
 
 
 def occurrence(result: str) -> None:
-    """MATCHED, UNMATCHED or REFUSED."""
+    """Count an occurrence. `result` is MATCHED, UNMATCHED or REFUSED."""
     _occurrences.add(1, {"result": result})
 
 
 def delivery(status: str) -> None:
-    """DELIVERED or FAILED. One that is sent again by hand is counted again."""
+    """Count the end of a chain of attempts. `status` is DELIVERED or FAILED. A resend begins a new chain, which is
+    counted as well."""
     _deliveries.add(1, {"status": status})
 
 
 def attempt(made: Attempt) -> None:
+    """Count an attempt and record its duration."""
     _attempts.add(1, {"outcome": made.outcome})
-    # A receiver may answer with any number, and each class costs a row of buckets.
+    # One class for all statuses with the same first digit: each label value costs a row of buckets.
     coarse = f"http_{made.outcome[5]}xx" if made.outcome.startswith("http_") else made.outcome
     _duration.record(made.duration_ms / 1000, {"outcome": coarse})
 
 
 def first_attempt(made: Attempt, accepted_at: datetime) -> None:
-    """By the clocks of two machines, if who accepts is not who sends."""
+    """Record the time from a delivery's acceptance to its first attempt. If two machines are involved, a difference of
+    their clocks is part of it."""
     _first_attempt.record(max((made.started_at - accepted_at).total_seconds(), 0))
 
 
 def internal_error(type: str) -> None:
+    """Count an internal error. `type` is the name of the exception's class. The metric keeps its first name, which
+    dashboards use."""
     _internal_errors.add(1, {"error.type": type})
 
 
 def begin_at_zero() -> None:
-    """A rate sees no first event of a counter that comes into being with it."""
+    """Export each counter with 0 first: Prometheus's `rate` does not see an event that creates its counter."""
     for result in (MATCHED, UNMATCHED, REFUSED):
         _occurrences.add(0, {"result": result})
     for status in (DELIVERED, FAILED):

@@ -1,5 +1,7 @@
-"""OpenTelemetry's SDK, set up once for each process by the standard `OTEL_*` variables. Without them nothing of it is
-imported, and what the library says of itself goes nowhere.
+"""Sets up OpenTelemetry's SDK for a process by the standard `OTEL_*` variables. Without them, the SDK is not imported
+and metrics and traces are dropped.
+
+Imports of the SDK are inside functions: they cost time and memory that a process without telemetry should not spend.
 """
 
 import contextlib
@@ -32,14 +34,13 @@ if TYPE_CHECKING:
 
 _OTLP = "OTEL_EXPORTER_OTLP"
 _FLUSH_SECONDS = 3.0
-"""A collector that is away must not keep a process from ending."""
-# Imports are in the functions because they cost what nobody should pay who does not use them.
+"""How long a process waits at its end for the last export. An unreachable collector must not stop it from ending."""
 # ruff: noqa: PLC0415
 
 
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[None]:
-    """Exports what is recorded in the block, to its end. Raises CannotRunError."""
+    """Export metrics and traces while the block runs, and what is left at its end. Raises CannotRunError."""
     ends: list[Callable[[], None]] = []
     try:
         if exporter("TRACES"):
@@ -57,7 +58,7 @@ def running(settings: Settings) -> Iterator[None]:
 
 
 def exporter(signal: str) -> str | None:
-    """Where the operator wants TRACES or METRICS: `otlp`, `console`, or nowhere. Raises CannotRunError."""
+    """Return where TRACES or METRICS (`signal`) go: `otlp`, `console`, or None for nowhere. Raises CannotRunError."""
     if _variable("OTEL_SDK_DISABLED").lower() == "true":
         return None
     chosen = _variable(f"OTEL_{signal}_EXPORTER").lower()
@@ -74,13 +75,13 @@ def exporter(signal: str) -> str | None:
 
 
 def endpoint(signal: str) -> str | None:
-    """Of TRACES or METRICS."""
+    """Return the collector's URL for TRACES or METRICS, or None."""
     base = _variable(f"{_OTLP}_ENDPOINT")
     return _variable(f"{_OTLP}_{signal}_ENDPOINT") or (f"{base.rstrip('/')}/v1/{signal.lower()}" if base else None)
 
 
 def interceptors() -> Sequence[Interceptor]:
-    """Of a client of Temporal."""
+    """Return the interceptors of a Temporal client: those for tracing, if it is on."""
     if not exporter("TRACES"):
         return ()
     from webhooks.telemetry.temporal_interceptor import Interceptor as Tracing
@@ -89,8 +90,9 @@ def interceptors() -> Sequence[Interceptor]:
 
 
 def runtime(settings: Settings) -> Runtime:
-    """Of Temporal's SDK, whose metrics and log are its own: it serves or sends them from Rust, at no cost to our event
-    loop. With metrics it does one or the other. Raises CannotRunError."""
+    """Return the runtime of Temporal's SDK. The SDK writes its own log and exports its own metrics from Rust, outside
+    our event loop. It can serve metrics to Prometheus or send them to a collector, but not both; Prometheus comes
+    first. Raises CannotRunError."""
     target: PrometheusConfig | OpenTelemetryConfig | None = None
     if settings.temporal_metrics_port:
         target = PrometheusConfig(
@@ -110,8 +112,11 @@ def runtime(settings: Settings) -> Runtime:
     )
     try:
         return Runtime(telemetry=RuntimeTelemetry(logging=log, metrics=target))
-    except Exception as error:  # the SDK has no type for it
-        raise CannotRunError(f"Cannot serve or send the metrics of Temporal's SDK: {error}") from None
+    except Exception as error:  # the SDK raises no narrower type
+        raise CannotRunError(
+            f"Cannot serve or send the metrics of Temporal's SDK: {error}. Check WEBHOOKS_TEMPORAL_METRICS_PORT and "
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT."
+        ) from None
 
 
 def _address(host: str, port: int) -> str:
@@ -129,7 +134,8 @@ def _variable(name: str) -> str:
 
 
 def _resource() -> "Resource":
-    """Who we are, unless OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say otherwise."""
+    """Return the name, version and instance of this process. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override
+    them."""
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
     ours = {"service.name": traces.NAME, "service.version": VERSION, "service.instance.id": _instance()}
@@ -141,7 +147,7 @@ def _instance() -> str:
 
 
 def _traces() -> Callable[[], None]:
-    """What ends them."""
+    """Start the export of traces. Return the function that ends it."""
     from opentelemetry import propagate, trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace import TracerProvider
@@ -160,7 +166,7 @@ def _traces() -> Callable[[], None]:
 
 
 def _metrics(settings: Settings) -> Callable[[], None]:
-    """What ends them. Raises CannotRunError."""
+    """Start the export of metrics. Return the function that ends it. Raises CannotRunError."""
     from opentelemetry.metrics import set_meter_provider
     from opentelemetry.sdk.metrics import MeterProvider
 
@@ -171,7 +177,7 @@ def _metrics(settings: Settings) -> Callable[[], None]:
 
 
 def _readers(settings: Settings) -> "list[MetricReader]":
-    """Raises CannotRunError."""
+    """Return what exports metrics, and start the server for Prometheus. Raises CannotRunError."""
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.prometheus import PrometheusMetricReader
     from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
@@ -185,7 +191,7 @@ def _readers(settings: Settings) -> "list[MetricReader]":
     if settings.metrics_port is None:
         return readers
     try:
-        start_http_server(settings.metrics_port, settings.host)  # in a thread that ends with the process
+        start_http_server(settings.metrics_port, settings.host)  # runs in a thread that ends with the process
     except OSError as error:
         raise CannotRunError(
             f"Cannot listen on {settings.host}:{settings.metrics_port} ({error.strerror}). "

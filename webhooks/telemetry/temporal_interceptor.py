@@ -1,4 +1,4 @@
-"""Temporal's own tracing, as we need it. Imported only where tracing is on."""
+"""Temporal's tracing interceptor with our propagator. Imported only if tracing is on."""
 
 from temporalio import workflow
 from temporalio.contrib.opentelemetry import TracingInterceptor, TracingWorkflowInboundInterceptor
@@ -13,7 +13,7 @@ from webhooks.telemetry.traces import HEADER, PROPAGATOR
 
 
 class Interceptor(TracingInterceptor):
-    """Of a client, and so of its workers."""
+    """The interceptor of a client and of its workers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ class _Workflow(TracingWorkflowInboundInterceptor):
 
 class _Outbound(WorkflowOutboundInterceptor):
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[object]:
-        """What is scheduled while a history is replayed gets no header from Temporal's interceptor, for its span was
-        made before. But attempts of it may come yet: after a restart they would have left the trace."""
+        """Add the trace to activities that are scheduled during a replay. Temporal's interceptor leaves them without it
+        because their span exists already; but after a restart, their next attempts would be outside the trace."""
         header = workflow.info().headers.get(HEADER)
         if header and HEADER not in input.headers:
             input.headers = {**input.headers, HEADER: header}

@@ -1,7 +1,7 @@
-"""What the library says of itself in traces. While tracing is off, all of it is OpenTelemetry's own no-ops.
+"""The library's spans. While tracing is off, OpenTelemetry ignores all calls.
 
-Attributes are ids, hosts and outcomes: never a body, a header, or a URL's path, which is a password with some
-receivers. That is why requests get a span of ours: the instrumentation of httpx records whole URLs.
+Attributes hold ids, hosts and outcomes, but never a body, a header or the path of a URL, which is a secret with some
+receivers. The instrumentation of httpx records whole URLs, so requests get a span of our own.
 """
 
 import contextlib
@@ -15,16 +15,16 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from webhooks import VERSION, outcomes
 
 PROPAGATOR = TraceContextTextMapPropagator()
-"""W3C trace context alone: a producer's baggage is not ours to store."""
+"""W3C trace context without baggage: a producer's baggage must not be stored."""
 HEADER = "_tracer-data"
-"""Of a workflow's start in Temporal: the trace that it belongs to."""
+"""Header of a workflow in Temporal that holds its trace. The name is that of Temporal's interceptor."""
 NAME = "durable-webhooks"
 
 _tracer = trace.get_tracer(NAME, VERSION)
 
 
 def describe(**attributes: str | int | None) -> None:
-    """Adds to the current span: `delivery_id` becomes `webhooks.delivery_id`."""
+    """Add attributes to the current span: `delivery_id` becomes `webhooks.delivery_id`. None is left out."""
     span = trace.get_current_span()
     if span.is_recording():
         for name, value in attributes.items():
@@ -34,7 +34,7 @@ def describe(**attributes: str | int | None) -> None:
 
 @contextlib.contextmanager
 def request(method: str, host: str, port: int | None) -> Iterator[Span]:
-    """The span of one request to a stranger."""
+    """Run the block in the span of a request to a receiver."""
     attributes: dict[str, str | int] = {"http.request.method": method, "server.address": host}
     if port:
         attributes["server.port"] = port
@@ -45,7 +45,7 @@ def request(method: str, host: str, port: int | None) -> Iterator[Span]:
 
 
 def traceparent(span: Span) -> dict[str, str]:
-    """The header that tells a receiver which trace a request belongs to; the rest of the context is none of his."""
+    """Return the header that gives a receiver the trace of its request, without the rest of the context."""
     context = span.get_span_context()
     if not context.is_valid:
         return {}
@@ -53,6 +53,7 @@ def traceparent(span: Span) -> dict[str, str]:
 
 
 def answered(span: Span, outcome: str, status_code: int | None) -> None:
+    """Add the result of a request to its span."""
     if status_code is not None:
         span.set_attribute("http.response.status_code", status_code)
     if outcome != outcomes.DELIVERED:
@@ -62,8 +63,8 @@ def answered(span: Span, outcome: str, status_code: int | None) -> None:
 
 @contextlib.contextmanager
 def continuing(name: str, carrier: Mapping[str, Any]) -> Iterator[None]:
-    """What is done for a delivery that began in a trace of its own, `carrier`, goes on there; the span that asks for
-    it, if there is one, and the span that does it are linked."""
+    """Run the block in the trace in which a delivery began. `carrier` holds that trace. The new span and the caller's
+    span, if it has one in another trace, are linked."""
     original = PROPAGATOR.extract(carrier)
     theirs = trace.get_current_span(original).get_span_context()
     if not theirs.is_valid:

@@ -47,7 +47,7 @@ def test_what_is_sealed_opens_and_does_not_show(plain: bytes, context: str) -> N
 def test_what_is_moved_elsewhere_does_not_open(context: str) -> None:
     sealed = Vault(OLD).seal(b"secret", CONTEXT)
 
-    with pytest.raises(CannotOpenError, match="not what was sealed"):
+    with pytest.raises(CannotOpenError, match="not those that were sealed"):
         Vault(OLD).open(sealed, context)
 
 

@@ -194,7 +194,7 @@ def test_the_values_of_secrets_are_all_of_them_longest_first_and_no_short_ones(
         ("", ""),
     ],
 )
-def test_an_echoed_secret_is_blotted_out(text: str, expected: str) -> None:
+def test_an_echoed_secret_is_redacted(text: str, expected: str) -> None:
     assert expected == redact(text, secrets_of(HEADERS, USER).values())
 
 
@@ -204,12 +204,12 @@ def test_of_secrets_within_one_another_nothing_is_left_over() -> None:
     assert redact("<abcdefgh> <abcd>", secrets) == f"<{MASK}> <{MASK}>"
 
 
-def test_a_secret_that_the_end_cuts_off_is_blotted_out() -> None:
+def test_a_secret_that_the_end_cuts_off_is_redacted() -> None:
     assert redact("you sent webhook-to", ["webhook-token"], cut=True) == "you sent ********"
     assert redact("you sent webhook-to", ["webhook-token"]) == "you sent webhook-to"
 
 
-def test_a_secret_that_json_escapes_is_blotted_out() -> None:
+def test_a_secret_that_json_escapes_is_redacted() -> None:
     assert redact('{"key": "say \\"hi\\""}', ['say "hi"']) == '{"key": "********"}'
 
 

@@ -37,7 +37,7 @@ def test_a_line_says_who_what_and_when() -> None:
         "{{'authorization': 'Bearer {}'}}",
     ],
 )
-def test_what_looks_like_a_secret_is_blotted_out(text: str) -> None:
+def test_what_looks_like_a_secret_is_redacted(text: str) -> None:
     """In the message, in a field and in an exception."""
     shown = text.format("Y2FuYXJ5+canary/4711==")
     assert "canary" not in str(line(shown, outcome=shown))

@@ -1,1 +1,1 @@
-"""One attempt."""
+"""One attempt: rendering, authentication, sending, and deactivating a webhook that keeps failing."""

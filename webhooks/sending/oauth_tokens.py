@@ -1,4 +1,5 @@
-"""Access tokens for the receivers that ask for OAuth: fetched once however many deliveries wait, kept in memory."""
+"""OAuth access tokens for receivers. A token is fetched once for all deliveries that wait for it, and kept in
+memory."""
 
 import asyncio
 import contextlib
@@ -15,42 +16,45 @@ from urllib.parse import quote, urlencode
 from authlib.deprecate import AuthlibDeprecationWarning  # type: ignore[import-untyped]
 from authlib.integrations.base_client import OAuthError  # type: ignore[import-untyped]
 
-with warnings.catch_warnings():  # authlib prefers the successor of httpx, which is not the client of this project
+with warnings.catch_warnings():  # authlib warns because it prefers another client than httpx
     warnings.simplefilter("ignore", AuthlibDeprecationWarning)
     from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
 
 from webhooks import outcomes
 from webhooks.credentials.authentication import OAuth, Password
 from webhooks.egress.client import Egress, NoAnswerError
+from webhooks.errors import OutcomeError
 
 _FETCH_SECONDS = 15.0
-_RENEWED_EARLY = 30.0
-_WITHOUT_EXPIRY = 3_600.0
-"""How long a token is used whose server does not say how long it lives."""
-_LONGEST = 86_400.0
-_MOST_TOKENS = 10_000
+"""How long a request to the token endpoint may take."""
+_RENEW_EARLY_SECONDS = 30.0
+"""A token is not used in its last 30 s, so that it does not expire on the way; of a short life, in its second half."""
+_DEFAULT_LIFETIME_SECONDS = 3_600.0
+"""How long a token is used if the server does not say when it expires."""
+_MAX_LIFETIME_SECONDS = 86_400.0
+"""A token is fetched again after a day, whatever the server says."""
+_MAX_TOKENS = 10_000
+"""Kept in memory. With one more, the least recently used is forgotten."""
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]{1,8192}=*")
-"""token68 of RFC 9110, 11.2: what `Authorization: Bearer` can carry."""
+"""token68 of RFC 9110, 11.2: what `Authorization: Bearer` can hold."""
 _ERROR_CODE = re.compile(r"[a-z_]{1,40}")
+"""An error code of RFC 6749, 5.2. Other text of the server is not shown."""
 
 
-class NoTokenError(Exception):
-    """No token could be had. `outcome` is the attempt's; the message is fit for a tenant's eyes."""
-
-    def __init__(self, outcome: str, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
+class NoTokenError(OutcomeError):
+    """There is no token for an attempt. `outcome` becomes that of the attempt."""
 
 
 @dataclass(frozen=True)
 class _Token:
     text: str
     until: float
-    """Monotonic seconds."""
+    """When it is no longer used, in seconds of the monotonic clock."""
 
 
 class Tokens:
-    """One for each process. A token belongs to a webhook and to the configuration that it was fetched with."""
+    """Fetches and keeps tokens; a process has one. A token belongs to a webhook and to the configuration with which it
+    was fetched."""
 
     def __init__(self, egress: Egress) -> None:
         self._egress = egress
@@ -58,7 +62,7 @@ class Tokens:
         self._fetching: dict[str, asyncio.Task[_Token]] = {}
 
     async def get(self, tenant: str, webhook_id: str, authentication: OAuth) -> str:
-        """A token that is good for a while yet. Raises NoTokenError."""
+        """Return a token that does not expire soon; fetch one if necessary. Raises NoTokenError."""
         key = _key(tenant, webhook_id, authentication)
         known = self._tokens.get(key)
         if known and time.monotonic() < known.until:
@@ -68,22 +72,24 @@ class Tokens:
         if fetching is None:
             fetching = self._fetching[key] = asyncio.create_task(self._fetch(key, tenant, authentication))
             fetching.add_done_callback(lambda _: self._fetching.pop(key, None))
-        return (await asyncio.shield(fetching)).text  # others wait for it too
+        return (await asyncio.shield(fetching)).text  # other deliveries may wait for it as well
 
     def drop(self, tenant: str, webhook_id: str, authentication: OAuth, token: str) -> None:
-        """The receiver refused this token; a newer one stays."""
+        """Forget a token that the receiver refused. A newer token is kept."""
         key = _key(tenant, webhook_id, authentication)
         known = self._tokens.get(key)
         if known and known.text == token:
             del self._tokens[key]
 
     async def close(self) -> None:
+        """Cancel the fetches that are running."""
         for fetching in list(self._fetching.values()):
             fetching.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await fetching
 
     async def _fetch(self, key: str, tenant: str, authentication: OAuth) -> _Token:
+        """Fetch a token and keep it. Raises NoTokenError."""
         asked_at = time.monotonic()
         answer = await self._ask(tenant, authentication)
         text, type, lives = answer.get("access_token"), answer.get("token_type", "Bearer"), answer.get("expires_in")
@@ -92,14 +98,15 @@ class Tokens:
         if not isinstance(text, str) or not _TOKEN.fullmatch(text):
             raise NoTokenError(outcomes.OAUTH_FAILED, "the token endpoint gave no usable access_token")
         seconds = _seconds(lives)
-        token = _Token(text, asked_at + seconds - min(_RENEWED_EARLY, seconds / 2))
+        token = _Token(text, asked_at + seconds - min(_RENEW_EARLY_SECONDS, seconds / 2))
         self._tokens[key] = token
-        while len(self._tokens) > _MOST_TOKENS:
+        while len(self._tokens) > _MAX_TOKENS:
             self._tokens.popitem(last=False)
         return token
 
     async def _ask(self, tenant: str, authentication: OAuth) -> dict[str, Any]:
-        if refusal := self._egress.refusal(authentication.token_url):  # httpx's own client fails on some of these
+        """Return the token response. Raises NoTokenError."""
+        if refusal := self._egress.refusal(authentication.token_url):  # httpx's client fails on some of these URLs
             raise NoTokenError(outcomes.ADDRESS_NOT_ALLOWED, f"the token endpoint: {refusal}")
         parameters = dict(authentication.parameters)
         if authentication.audience:
@@ -108,11 +115,11 @@ class Tokens:
             parameters |= {"username": authentication.username, "password": authentication.password}
         client_authentication: Any = "client_secret_basic"
         if authentication.client_authentication == "body":
-            # authlib's own client_secret_post fails when another parameter of the body is not ASCII.
+            # authlib's client_secret_post fails if another parameter of the body is not ASCII.
             parameters |= {"client_id": authentication.client_id, "client_secret": authentication.client_secret}
-            client_authentication = _as_it_is
+            client_authentication = _unchanged
         client = AsyncOAuth2Client(
-            quote(authentication.client_id, safe=""),  # as RFC 6749, 2.3.1, asks of HTTP Basic; authlib does not
+            quote(authentication.client_id, safe=""),  # as RFC 6749, 2.3.1 requires; authlib does not
             quote(authentication.client_secret, safe=""),
             token_endpoint_auth_method=client_authentication,
             scope=authentication.scope or None,
@@ -120,10 +127,10 @@ class Tokens:
             trust_env=False,
         )
         try:
-            # What it raises may quote the answer, and so our own secrets: no message is built from it.
+            # Its errors may quote the answer, which may repeat our secrets: no message is made from them.
             answer = await client.fetch_token(
                 authentication.token_url,
-                body=urlencode(parameters, quote_via=quote),  # as keywords they could set the client's own options
+                body=urlencode(parameters, quote_via=quote),  # passed as keywords, they could set options of the client
                 grant_type="password" if isinstance(authentication, Password) else "client_credentials",
             )
         except NoAnswerError as error:
@@ -135,7 +142,7 @@ class Tokens:
         except Exception as error:
             response = getattr(error, "response", None)
             if response is None and not isinstance(error, _NO_TOKEN_RESPONSE):
-                raise  # ours
+                raise  # an internal error
             said = f"{response.status_code}" if response is not None else "what is no token response"
             raise NoTokenError(outcomes.OAUTH_FAILED, f"the token endpoint answered {said}") from None
         finally:
@@ -144,24 +151,24 @@ class Tokens:
 
 
 _NO_TOKEN_RESPONSE = (ValueError, TypeError, AttributeError, LookupError, OverflowError)
-"""What authlib raises when it reads an answer that is none."""
+"""What authlib raises for an answer that is not a token response."""
 
 
-def _as_it_is(client: object, method: str, uri: str, headers: object, body: object) -> tuple[str, object, object]:
-    """An authlib client authentication that adds nothing."""
+def _unchanged(client: object, method: str, uri: str, headers: object, body: object) -> tuple[str, object, object]:
+    """A client authentication for authlib that adds nothing."""
     return uri, headers, body
 
 
 def _key(tenant: str, webhook_id: str, authentication: OAuth) -> str:
-    """A change of the configuration is another key; its digest holds no secret."""
+    """Return the key of a token. A changed configuration gives another key. The digest reveals no secret."""
     configuration = hashlib.sha256(authentication.model_dump_json().encode()).hexdigest()
     return f"{tenant}/{webhook_id}/{configuration}"
 
 
 def _seconds(lives: object) -> float:
-    """`expires_in`, which servers are free to leave out and known to send as text."""
+    """Return the lifetime that `expires_in` states. Servers may leave it out, and some send it as text."""
     try:
         seconds = float(lives) if isinstance(lives, int | float | str) else math.nan
     except (ValueError, OverflowError):
         seconds = math.nan
-    return min(max(seconds, 0.0), _LONGEST) if math.isfinite(seconds) else _WITHOUT_EXPIRY
+    return min(max(seconds, 0.0), _MAX_LIFETIME_SECONDS) if math.isfinite(seconds) else _DEFAULT_LIFETIME_SECONDS

@@ -1,4 +1,4 @@
-"""One delivery's two steps: prepare what is sent, and send it once. And a test, which is both and leaves no trace."""
+"""The two steps of a delivery, prepare and attempt; and a test, which does both and records nothing."""
 
 import asyncio
 import time
@@ -14,6 +14,7 @@ from webhooks.credentials.authentication import KeyValuePair, OAuth
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.egress.client import MAX_ANSWER_BYTES, Egress, SendResult
+from webhooks.errors import OutcomeError
 from webhooks.events import rendering
 from webhooks.ids import delivery_id
 from webhooks.sending.deactivation import Deactivation
@@ -26,37 +27,38 @@ from webhooks.store.webhooks import Loaded
 from webhooks.telemetry.internal_errors import InternalErrors
 
 _NOT_SUBSCRIBED = "the webhook is no longer subscribed to the event"
-_LIVE_SECONDS, _MOST_KEPT = 0.5, 256
+_JUST_LOADED_SECONDS = 0.5
+"""How long `attempt` may use what `prepare` has loaded."""
+_MAX_JUST_LOADED = 256
+"""Kept in memory. With one more, the oldest is dropped and loaded again when needed."""
 _LOAD_SECONDS = 5.0
-"""The database is ours: when it hangs, nobody else's time is charged."""
+"""How long loading from the database may take. The time does not count against the receiver."""
 
 
-class NotSendableError(Exception):
-    """Nothing can be sent, and trying again will not help. `outcome` is one of outcomes.NEVER_SENT."""
-
-    def __init__(self, outcome: str, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
+class NotSendableError(OutcomeError):
+    """Nothing can be sent, and a retry would not help. `outcome` is one of outcomes.NEVER_SENT."""
 
 
 class _JustLoaded:
-    """What `prepare` has loaded is live enough for the `send` that follows at once: a delivery costs one query."""
+    """Keeps what `prepare` has loaded for the first attempt, which follows immediately: together they make one
+    query."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str], tuple[float, Loaded]] = OrderedDict()
 
     def keep(self, key: tuple[str, str], loaded: Loaded) -> None:
         self._kept[key] = time.monotonic(), loaded
-        if len(self._kept) > _MOST_KEPT:
+        if len(self._kept) > _MAX_JUST_LOADED:
             self._kept.popitem(last=False)
 
     def take(self, key: tuple[str, str]) -> Loaded | None:
+        """Remove and return what was kept, unless it is too old."""
         at, loaded = self._kept.pop(key, (0.0, None))
-        return loaded if time.monotonic() - at < _LIVE_SECONDS else None
+        return loaded if time.monotonic() - at < _JUST_LOADED_SECONDS else None
 
 
 class Sender:
-    """What the activities call. Exceptions other than NotSendableError are our own faults, never the receiver's."""
+    """Prepares and sends deliveries. Any exception other than NotSendableError is an internal error."""
 
     def __init__(self, database: Database, vault: Vault, egress: Egress, *, deactivate_after: float = 0) -> None:
         """`deactivate_after` is the setting of this name, in seconds. Other parts of the process share `database` and
@@ -70,7 +72,7 @@ class Sender:
         self._deactivation = Deactivation(database, deactivate_after, self.internal_errors)
 
     async def prepare(self, delivery: Delivery) -> Prepared:
-        """Renders the body, which stays the same for every attempt. Raises NotSendableError."""
+        """Load the webhook and render the body, which stays the same for every attempt. Raises NotSendableError."""
         found = await self._load(delivery.tenant, delivery.webhook_id, delivery.occurrence.event)
         if found is None:
             raise NotSendableError(outcomes.WEBHOOK_DELETED, "the webhook was deleted")
@@ -80,11 +82,11 @@ class Sender:
         self._just_loaded.keep((delivery.tenant, delivery.id), found)
         return prepared
 
-    async def attempt(self, order: SendInput, trigger: Trigger) -> Attempt:
-        """Sends once, to the destination and with the secrets as they are now."""
+    async def attempt(self, send: SendInput, trigger: Trigger) -> Attempt:
+        """Send once, with the webhook's current URL and secrets. Return the attempt, whatever its outcome."""
         started_at, clock, deactivated = datetime.now(UTC), time.monotonic(), False
-        found = self._just_loaded.take((order.tenant, order.delivery_id)) or await self._load(
-            order.tenant, order.webhook_id, order.event
+        found = self._just_loaded.take((send.tenant, send.delivery_id)) or await self._load(
+            send.tenant, send.webhook_id, send.event
         )
         webhook, _, subscribed = found or (None, None, None)
         if webhook is None:
@@ -96,15 +98,14 @@ class Sender:
         elif not subscribed:
             answer = SendResult(outcomes.SUBSCRIPTION_INACTIVE, error="the subscription is inactive")
         else:
-            answer = await self._send(webhook, order.delivery_id, order.prepared)
+            answer = await self._send(webhook, send.delivery_id, send.prepared)
             deactivated = await self._deactivation.record_attempt(webhook, answer.outcome)
-        attempt = _attempt(trigger, webhook.url if webhook else order.prepared.url, started_at, clock, answer)
+        attempt = _attempt(trigger, webhook.url if webhook else send.prepared.url, started_at, clock, answer)
         return attempt.model_copy(update={"deactivated": deactivated})
 
     async def test(self, webhook: Webhook, event: Event, occurrence: Occurrence) -> tuple[Prepared, Attempt]:
-        """Sends an occurrence that did not happen. Nothing is recorded, and no answer has consequences.
-
-        Raises NotSendableError."""
+        """Send an occurrence that did not happen. Nothing is recorded, and no answer deactivates the webhook. Raises
+        NotSendableError."""
         prepared = _prepared(webhook, event, occurrence)
         started_at, clock = datetime.now(UTC), time.monotonic()
         answer = await self._send(webhook, delivery_id(occurrence.id, webhook.id), prepared)
@@ -115,10 +116,11 @@ class Sender:
             return await stored_webhooks.load(session, tenant, webhook_id, event)
 
     async def close(self) -> None:
+        """Stop the fetching of tokens."""
         await self._tokens.close()
 
     async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> SendResult:
-        """The answer holds none of our secrets."""
+        """Send a prepared delivery. The secrets of the webhook are redacted from the result."""
         secrets = sealed.unseal(self._vault, webhook)
         body, now = prepared.body.encode(), datetime.now(UTC)
         headers = {
@@ -155,7 +157,7 @@ class Sender:
         answer = await self._egress.send(webhook.tenant, prepared.method, url, headers, body, timeout)
         if isinstance(authentication, OAuth) and answer.status_code == outcomes.UNAUTHORIZED:
             self._tokens.drop(webhook.tenant, webhook.id, authentication, token)
-        return _without(secrets, token, answer)
+        return _redacted(secrets, token, answer)
 
 
 def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepared:
@@ -182,7 +184,7 @@ def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepare
 
 
 def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, answer: SendResult) -> Attempt:
-    """`clock` is the monotonic second at which it began."""
+    """Return the attempt that ends now. `clock` is when it began, in seconds of the monotonic clock."""
     return Attempt(
         trigger=trigger,
         url=url,
@@ -196,8 +198,8 @@ def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, ans
     )
 
 
-def _without(secrets: Secrets, token: str, answer: SendResult) -> SendResult:
-    """A receiver may echo what it was sent."""
+def _redacted(secrets: Secrets, token: str, answer: SendResult) -> SendResult:
+    """Redact secrets from the body: a receiver may repeat what it was sent."""
     if not answer.body:
         return answer
     text = answer.body.decode("utf-8", "replace").replace("\0", "")

@@ -1,1 +1,1 @@
-"""Configuration in SQL: events, webhooks, subscriptions, API keys. Deliveries live in Temporal, never here."""
+"""The configuration in SQL: events, webhooks, subscriptions, API keys. Deliveries are stored in Temporal only."""

@@ -1,4 +1,4 @@
-"""The configuration database: opened, migrated, and handed out as transactions."""
+"""The configuration database: connections, transactions and migrations."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,15 +23,17 @@ from webhooks.store import postgresql, sealed, sqlite
 from webhooks.store.postgresql import DatabaseAwayError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_DEFAULT_CONNECTIONS = 10
+"""As the setting `database_connections`."""
 
 
 class Database:
-    """Where sessions come from. A writing block that ends without an error is committed; a reading one sees each
-    query's own snapshot."""
+    """Opens sessions. A `write` block is one transaction, which is committed if the block ends without an error. In a
+    `read` block, each query sees its own snapshot."""
 
-    def __init__(self, url: str, *, connections: int = 10) -> None:
-        """A file's `sqlite+aiosqlite:///`, or `postgresql://`: then with as many connections for reading, and as many
-        for writing."""
+    def __init__(self, url: str, *, connections: int = _DEFAULT_CONNECTIONS) -> None:
+        """`url` is `sqlite+aiosqlite:///FILE` or `postgresql://...`. `connections` is for PostgreSQL: up to this many
+        for reads, and up to this many more for writes."""
         self._is_sqlite = url.startswith("sqlite")
         self._reader: Engine | AsyncEngine
         if self._is_sqlite:
@@ -41,13 +43,14 @@ class Database:
 
     @classmethod
     def of(cls, settings: Settings) -> "Database":
+        """Return the database of the settings; it need not exist yet. Raises CannotRunError."""
         if settings.database_url:
             return cls(settings.database_url.get_secret_value(), connections=settings.database_connections)
         settings.make_data_dir()
         return cls(f"sqlite+aiosqlite:///{(settings.data_dir / 'webhooks.db').resolve()}")
 
     async def migrate(self, vault: Vault) -> None:
-        """Brings the schema to the newest revision; one process at a time. Raises DatabaseAwayError."""
+        """Bring the schema to the newest revision. Only one process at a time does. Raises DatabaseAwayError."""
 
         def seal(tenant: str, webhook_id: str, signing_secret: str, headers: dict[str, str]) -> dict[str, Any]:
             secrets = Secrets(signing=[signing.new_key(signing_secret)], headers=headers)
@@ -65,19 +68,21 @@ class Database:
             await self._be_alone(connection)
             upgraded = await connection.run_sync(upgrade)
         if upgraded and isinstance(self._reader, Engine):
-            sqlite.forget_what_was_deleted(self._reader)  # what a migration sealed, no free page may still tell
+            # A migration may have sealed secrets: free pages must not hold their cleartext any longer.
+            sqlite.erase_deleted(self._reader)
 
     async def check_keys(self, vault: Vault) -> None:
-        """Raises CannotRunError if the vault lacks a key that is in use: nothing could be delivered."""
+        """Raise CannotRunError if the vault lacks a key that is in use, because nothing could be delivered."""
         async with self.read() as session:
             if unknown := await sealed.unknown_keys(session, vault):
                 raise CannotRunError(
-                    f"Secrets are sealed under master key {', '.join(unknown)}, which is not in WEBHOOKS_MASTER_KEY or "
-                    "the master key file. Bring that key back; without it every webhook needs its secrets anew."
+                    f"Secrets are sealed with master key {', '.join(unknown)}, which is not in WEBHOOKS_MASTER_KEY or "
+                    "the master key file. Add that key again. If it is lost, set the secrets of every webhook again."
                 )
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
+        """Open a session that only reads."""
         if isinstance(self._reader, Engine):
             reading: AsyncSession = sqlite.ReadingSession(self._reader)
         else:
@@ -87,21 +92,24 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
+        """Open a session in a transaction."""
         async with AsyncSession(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     @asynccontextmanager
     async def write_alone(self) -> AsyncIterator[AsyncSession]:
-        """Of all processes, one at a time is in such a block. It begins with what the one before has written."""
+        """Open a session in a transaction that waits for every other `write_alone` block, also of other processes, and
+        sees what they have written."""
         async with self.write() as session:
             await self._be_alone(await session.connection())
             yield session
 
     async def _be_alone(self, connection: AsyncConnection) -> None:
-        if not self._is_sqlite:  # where whoever writes is alone
+        if not self._is_sqlite:  # SQLite has one writer at a time anyway
             await postgresql.be_alone(connection)
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._writer.dispose()
         if isinstance(self._reader, Engine):
             self._reader.dispose()
@@ -110,7 +118,8 @@ class Database:
 
 
 def is_away(error: Exception) -> bool:
-    """Whether the database may serve the same in a moment: it restarts, is locked or full, or no connection is free."""
+    """Return whether the same call may succeed soon: the database restarts, is locked or full, or no connection is
+    free."""
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError):
         return postgresql.is_passing(error)
     return isinstance(error, OperationalError | DatabaseAwayError | NoConnectionFreeError)

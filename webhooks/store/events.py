@@ -1,4 +1,4 @@
-"""The event catalogue."""
+"""The rows of the event catalogue."""
 
 import json
 from collections.abc import Sequence
@@ -10,18 +10,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from webhooks.store.models import Event, EventVersion, Subscription
 
-_VERSIONS_KEPT = 50
+_MAX_KEPT_VERSIONS = 50
+"""Earlier versions of an event; older ones are deleted."""
 
 
 async def find(session: AsyncSession, tenant: str, key: str, *, lock: bool = False) -> Event | None:
-    """`lock` keeps others from changing it until the transaction ends."""
+    """Return the event with this key, or None. With `lock`, nobody else can change it until the transaction ends."""
     query = select(Event).where(col(Event.tenant) == tenant, col(Event.key) == key)
     return (await session.exec(query.with_for_update() if lock else query)).first()
 
 
 async def find_all(session: AsyncSession, tenant: str, keys: Sequence[str], *, lock: bool = False) -> list[Event]:
-    """Those that exist, in the order of `keys`. `lock` as for one, in an order of its own: two at once cannot wait for
-    each other."""
+    """Return the events that exist, in the order of `keys`. `lock` as in `find`; rows are locked in the order of their
+    keys, so that two transactions cannot wait for each other."""
     query = select(Event).where(col(Event.tenant) == tenant, col(Event.key).in_(keys))
     if lock:
         query = query.order_by(col(Event.key)).with_for_update()
@@ -32,6 +33,7 @@ async def find_all(session: AsyncSession, tenant: str, keys: Sequence[str], *, l
 async def list_by_key(
     session: AsyncSession, tenant: str, *, active: bool | None, after: str | None, limit: int
 ) -> Sequence[Event]:
+    """Return up to `limit` events in the order of their keys, beginning after the key `after`."""
     query = select(Event).where(col(Event.tenant) == tenant).order_by(col(Event.key)).limit(limit)
     if active is not None:
         query = query.where(col(Event.active) == active)
@@ -41,8 +43,8 @@ async def list_by_key(
 
 
 async def change(session: AsyncSession, event: Event, *, json_schema: JsonValue, template: JsonValue) -> None:
-    """Sets schema and template; what they were remains as an earlier version. Deliveries that are prepared keep the
-    body that it made."""
+    """Set schema and template, and keep the former ones as an earlier version. Deliveries that are already prepared
+    keep their body. Does nothing if both are the same as before."""
     if json.dumps([event.json_schema, event.template]) == json.dumps([json_schema, template]):
         return
     session.add(
@@ -50,7 +52,7 @@ async def change(session: AsyncSession, event: Event, *, json_schema: JsonValue,
     )
     await session.exec(
         delete(EventVersion).where(
-            col(EventVersion.event_id) == event.id, col(EventVersion.version) <= event.version - _VERSIONS_KEPT
+            col(EventVersion.event_id) == event.id, col(EventVersion.version) <= event.version - _MAX_KEPT_VERSIONS
         )
     )
     event.version += 1
@@ -58,7 +60,7 @@ async def change(session: AsyncSession, event: Event, *, json_schema: JsonValue,
 
 
 async def earlier_versions(session: AsyncSession, event: Event, *, before: int, limit: int) -> Sequence[EventVersion]:
-    """Newest first."""
+    """Return up to `limit` versions that are older than version `before`, newest first."""
     query = (
         select(EventVersion)
         .where(col(EventVersion.event_id) == event.id, col(EventVersion.version) < before)
@@ -69,5 +71,6 @@ async def earlier_versions(session: AsyncSession, event: Event, *, before: int, 
 
 
 async def is_subscribed(session: AsyncSession, event: Event) -> bool:
+    """Return whether any subscription is for this event."""
     query = select(Subscription.id).where(col(Subscription.event_id) == event.id).limit(1)
     return (await session.exec(query)).first() is not None

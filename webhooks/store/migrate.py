@@ -1,6 +1,6 @@
-"""`python -m webhooks.store.migrate`: the configuration database's schema brought to the newest revision.
+"""`python -m webhooks.store.migrate`: brings the schema of the configuration database to the newest revision.
 
-Every API process does this when it starts; as a job of its own it lets workers wait for it, too.
+Every API process does this when it starts. As a job of its own, it can also run before the workers start.
 """
 
 import logging
@@ -14,14 +14,14 @@ log = logging.getLogger("migrate")
 
 
 async def main(settings: Settings) -> None:
-    """Raises CannotRunError."""
+    """Migrate the database and check the master key. Raises CannotRunError."""
     vault, database = Vault.of(settings, create=True), Database.of(settings)
     try:
         await database.migrate(vault)
         await database.check_keys(vault)
     finally:
         await database.close()
-    log.info("the schema is the newest")
+    log.info("the database has the newest schema")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The tables. A row belongs to a tenant; every query names it."""
+"""The tables. Each row belongs to a tenant, and every query names the tenant."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from webhooks.ids import uuid7
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime, always UTC: SQLite keeps no zone, PostgreSQL a moment."""
+    """An aware datetime, always in UTC. SQLite stores no time zone, and PostgreSQL returns its own."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -30,7 +30,8 @@ def _now() -> datetime:
 
 
 class ApiKey(SQLModel, table=True):
-    """A bearer token of the API, kept only as its SHA-256 digest: keys are random, so no salt or stretching."""
+    """A bearer token of the API. Only its SHA-256 digest is stored: keys are random, so they need no salt or
+    stretching."""
 
     __tablename__ = "api_keys"
 
@@ -42,7 +43,7 @@ class ApiKey(SQLModel, table=True):
 
 
 class Event(SQLModel, table=True):
-    """An entry of the event catalogue. `version` counts the changes of its schema and template."""
+    """An entry of the event catalogue. `version` is raised by each change of its schema or template."""
 
     __tablename__ = "events"
     __table_args__ = (UniqueConstraint("tenant", "key"),)
@@ -64,7 +65,7 @@ class Event(SQLModel, table=True):
 
 
 class EventVersion(SQLModel, table=True):
-    """An event's schema and template as they were before a change."""
+    """The schema and template of an event before a change."""
 
     __tablename__ = "event_versions"
 
@@ -76,8 +77,9 @@ class EventVersion(SQLModel, table=True):
 
 
 class Webhook(SQLModel, table=True):
-    """A destination. `retry_policy` holds a webhooks.contracts.RetryRules, `timeout` seconds. `headers` and
-    `authentication` are masked; `sealed` holds them whole, with the signing keys: a webhooks.credentials.Secrets."""
+    """A destination. `retry_policy` holds a contracts.RetryRules, and `timeout` is in seconds. `headers` and
+    `authentication` are masked. `sealed` holds them complete, together with the signing keys, as a sealed
+    credentials.webhook_secrets.Secrets."""
 
     __tablename__ = "webhooks"
 
@@ -106,7 +108,7 @@ class Webhook(SQLModel, table=True):
 
 
 class Subscription(SQLModel, table=True):
-    """An event for exactly one webhook. `allowed_client_identifiers` empty means every client."""
+    """Sends an event to a webhook. Empty `allowed_client_identifiers` mean every client."""
 
     __tablename__ = "subscriptions"
     __table_args__ = (UniqueConstraint("event_id", "webhook_id"),)

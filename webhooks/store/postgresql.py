@@ -1,4 +1,4 @@
-"""PostgreSQL's side of the configuration database: connections, faults that pass, and being alone."""
+"""PostgreSQL as the configuration database: connections, temporary errors, and the advisory lock."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,24 +10,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from webhooks.errors import CannotRunError
 
 _DIALECT = "postgresql+asyncpg://"
-"""For SQLAlchemy. What the operator gave goes to asyncpg whole, which knows libpq's options and `PG*` variables."""
-
-_FREE_SECONDS = 5.0
+"""For SQLAlchemy. asyncpg gets the operator's URL unchanged: it knows libpq's options and `PG*` variables."""
+_WAIT_FOR_CONNECTION_SECONDS = 5.0
+"""How long a query waits for a free connection of this process."""
 _CONNECT_SECONDS = 5
+"""How long opening a connection may take."""
 _SESSION = {"application_name": "durable-webhooks", "lock_timeout": "5s"}
-_PASSING = ("08", "25006", "40", "53", "55P03", "57")
-"""SQLSTATEs, or their beginnings: connections, a standby, deadlocks, no room, locks, an operator's intervention."""
-_ALONE = 0x64757261626C65
-"""Our advisory lock. Locks are each database's own."""
+"""A query that waits longer than 5 s for a lock fails."""
+_TEMPORARY = ("08", "25006", "40", "53", "55P03", "57")
+"""SQLSTATEs, or their beginnings, of errors that pass: lost connections, a standby, deadlocks, no resources, lock
+timeouts, an operator's intervention."""
+_ADVISORY_LOCK = 0x64757261626C65
+"""The number of our advisory lock. Each database has its own."""
 
 
 class DatabaseAwayError(CannotRunError):
-    """No connection to the configuration database."""
+    """There is no connection to the configuration database."""
 
 
 def engines(url: str, connections: int) -> tuple[AsyncEngine, AsyncEngine]:
-    """For writing and for reading, each with as many connections: pinged, so that a restart of the database costs no
-    request; the last one used first, so that no more are open than are needed."""
+    """Return an engine for writes and one for reads, each with up to `connections` connections. A connection is tested
+    before its use, so that a restart of the database fails no request. The last one used comes first, so that no more
+    are opened than needed."""
     options: dict[str, Any] = {
         "hide_parameters": True,
         "async_creator": _connecting(url),
@@ -35,21 +39,23 @@ def engines(url: str, connections: int) -> tuple[AsyncEngine, AsyncEngine]:
         "pool_use_lifo": True,
         "pool_size": connections,
         "max_overflow": 0,
-        "pool_timeout": _FREE_SECONDS,
+        "pool_timeout": _WAIT_FOR_CONNECTION_SECONDS,
     }
-    # A read is one query: on its own it needs no transaction, which would be two more trips to the database.
+    # A read is one query. It needs no transaction, which would cost two more round trips to the database.
     reader = create_async_engine(_DIALECT, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True, **options)
     return create_async_engine(_DIALECT, **options), reader
 
 
 def _connecting(url: str) -> Callable[[], Awaitable[Any]]:
-    """What opens a connection. It raises DatabaseAwayError."""
+    """Return a function that opens a connection, or raises DatabaseAwayError."""
 
     async def connect() -> Any:
         try:
             return await asyncpg.connect(url, timeout=_CONNECT_SECONDS, server_settings=_SESSION)
-        except ValueError:  # its text may hold a part of the password
-            raise DatabaseAwayError("asyncpg cannot read WEBHOOKS_DATABASE_URL") from None
+        except ValueError:  # the error's text may hold a part of the password
+            raise DatabaseAwayError(
+                "WEBHOOKS_DATABASE_URL is not valid: check its options and that special characters are percent-encoded"
+            ) from None
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             reason = str(error) or type(error).__name__
             raise DatabaseAwayError(f"Cannot connect to the database of WEBHOOKS_DATABASE_URL: {reason}") from error
@@ -58,11 +64,11 @@ def _connecting(url: str) -> Callable[[], Awaitable[Any]]:
 
 
 def is_passing(error: DBAPIError) -> bool:
-    """Whether the same may work in a moment."""
-    return error.connection_invalidated or str(getattr(error.orig, "sqlstate", "")).startswith(_PASSING)
+    """Return whether the same query may succeed soon."""
+    return error.connection_invalidated or str(getattr(error.orig, "sqlstate", "")).startswith(_TEMPORARY)
 
 
 async def be_alone(connection: AsyncConnection) -> None:
-    """Waits until no other transaction has asked for this, and keeps others waiting until this one ends."""
+    """Wait for every other transaction that has called this, and make later ones wait until this one ends."""
     await connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-    await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ALONE})")
+    await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")

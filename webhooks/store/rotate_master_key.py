@@ -1,7 +1,8 @@
-"""`make rotate-master-key`: every secret sealed anew, under a new master key, while the platform runs.
+"""`make rotate-master-key`: reseals every secret with a new master key, while the platform runs.
 
-In the default key file the new key is made here and put first; running processes notice. Where the operator holds the
-keys, he puts the new one first, restarts, and runs this. Older keys may go once this has run and no backup needs them.
+If the default key file is used, the new key is created and put first here; running processes notice the change. If the
+operator keeps the keys elsewhere, the operator puts the new key first, restarts the processes, and runs this.
+Afterwards, older keys may be removed, unless a backup still needs them.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ log = logging.getLogger("rotate_master_key")
 
 
 async def main(settings: Settings) -> None:
-    """Raises CannotRunError."""
+    """Reseal all secrets with the first master key. Raises CannotRunError."""
     keys, file = Vault.of(settings), settings.master_key_path
     is_default_file = not settings.master_key and not settings.master_key_file
     with _alone(settings) if is_default_file else contextlib.nullcontext():
@@ -32,15 +33,16 @@ async def main(settings: Settings) -> None:
         try:
             await database.check_keys(keys)
             async with database.write_alone() as session:
-                renewed = await sealed.reseal(session, keys)
+                resealed = await sealed.reseal(session, keys)
         finally:
             await database.close()
-    log.info("sealed the secrets of %d webhooks under the first master key", renewed)
+    log.info("resealed the secrets of %d webhooks with the first master key", resealed)
 
 
 @contextlib.contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Of two rotations of the default key file at once, one could drop the key under which the other has sealed."""
+    """Run one rotation of the default key file at a time: otherwise one could remove the key that the other has just
+    sealed with."""
     with (settings.data_dir / "rotation.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

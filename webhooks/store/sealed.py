@@ -1,4 +1,4 @@
-"""The columns of a webhook that are sealed under the master key."""
+"""The columns of a webhook that are sealed with the master key."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from webhooks.store.models import Webhook
 
 
 def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:
-    """The columns that hold secrets, sealed or masked. Migration 0002 uses it too."""
+    """Return the columns that hold secrets, sealed or masked. Migration 0002 uses this as well."""
     return {
         "headers": masking.masked(secrets.headers),
         "authentication": masking.masked_authentication(secrets.authentication),
@@ -23,25 +23,26 @@ def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[s
 
 
 def unseal(vault: Vault, webhook: Webhook) -> Secrets:
-    """Raises CannotOpenError."""
+    """Return the secrets of a webhook. Raises CannotOpenError."""
     return Secrets.model_validate_json(vault.open(webhook.sealed, _context(webhook.tenant, webhook.id)))
 
 
 async def unknown_keys(session: AsyncSession, vault: Vault) -> list[str]:
-    """The ids of master keys under which something is sealed and which are not among the vault's."""
+    """Return the ids of the master keys that something is sealed with and that the vault does not have."""
     query = select(func.substr(col(Webhook.sealed), 1, PREFIX_BYTES)).distinct()
     return [key_id(bytes(prefix)) for prefix in (await session.exec(query)).all() if not vault.knows(bytes(prefix))]
 
 
 async def reseal(session: AsyncSession, vault: Vault) -> int:
-    """Seals under the vault's first key whatever is sealed under another; how many. Raises CannotOpenError."""
-    renewed = 0
+    """Reseal with the vault's first key what is sealed with another one. Return the number of webhooks. Raises
+    CannotOpenError."""
+    resealed = 0
     for webhook in (await session.exec(select(Webhook).with_for_update())).all():
         if not vault.is_first(webhook.sealed):
             context = _context(webhook.tenant, webhook.id)
             webhook.sealed = vault.seal(vault.open(webhook.sealed, context), context)
-            renewed += 1
-    return renewed
+            resealed += 1
+    return resealed
 
 
 def _context(tenant: str, webhook_id: str) -> str:

@@ -1,4 +1,4 @@
-"""SQLite's side of the configuration database: connections, transactions, and reading in one trip to a thread."""
+"""SQLite as the configuration database: connections, transactions, and reads in a single step in a thread."""
 
 from asyncio import wrap_future
 from concurrent.futures import ThreadPoolExecutor
@@ -12,40 +12,41 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000", "secure_delete=ON")
-"""A commit survives power loss, whoever finds the database locked waits, and what is deleted is overwritten."""
-_READERS = 2
-_readers = ThreadPoolExecutor(_READERS, "sqlite")
+"""A commit survives power loss; a locked database is waited for (in ms); what is deleted is overwritten with zeros."""
+_MAX_CONCURRENT_READS = 2
+"""Threads, and connections, for reads."""
+_readers = ThreadPoolExecutor(_MAX_CONCURRENT_READS, "sqlite")
 
 
 class ReadingSession(AsyncSession):
-    """Each query is made, fetched and done with in one trip to a thread; SQLAlchemy's driver for asyncio makes five,
-    which cost more than the query. It can do nothing but `exec`, and what it has found is detached."""
+    """Runs each query completely in one step in a thread. SQLAlchemy's asyncio driver needs five steps, which cost more
+    than the query. Only `exec` works, and the rows it returns are detached from the session."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine = engine
 
     async def exec(self, statement: Any, *, params: Any = None) -> Any:  # type: ignore[override]
-        return await wrap_future(_readers.submit(self._made, statement, params))
+        return await wrap_future(_readers.submit(self._run, statement, params))
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is open between two queries."""
+        """Do nothing: nothing is open between two queries."""
 
-    def _made(self, statement: Any, params: Any) -> Any:
+    def _run(self, statement: Any, params: Any) -> Any:
         with Session(self._engine) as session:
             found = session.execute(statement, params).freeze()()
         return found.scalars() if isinstance(statement, SelectOfScalar) else found
 
 
 def engines(url: str) -> tuple[AsyncEngine, Engine]:
-    """For writing and for reading."""
+    """Return an engine for writes and one for reads."""
     writer = create_async_engine(url, hide_parameters=True)
     reader = create_engine(
         make_url(url).set(drivername="sqlite"),
         hide_parameters=True,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        pool_size=_READERS,
+        pool_size=_MAX_CONCURRENT_READS,
     )
     for engine in (writer.sync_engine, reader):
         event.listen(engine, "connect", _set_pragmas)
@@ -53,7 +54,8 @@ def engines(url: str) -> tuple[AsyncEngine, Engine]:
     return writer, reader
 
 
-def forget_what_was_deleted(reader: Engine) -> None:
+def erase_deleted(reader: Engine) -> None:
+    """Rewrite the file and empty its log, so that neither holds deleted values."""
     with reader.connect() as connection:
         connection.exec_driver_sql("VACUUM")
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -65,6 +67,6 @@ def _set_pragmas(connection: Any, _: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """A transaction that will write says so at its beginning and waits for its turn: SQLite does not wait when a reader
-    turns into a writer, it fails."""
+    """Lock the database for writing when a transaction begins: SQLite waits for this lock, but fails at once if a
+    transaction begins with a read and writes later."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""Subscriptions: an event for exactly one webhook."""
+"""The rows of subscriptions: each sends an event to a webhook."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,12 @@ from sqlmodel.sql.expression import Select
 from webhooks.store.models import Event, Subscription, Webhook
 
 Subscribed = tuple[Subscription, str]
-"""A subscription, and its event's key."""
+"""A subscription and the key of its event."""
 
 
 async def find(session: AsyncSession, tenant: str, id: str, *, lock: bool = False) -> Subscribed | None:
-    """`lock` keeps others from changing the subscription until the transaction ends."""
+    """Return the subscription with this id, or None. With `lock`, nobody else can change it until the transaction
+    ends."""
     query = _of(tenant).where(col(Subscription.id) == id)
     return (await session.exec(query.with_for_update(of=Subscription) if lock else query)).first()
 
@@ -21,7 +22,7 @@ async def find(session: AsyncSession, tenant: str, id: str, *, lock: bool = Fals
 async def of_webhooks(
     session: AsyncSession, tenant: str, webhook_ids: Sequence[str], *, lock: bool = False
 ) -> dict[str, list[Subscribed]]:
-    """Each webhook's, oldest first. `lock` as for one."""
+    """Return the subscriptions of each webhook, oldest first. `lock` as in `find`."""
     query = (
         _of(tenant)
         .where(col(Subscription.webhook_id).in_(webhook_ids))
@@ -36,6 +37,7 @@ async def of_webhooks(
 
 
 async def exists(session: AsyncSession, event: Event, webhook: Webhook) -> bool:
+    """Return whether the webhook is subscribed to the event."""
     query = select(Subscription.id).where(
         col(Subscription.event_id) == event.id, col(Subscription.webhook_id) == webhook.id
     )
@@ -52,6 +54,7 @@ async def list_newest_first(
     before: str | None,
     limit: int,
 ) -> Sequence[Subscribed]:
+    """Return up to `limit` subscriptions older than the one with id `before`, filtered by what is not None."""
     query = _of(tenant).order_by(col(Subscription.id).desc()).limit(limit)
     if event is not None:
         query = query.where(col(Event.key) == event)

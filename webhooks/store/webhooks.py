@@ -1,4 +1,4 @@
-"""Webhooks, what is sealed of them, and the loads that a delivery makes."""
+"""The rows of webhooks, and the queries of a delivery."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ def _columns(table: type[SQLModel], *names: str) -> list[Any]:
     return [getattr(table, name) for name in names]
 
 
-# Built once: a delivery's two queries, whose construction would cost more than their execution.
+# The queries of a delivery are built once: building one costs more than running it.
 _SUBSCRIBED = (
     select(Event, Subscription, Webhook)
     .outerjoin(Subscription, (col(Subscription.event_id) == col(Event.id)))
@@ -45,8 +45,8 @@ _LOAD = (
 
 
 class Loaded(NamedTuple):
-    """What a delivery needs: the webhook, what of the event makes the body, and whether the one is subscribed to the
-    other (None: there is no subscription)."""
+    """What a delivery needs: the webhook, the parts of the event that make the body, and whether the subscription is
+    active (None: there is no subscription)."""
 
     webhook: Webhook
     event: Event | None
@@ -54,7 +54,8 @@ class Loaded(NamedTuple):
 
 
 async def find(session: AsyncSession, tenant: str, webhook_id: str, *, lock: bool = False) -> Webhook | None:
-    """One query. `lock` keeps others from changing it until the transaction ends."""
+    """Return the webhook, or None, with one query. With `lock`, nobody else can change it until the transaction
+    ends."""
     query = _FIND.with_for_update() if lock else _FIND
     return (await session.exec(query, params={"tenant": tenant, "webhook": webhook_id})).first()
 
@@ -62,6 +63,7 @@ async def find(session: AsyncSession, tenant: str, webhook_id: str, *, lock: boo
 async def list_newest_first(
     session: AsyncSession, tenant: str, *, event: str | None, active: bool | None, before: str | None, limit: int
 ) -> Sequence[Webhook]:
+    """Return up to `limit` webhooks older than the one with id `before`, filtered by what is not None."""
     query = select(Webhook).where(col(Webhook.tenant) == tenant).order_by(col(Webhook.id).desc()).limit(limit)
     if event is not None:
         query = query.where(
@@ -81,13 +83,15 @@ async def list_newest_first(
 async def subscribed(
     session: AsyncSession, tenant: str, event_key: str
 ) -> tuple[Event | None, list[tuple[Subscription, Webhook]]]:
-    """The event with its subscriptions and their webhooks, oldest first, as far as matching needs them. One query."""
+    """Return the event, and its subscriptions with their webhooks, oldest webhook first. One query loads only the
+    columns that matching needs."""
     rows = (await session.exec(_SUBSCRIBED, params={"tenant": tenant, "event": event_key})).all()
     return (rows[0][0] if rows else None), [(row[1], row[2]) for row in rows if row[2] is not None]
 
 
 async def load(session: AsyncSession, tenant: str, webhook_id: str, event: str) -> Loaded | None:
-    """As it is now. One query."""
+    """Return what a delivery of `event` to this webhook needs, as stored now; None if there is no such webhook. One
+    query."""
     params = {"tenant": tenant, "webhook": webhook_id, "event": event}
     row = (await session.exec(_LOAD, params=params)).first()
     return Loaded(*row) if row else None
@@ -96,8 +100,8 @@ async def load(session: AsyncSession, tenant: str, webhook_id: str, event: str) 
 async def deactivate(
     session: AsyncSession, seen: Webhook, now: datetime, reason: str, *, failing_since: datetime | None = None
 ) -> bool:
-    """Whether it did: not if the webhook has been given another URL since it was seen, or has not been failing since
-    then, if that is given."""
+    """Deactivate a webhook and return whether this changed it. It does not if the webhook is inactive already, if its
+    URL has changed since it was `seen`, or if it has not been failing since `failing_since`, where that is given."""
     webhook = await find(session, seen.tenant, seen.id, lock=True)
     if webhook is None or not webhook.active or webhook.url != seen.url:
         return False
@@ -109,15 +113,18 @@ async def deactivate(
 
 
 async def set_failing(session: AsyncSession, seen: Webhook, since: datetime) -> bool:
-    """Whether it did: not if it is known already, or the webhook has been given another URL since it was seen."""
-    still = (col(Webhook.url) == seen.url, col(Webhook.failing_since).is_(None))
-    return await _update(session, seen, *still, failing_since=since)
+    """Store since when a webhook fails, and return whether this changed it. It does not if a time is stored already, or
+    if the webhook's URL has changed since it was `seen`."""
+    conditions = (col(Webhook.url) == seen.url, col(Webhook.failing_since).is_(None))
+    return await _update(session, seen, *conditions, failing_since=since)
 
 
 async def clear_failing(session: AsyncSession, seen: Webhook) -> bool:
+    """Delete since when a webhook fails, and return whether this changed it."""
     return await _update(session, seen, col(Webhook.failing_since).is_not(None), failing_since=None)
 
 
-async def _update(session: AsyncSession, webhook: Webhook, *still: ColumnElement[bool], **values: Any) -> bool:
-    query = update(Webhook).where(col(Webhook.tenant) == webhook.tenant, col(Webhook.id) == webhook.id, *still)
+async def _update(session: AsyncSession, webhook: Webhook, *conditions: ColumnElement[bool], **values: Any) -> bool:
+    """Set columns of a webhook if the conditions hold. Return whether they did."""
+    query = update(Webhook).where(col(Webhook.tenant) == webhook.tenant, col(Webhook.id) == webhook.id, *conditions)
     return bool((await session.exec(query.values(**values))).rowcount)

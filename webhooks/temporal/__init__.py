@@ -1,1 +1,1 @@
-"""The engine: names, connection, and a development server of our own."""
+"""How the platform uses Temporal: names, connection, namespace, and a development server."""

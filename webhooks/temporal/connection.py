@@ -1,4 +1,4 @@
-"""How we use Temporal: names, payloads, search attributes, the connection."""
+"""The connection to Temporal."""
 
 import asyncio
 import logging
@@ -26,21 +26,27 @@ from webhooks.temporal.namespace import NotReadyError
 
 log = logging.getLogger(__name__)
 
-
-_CHECK_TIMEOUT = timedelta(seconds=2)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.3, 10.0
-_PASSING = (
+_DESCRIBE_TIMEOUT = timedelta(seconds=2)
+_FIRST_RECONNECT_SECONDS = 0.3
+_MAX_RECONNECT_SECONDS = 10.0
+_RECONNECT_FACTOR = 1.5
+"""The pause between two tries to connect: the first, the longest, and how it grows."""
+_WARN_AFTER_PAUSE_SECONDS = 1.0
+"""Shorter pauses are not logged: our own server needs a moment to start."""
+_TEMPORARY = (
     RPCStatusCode.UNAVAILABLE,
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.RESOURCE_EXHAUSTED,
     RPCStatusCode.CANCELLED,
 )
-_STARTING = (*_PASSING, RPCStatusCode.INTERNAL, RPCStatusCode.UNKNOWN)
+"""Status of errors that may pass."""
+_STARTING = (*_TEMPORARY, RPCStatusCode.INTERNAL, RPCStatusCode.UNKNOWN)
+"""Status of errors of a server that is starting."""
 _ENCODERS = tuple(PydanticPayloadConverter().converters.values())
 
 
 class _PayloadConverter(CompositePayloadConverter):
-    """Pydantic's, sharing its type adapters: Temporal makes a converter for each workflow run."""
+    """Pydantic's converter, with its type adapters shared: Temporal makes a converter for each workflow run."""
 
     def __init__(self) -> None:
         super().__init__(*_ENCODERS)
@@ -50,13 +56,13 @@ DATA_CONVERTER = DataConverter(payload_converter_class=_PayloadConverter)
 
 
 def is_passing(error: RPCError) -> bool:
-    """Whether Temporal may serve the same call in a moment."""
-    return error.status in _PASSING
+    """Return whether the same call may succeed soon."""
+    return error.status in _TEMPORARY
 
 
 async def describe_task_queue(client: Client, task_queue: str) -> DescribeTaskQueueResponse:
-    """Who polls for workflow tasks, and how many wait; some seconds old, for Temporal keeps it that long. Raises
-    RPCError."""
+    """Return the pollers of a task queue and how many workflow tasks wait in it. Temporal caches this for some seconds.
+    Raises RPCError."""
     return await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace,
@@ -64,23 +70,23 @@ async def describe_task_queue(client: Client, task_queue: str) -> DescribeTaskQu
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
             report_stats=True,
         ),
-        timeout=_CHECK_TIMEOUT,
+        timeout=_DESCRIBE_TIMEOUT,
     )
 
 
 async def connect(settings: Settings) -> Client:
-    """Connects by Temporal's own `TEMPORAL_*` variables and makes the namespace ready for us. Keeps trying while the
-    server does not answer: ours needs a moment to start, another one may be away for longer.
+    """Connect with Temporal's own `TEMPORAL_*` variables, and prepare the namespace. Try again as long as the server
+    does not answer: ours needs a moment to start, and another one may be down for longer.
 
-    Raises NotReadyError for what trying again will not mend."""
+    Raises NotReadyError for errors that a retry does not solve."""
     config = ClientConfig.load_client_connect_config(disable_file=True)
     config["target_host"] = settings.temporal_target
     config["namespace"] = settings.temporal_namespace
-    # Never that of a process before this one, though it had the same number on the same host (isolation/takeover.py).
+    # Unique, even if an earlier process had the same id on the same host: isolation/takeover.py relies on it.
     identity = f"{os.getpid()}@{socket.gethostname()}#{secrets.token_hex(4)}"
     ours = settings.temporal_address is None
     runtime = setup.runtime(settings)
-    pause = _FIRST_PAUSE
+    pause = _FIRST_RECONNECT_SECONDS
     while True:
         try:
             client = await Client.connect(
@@ -89,7 +95,7 @@ async def connect(settings: Settings) -> Client:
                 data_converter=DATA_CONVERTER,
                 interceptors=setup.interceptors(),
                 runtime=runtime,
-                grpc_compression=GrpcCompression.NONE,  # costs both sides more time than a local network costs
+                grpc_compression=GrpcCompression.NONE,  # takes more time than it saves on a local network
             )
             await namespace.prepare(client, ours=ours)
             return client
@@ -99,7 +105,7 @@ async def connect(settings: Settings) -> Client:
             if error.status not in _STARTING and not (ours and error.status is RPCStatusCode.NOT_FOUND):
                 raise NotReadyError(f"Temporal at {settings.temporal_target}: {error}") from error
             reason = error
-        if pause > 1:
+        if pause > _WARN_AFTER_PAUSE_SECONDS:
             log.warning("Temporal at %s does not answer yet: %s", settings.temporal_target, reason)
         await asyncio.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+        pause = min(pause * _RECONNECT_FACTOR, _MAX_RECONNECT_SECONDS)

@@ -1,6 +1,5 @@
-"""Where the `temporal` program for our own server comes from: PATH, our cache, the SDK's download, or a Go build.
-
-The cache lies outside the checkout, so a machine downloads or builds it once.
+"""Finds the `temporal` program for the development server: on PATH, in our cache, by the SDK's download, or by a Go
+build. The cache is outside the checkout, so a machine downloads or builds it only once.
 """
 
 import asyncio
@@ -17,24 +16,30 @@ from temporalio.testing import WorkflowEnvironment
 from webhooks.errors import CannotRunError
 
 _GO_PACKAGE = "github.com/temporalio/cli/cmd/temporal"
-_GO_VERSION = "v1.5.1"  # the newest tag whose go.mod has no replace directive, which `go install` refuses
+_GO_VERSION = "v1.5.1"
+"""The newest tag whose go.mod has no `replace` directive: `go install` refuses those."""
 _DOWNLOAD_SECONDS = 120
+"""How long the download may take before the Go build is tried."""
+_DOWNLOAD_PROGRESS_SECONDS = 15
+_BUILD_PROGRESS_SECONDS = 30
+"""The time between two lines that say that the step is still running."""
 
 Say = Callable[[str], None]
+"""Shows a line to the person who started the platform."""
 
 
 class NoTemporalError(CannotRunError):
-    """No way to get or to run a Temporal server worked."""
+    """The Temporal server could not be found, installed or kept running."""
 
 
 def without_ours(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for a program that is not ours, and has no business with our keys."""
+    """Return an environment without our variables, for a program that must not see our keys."""
     return {name: value for name, value in environment.items() if not name.startswith("WEBHOOKS_")}
 
 
 async def find_temporal(say: Say) -> Path:
-    """Path of a `temporal` program, installing one if there is none. `say` gets a line for each step that may take
-    long or that failed. Raises NoTemporalError."""
+    """Return the path of a `temporal` program; install one if there is none. `say` gets a line for each step that may
+    take long, and for each that failed. Raises NoTemporalError."""
     if on_path := shutil.which("temporal"):
         return Path(on_path)
     built = cache() / f"temporal-{_GO_VERSION}" / "temporal"
@@ -46,6 +51,7 @@ async def find_temporal(say: Say) -> Path:
 
 
 def cache() -> Path:
+    """Return the folder for what is downloaded or built."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "durable-webhooks"
 
 
@@ -57,34 +63,34 @@ async def _download(folder: Path, say: Say) -> Path | None:
     say("Temporal: downloading the server (once on this machine) ...")
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  nothing else runs yet
     try:
-        async with _progress(say, "downloading", 15), asyncio.timeout(_DOWNLOAD_SECONDS):
+        async with _progress(say, "downloading", _DOWNLOAD_PROGRESS_SECONDS), asyncio.timeout(_DOWNLOAD_SECONDS):
             server = await WorkflowEnvironment.start_local(download_dest_dir=str(folder))
     except (RuntimeError, TimeoutError):
-        say("Temporal: no download from here.")
+        say("Temporal: the download failed.")
         return None
     await server.shutdown()
     return _downloaded(folder)
 
 
 async def go_install(package: str, target: Path, say: Say) -> Path:
-    """Builds `module/.../program@version` as `target`. Raises NoTemporalError."""
+    """Build `module/.../program@version` as `target`. Raises NoTemporalError."""
     go = shutil.which("go")
     if go is None:
         raise NoTemporalError(
-            "No Temporal server: there is no `temporal` on PATH, it could not be downloaded, and there is no Go to "
-            "build it with. Install the Temporal CLI or Go, or set TEMPORAL_ADDRESS to a running server."
+            "No Temporal server: `temporal` is not on PATH, it could not be downloaded, and Go is not installed to "
+            "build it. Install the Temporal CLI or Go, or set TEMPORAL_ADDRESS to a running server."
         )
     say(f"Temporal: building {package} with Go (once on this machine, 3 to 5 minutes) ...")
-    # Built elsewhere and then renamed, so that an interrupted build leaves nothing that looks finished.
-    workshop = target.parent.with_name(f"{target.parent.name}.{target.name}.{os.getpid()}")
+    # Built in another folder and then renamed, so that an interrupted build does not look finished.
+    build_dir = target.parent.with_name(f"{target.parent.name}.{target.name}.{os.getpid()}")
     build = await asyncio.create_subprocess_exec(
         go, "install", package,
-        env={**without_ours(os.environ), "GOBIN": str(workshop)},
+        env={**without_ours(os.environ), "GOBIN": str(build_dir)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
-        async with _progress(say, "building", 30):
+        async with _progress(say, "building", _BUILD_PROGRESS_SECONDS):
             output, _ = await build.communicate()
     finally:
         if build.returncode is None:
@@ -92,14 +98,14 @@ async def go_install(package: str, target: Path, say: Say) -> Path:
     if build.returncode:
         raise NoTemporalError(f"Go could not build the Temporal server:\n{output.decode(errors='replace')[-2000:]}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    (workshop / package.partition("@")[0].rpartition("/")[2]).replace(target)
-    workshop.rmdir()
+    (build_dir / package.partition("@")[0].rpartition("/")[2]).replace(target)
+    build_dir.rmdir()
     return target
 
 
 @contextlib.asynccontextmanager
 async def _progress(say: Say, doing: str, every: float) -> AsyncIterator[None]:
-    """A line now and then, so that nobody takes a long step for a hang."""
+    """Say every `every` seconds that the step is still running, so that it does not look stuck."""
 
     async def beat() -> None:
         for n in itertools.count(1):
@@ -113,7 +119,7 @@ async def _progress(say: Say, doing: str, every: float) -> AsyncIterator[None]:
         beating.cancel()
 
 
-if __name__ == "__main__":  # `make temporal`: with the steps on the terminal, before anything waits for it
+if __name__ == "__main__":  # `make temporal`: shows the steps before anything waits for the server
     try:
         asyncio.run(find_temporal(lambda line: print(line, flush=True)))  # noqa: T201
     except NoTemporalError as error:

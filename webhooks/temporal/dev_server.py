@@ -1,4 +1,4 @@
-"""Our own Temporal server: a child process on a SQLite file, for running without any other server."""
+"""The development server: a Temporal server as a child process, with a SQLite file. It needs no other server."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,6 @@ from pathlib import Path
 from webhooks.settings import Settings
 from webhooks.temporal.dev_binary import NoTemporalError, Say, find_temporal, without_ours
 
-# The development server's limits are for a laptop's experiments, one webhook publisher exceeds them.
 _DYNAMIC_CONFIG = {
     "frontend.rps": 20_000,
     "frontend.namespaceRPS": 20_000,
@@ -24,17 +23,28 @@ _DYNAMIC_CONFIG = {
     "matching.rps": 20_000,
     "history.timerProcessorMaxTimeShift": '"100ms"',  # how late a timer may fire; 1 s by default
 }
-_PORT_SECONDS = 20
+"""Raises limits that are made for experiments: one publisher exceeds them."""
+_WAIT_FOR_PORT_SECONDS = 20
+"""How long to wait until a port is free."""
 _STOP_SECONDS = 10
-_EARLY_SECONDS, _EARLY_ENDS = 10, 3
+"""How long the server may take to end after SIGTERM, before SIGKILL."""
+_EARLY_END_SECONDS = 10
+"""A server that runs for a shorter time has ended early."""
+_MAX_EARLY_ENDS = 3
+"""After this many early ends in a row, it is not started again."""
+_RESTART_SECONDS = 1.0
+"""The pause before it is started again."""
+_LOG_TAIL_CHARACTERS = 2_000
+"""How much of its log an error message shows."""
 _PR_SET_PDEATHSIG = 1
+"""From Linux's <sys/prctl.h>."""
 
 
 class TemporalServer:
-    """Runs the server, and runs it again when it dies. Its file survives: what was accepted goes on."""
+    """Runs the server, and starts it again if it ends. Its file remains, so accepted deliveries continue."""
 
     def __init__(self, settings: Settings, say: Say, *, on_end: Callable[[], None]) -> None:
-        """`on_end` is called when the server cannot be kept running; stop() then raises the reason."""
+        """`on_end` is called if the server cannot be kept running; `stop` then raises the reason."""
         self._settings = settings
         self._say = say
         self._on_end = on_end
@@ -43,7 +53,7 @@ class TemporalServer:
         self._lock: int | None = None
 
     async def start(self) -> None:
-        """Returns once the process runs, which is before it answers. Raises NoTemporalError."""
+        """Start the server. Returns when its process runs; the server answers later. Raises NoTemporalError."""
         self._lock_data_dir()
         binary = await find_temporal(self._say)
         for port, variable in (
@@ -55,7 +65,7 @@ class TemporalServer:
         self._watcher.add_done_callback(lambda _: self._on_end())
 
     async def stop(self) -> None:
-        """Raises NoTemporalError if it had ended by itself."""
+        """Stop the server. Raises NoTemporalError if it could not be kept running."""
         try:
             if self._watcher:
                 self._watcher.cancel()
@@ -79,15 +89,15 @@ class TemporalServer:
         while True:
             started = time.monotonic()
             code = await process.wait()
-            early_ends = early_ends + 1 if time.monotonic() - started < _EARLY_SECONDS else 0
-            if early_ends == _EARLY_ENDS:
-                raise NoTemporalError(f"The Temporal server ends at once (code {code}):\n{self._log_tail()}")
+            early_ends = early_ends + 1 if time.monotonic() - started < _EARLY_END_SECONDS else 0
+            if early_ends == _MAX_EARLY_ENDS:
+                raise NoTemporalError(f"The Temporal server ends immediately (code {code}):\n{self._log_tail()}")
             self._say(f"Temporal: the server ended with code {code}; starting it again.")
-            await asyncio.sleep(1)
+            await asyncio.sleep(_RESTART_SECONDS)
             process = await self._spawn(binary)
 
     def _log_tail(self) -> str:
-        return (self._settings.data_dir / "temporal.log").read_text(errors="replace")[-2000:].strip()
+        return (self._settings.data_dir / "temporal.log").read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip()
 
     async def _spawn(self, binary: Path) -> asyncio.subprocess.Process:
         with (self._settings.data_dir / "temporal.log").open("ab") as log_file:
@@ -96,10 +106,10 @@ class TemporalServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log_file,
                 stderr=log_file,
-                # Ctrl-C in the terminal is for us: we finish what is in flight, which needs the server.
+                # Ctrl-C in the terminal must not reach the server: we need it to finish what is in flight.
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-                # SQLite serves one at a time, and threads that wait for their turn cost a sixth of all CPU time.
+                # SQLite works for one thread at a time. More threads, which wait, took a sixth of all CPU time.
                 env={"GOMAXPROCS": "1", **without_ours(os.environ)},
             )
         return self._process
@@ -112,12 +122,13 @@ class TemporalServer:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise NoTemporalError(
-                f"Another process runs its Temporal server in {data_dir}. Set WEBHOOKS_DATA_DIR to another folder."
+                f"Another process runs its Temporal server in {data_dir}. Stop it, or set WEBHOOKS_DATA_DIR to another "
+                "folder."
             ) from None
 
 
 def command(binary: Path, settings: Settings) -> list[str]:
-    """What runs the server that the settings describe."""
+    """Return the command line of a server with these settings."""
     line = [
         str(binary), "server", "start-dev",
         "--ip", "127.0.0.1",
@@ -125,11 +136,11 @@ def command(binary: Path, settings: Settings) -> list[str]:
         "--ui-port", str(settings.temporal_ui_port),
         "--namespace", settings.temporal_namespace,
         "--db-filename", str((settings.data_dir / "temporal.db").resolve()),
-        # A 202 is a promise that survives power loss.
+        # An accepted delivery must survive power loss.
         "--sqlite-pragma", "journal_mode=WAL",
         "--sqlite-pragma", "synchronous=FULL",
-        # A delivery writes some 200 pages, most of them the same ones again: 64 MiB of them stay in memory, and are
-        # copied from the log to the file once in 8,000.
+        # A delivery writes some 200 pages, most of them the same ones again. So 64 MiB of pages stay in memory, and the
+        # log is copied to the file every 8,000 pages.
         "--sqlite-pragma", "cache_size=-65536",
         "--sqlite-pragma", "wal_autocheckpoint=8000",
         "--log-level", "error",
@@ -140,14 +151,14 @@ def command(binary: Path, settings: Settings) -> list[str]:
 
 
 async def _wait_until_free(port: int, variable: str) -> None:
-    """A server whose platform was killed needs a moment to end and free its port."""
+    """Wait until a port is free: the server of a killed platform needs a moment to end. Raises NoTemporalError."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_PORT_SECONDS):
-            while not _is_free(port):  # noqa: ASYNC110  no event tells of a port
+        async with asyncio.timeout(_WAIT_FOR_PORT_SECONDS):
+            while not _is_free(port):  # noqa: ASYNC110  there is no event for a port
                 await asyncio.sleep(0.2)
             return
     raise NoTemporalError(
-        f"Port {port} is in use. Set {variable} to a free port, or TEMPORAL_ADDRESS to use a Temporal server that runs."
+        f"Port {port} is in use. Set {variable} to a free port, or TEMPORAL_ADDRESS to a running Temporal server."
     )
 
 
@@ -165,4 +176,5 @@ if sys.platform == "linux":
     _libc = ctypes.CDLL(None)
 
     def _die_with_parent() -> None:
+        """Let the kernel send SIGTERM to the server if our process dies."""
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

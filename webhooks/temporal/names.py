@@ -1,4 +1,4 @@
-"""What of ours is stored in Temporal by name. Names are for ever: histories and rows hold them."""
+"""Names that Temporal stores for us. They never change: histories and visibility records hold them."""
 
 from datetime import timedelta
 
@@ -13,11 +13,12 @@ WEBHOOK_ID = SearchAttributeKey.for_keyword("WebhookId")
 OCCURRENCE_ID = SearchAttributeKey.for_keyword("OccurrenceId")
 CLIENT_ID = SearchAttributeKey.for_keyword("ClientId")
 CREATED_AT = SearchAttributeKey.for_datetime("CreatedAt")
-"""When the delivery was accepted: a resend after its close starts another run, not another delivery."""
+"""When the delivery was accepted. A resend after the end of its workflow starts another run of the same delivery."""
 HELD_BY = SearchAttributeKey.for_keyword("HeldBy")
-"""The process that will begin a delivery whose start is delayed: its client's identity."""
+"""The process that will resume a delivery with a start delay: the identity of its Temporal client."""
 DELIVERY_STATUS = SearchAttributeKey.for_keyword("DeliveryStatus")
-"""Set only once a delivery failed for good (AWAITING_RESEND), and changed by a resend: success costs no upsert."""
+"""Set when a delivery has finally failed (AWAITING_RESEND), and changed by a resend (RESENT). A successful delivery
+never sets it, which saves an upsert."""
 AWAITING_RESEND = "failed"
 RESENT = "retrying"
 
@@ -26,13 +27,15 @@ SEARCH_ATTRIBUTES: dict[str, IndexedValueType.ValueType] = {
     for key in (TENANT_ID, EVENT_KEY, WEBHOOK_ID, OCCURRENCE_ID, CLIENT_ID, CREATED_AT, HELD_BY, DELIVERY_STATUS)
 }
 MAX_KEYWORD = 255
-"""Characters in a Keyword: SQL visibility would retry a longer value for ever, so we refuse it first."""
+"""Characters of a Keyword. Temporal's SQL visibility retries a longer value without end, so we refuse it."""
 MAX_SUMMARY = 100
-"""Characters of a summary; Temporal bounds it at 400 bytes."""
+"""Characters of a workflow's summary. Temporal allows 400 bytes, and a character has up to 4."""
 RPC_TIMEOUT = timedelta(seconds=5)
-"""For one call that a person or a producer waits for."""
+"""For a call that a person or a producer waits for."""
 
-MEMO_DIGEST, MEMO_URL = "digest", "url"
+MEMO_DIGEST = "digest"
+MEMO_URL = "url"
+"""Keys of a workflow's memo."""
 TASK_SECONDS = 20.0
 """Workflow task timeout. Must exceed a normal attempt, or another worker sends a second time. After `kill -9`, recovery
 waits for it."""

@@ -1,4 +1,4 @@
-"""The namespace made ready for us: search attributes and retention."""
+"""Prepares the namespace: search attributes and retention."""
 
 import asyncio
 import logging
@@ -21,16 +21,20 @@ from webhooks.temporal.names import SEARCH_ATTRIBUTES
 log = logging.getLogger(__name__)
 
 RETENTION = timedelta(days=30)
-_CHECK_TIMEOUT = timedelta(seconds=2)
+"""How long Temporal should keep finished workflows."""
+_COUNT_TIMEOUT = timedelta(seconds=2)
+_MAX_REGISTRATION_CHECKS = 60
+"""One a second: servers that cache search attributes know new ones within a minute."""
 
 
 class NotReadyError(CannotRunError):
-    """Temporal is reachable but not as we need it."""
+    """Temporal answers, but cannot be used as it is."""
 
 
 async def prepare(client: Client, *, ours: bool) -> None:
-    """Registers our search attributes and checks their types. On our own server retention is set as well; on another
-    it belongs to its operator, and we only warn. Raises NotReadyError, or RPCError while the server is starting."""
+    """Register our search attributes and check their types. On our own server (`ours`), also set the retention; on
+    another one, its operator sets it, and a shorter one is only logged. Raises NotReadyError, or RPCError while the
+    server is starting."""
     await _register_search_attributes(client)
     described = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
     retention = described.config.workflow_execution_retention_ttl.ToTimedelta()
@@ -46,8 +50,8 @@ async def prepare(client: Client, *, ours: bool) -> None:
         )
     else:
         log.warning(
-            "namespace %s keeps finished workflows for %s: deliveries vanish from the monitor, and their occurrence "
-            "ids can be used again, after that", client.namespace, retention,
+            "namespace %s keeps finished workflows for only %s: after that, deliveries are no longer listed, and their "
+            "occurrence ids can be used again", client.namespace, retention,
         )  # fmt: skip
 
 
@@ -58,7 +62,7 @@ async def _register_search_attributes(client: Client) -> None:
         await client.operator_service.add_search_attributes(
             AddSearchAttributesRequest(namespace=client.namespace, search_attributes=missing)
         )
-    for _ in range(60):  # servers that cache search attributes know new ones within a minute
+    for _ in range(_MAX_REGISTRATION_CHECKS):
         registered = await _registered(client)
         if registered.keys() >= SEARCH_ATTRIBUTES.keys() and await _are_usable(client):
             break
@@ -66,16 +70,16 @@ async def _register_search_attributes(client: Client) -> None:
     for name, kind in SEARCH_ATTRIBUTES.items():
         if registered.get(name) != kind:
             raise NotReadyError(
-                f"search attribute {name} of namespace {client.namespace} has another type than we need; "
-                "remove it or use another namespace (TEMPORAL_NAMESPACE)"
+                f"The search attribute {name} of namespace {client.namespace} has a type that the platform cannot use. "
+                "Remove it, or use another namespace (TEMPORAL_NAMESPACE)."
             )
 
 
 async def _are_usable(client: Client) -> bool:
-    """Whether the server takes them, too: it lists them before that, and would refuse to start workflows with them."""
+    """Return whether workflows can be started with our search attributes. The server lists them before that."""
     terms = " AND ".join(f"{name} IS NULL" for name in SEARCH_ATTRIBUTES)
     try:
-        await client.count_workflows(f"WorkflowId = '-' AND {terms}", rpc_timeout=_CHECK_TIMEOUT)
+        await client.count_workflows(f"WorkflowId = '-' AND {terms}", rpc_timeout=_COUNT_TIMEOUT)
     except RPCError as error:
         if error.status is not RPCStatusCode.INVALID_ARGUMENT:
             raise

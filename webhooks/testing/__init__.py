@@ -1,1 +1,1 @@
-"""A platform and a receiver for tests, demo and bench."""
+"""A platform and a receiver for tests, the demo and the benchmark."""

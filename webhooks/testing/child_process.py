@@ -1,4 +1,4 @@
-"""One operating system process of ours, for whoever starts, stops and breaks some."""
+"""A child process that can be started, stopped and killed."""
 
 import asyncio
 import contextlib
@@ -6,11 +6,13 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+_STOP_SECONDS = 60
+"""How long a process may take to end after SIGTERM."""
 ROOT = Path(__file__).parents[2]
 
 
 class ChildProcess:
-    """May be started again once it has ended. Its output goes to the end of a file."""
+    """A process that can be started again after it has ended. Its output is appended to a file."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.environment = dict(environment)
@@ -36,7 +38,7 @@ class ChildProcess:
                 env=self.environment,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for whoever started us
+                start_new_session=True,  # Ctrl-C must reach only the parent process
             )
 
     def signal(self, number: signal.Signals) -> None:
@@ -45,19 +47,19 @@ class ChildProcess:
             self._process.send_signal(number)
 
     async def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM, and return the exit code. Raises TimeoutError after a minute."""
         assert self._process
         self.signal(signal.SIGTERM)
-        return await asyncio.wait_for(self._process.wait(), 60)
+        return await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
 
     async def kill(self) -> None:
-        """`kill -9`."""
+        """Kill the process as `kill -9` does."""
         assert self._process
         self.signal(signal.SIGKILL)
         await self._process.wait()
 
     async def close(self) -> None:
-        """Ends it if it runs."""
+        """Kill the process if it is running."""
         if self._process and self._process.returncode is None:
             await self.kill()
 

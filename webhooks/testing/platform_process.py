@@ -1,5 +1,4 @@
-"""The platform as a stranger runs it: `python -m api` in a process of its own, spoken to over HTTP. The demo's, the
-tests' and the benchmark's."""
+"""The platform as a process of its own (`python -m api`), used over HTTP by tests, the demo and the benchmark."""
 
 import asyncio
 import contextlib
@@ -22,13 +21,14 @@ Json = dict[str, Any]
 
 
 class PlatformProcess(ChildProcess):
-    """Starts, stops and kills one platform; its data outlive it in `data_dir`. A killed one takes its Temporal server
-    with it."""
+    """Starts, stops and kills a platform. Its data remain in `data_dir`. When it is killed, its Temporal server ends as
+    well."""
 
     def __init__(
         self, data_dir: Path, *, key: str = KEY, ports: tuple[int, int, int] | None = None, **environment: str
     ) -> None:
-        """`ports` of API, Temporal and its Web UI; free ones, if left out. An empty variable is left out as well."""
+        """`ports` are those of the API, Temporal and Temporal's Web UI; free ones by default. `environment` sets
+        variables of the platform; an empty one is not set."""
         self.data_dir = data_dir
         self.port, self.temporal_port, self.ui_port = ports or (free_port(), free_port(), free_port())
         kept = {
@@ -54,18 +54,19 @@ class PlatformProcess(ChildProcess):
 
     @property
     def temporal_pid(self) -> int:
-        """Of its own Temporal server."""
+        """The process id of its own Temporal server."""
         for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
             if "start-dev" in Path(f"/proc/{child}/cmdline").read_text():
                 return int(child)
         raise AssertionError(f"{self.pid} runs no Temporal server")
 
     def worker(self, name: str = "worker") -> ChildProcess:
-        """A worker process beside this platform, not started yet."""
+        """Return a worker process for this platform. It is not started yet."""
         environment = {"TEMPORAL_ADDRESS": f"127.0.0.1:{self.temporal_port}", **self.environment}
         return ChildProcess((sys.executable, "worker.py"), environment, self.data_dir / f"{name}.log")
 
     async def start(self, *, ready: bool = True) -> None:
+        """Start the platform, and wait until it is ready; without `ready`, until its API answers."""
         await self.spawn()
         answers = self.is_ready if ready else self.lives
         await until(answers, timeout=60, what="the platform", alive=self.assert_alive)
@@ -92,25 +93,26 @@ class PlatformProcess(ChildProcess):
     async def call(
         self, method: str, path: str, body: object = None, *, expect: int | None = None, **query: Any
     ) -> Json:
-        """The answer's JSON, once its status is the expected one (any success, if none is given)."""
+        """Send a request and return the JSON of its answer. Raises AssertionError if the status is not `expect`;
+        without one, if it is not a success."""
         answer = await self.http.request(method, path, json=body, params=query)
         assert answer.status_code == expect if expect else answer.is_success, f"{answer.status_code} {answer.text}"
         result: Json = answer.json() if answer.content else {}
         return result
 
     async def event(self, **fields: object) -> str:
-        """A fresh event's key."""
+        """Create an event, and return its key."""
         created = await self.post("/v1/events", {"key": f"Event-{uuid4().hex}", **fields})
         return str(created["key"])
 
     async def webhook(self, event: str, url: str, **fields: object) -> Json:
-        """A webhook that retries fast enough to be watched."""
+        """Create a webhook for an event, and return it. It retries fast enough for a test."""
         policy = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_interval": 60, "maximum_attempts": 10}
         body = {"url": url, "event": event, "allowedClientIdentifiers": [], "retry_policy": policy, **fields}
         return await self.post("/v1/webhooks", body, expect=201)
 
     async def publish(self, event: str, data: object = None, **fields: object) -> Json:
-        """As a producer should: what is refused as too much at once is published again."""
+        """Publish as a producer should: try again if the platform is overloaded."""
         body = {"event": event, "data": data or {"n": 1}, **fields}
         while (answer := await self.http.post("/v1/occurrences", json=body)).status_code == 503:
             assert "too much at once" in answer.text, answer.text
@@ -120,20 +122,21 @@ class PlatformProcess(ChildProcess):
         return published
 
     async def delivery(self, published: Json) -> str:
-        """The id of an occurrence's only delivery."""
+        """Return the id of the only delivery of an occurrence."""
         [only] = published["deliveries"]
         return str(only["id"])
 
     async def wait(self, delivery_id: str, done: Callable[[Json], bool] | str, timeout: float = 30) -> Json:
-        """The delivery once `done`, which may name a status."""
+        """Return the delivery when it is `done`: a status or a condition. Raises AssertionError after `timeout`
+        seconds."""
         latest: Json = {}
 
-        async def check() -> bool:
+        async def is_done() -> bool:
             nonlocal latest
             latest = await self.get(f"/v1/deliveries/{delivery_id}")
             return bool(latest["status"] == done if isinstance(done, str) else done(latest))
 
-        await until(check, timeout=timeout, what=f"delivery {done}", shown=lambda: str(latest))
+        await until(is_done, timeout=timeout, what=f"delivery {done}", shown=lambda: str(latest))
         return latest
 
     async def _get_status(self, path: str) -> int:
@@ -157,23 +160,24 @@ async def running(
 
 
 async def until(
-    check: Callable[[], Awaitable[bool]],
+    holds: Callable[[], Awaitable[bool]],
     *,
     timeout: float,
     what: str,
     shown: Callable[[], str] = str,
     alive: Callable[[], None] = lambda: None,
 ) -> None:
-    """Asks again and again until `check` holds."""
+    """Wait until `holds` returns true. Raises AssertionError after `timeout` seconds; its message names `what` and
+    holds the text that `shown` returns. `alive` may raise to end the wait early."""
     deadline = asyncio.get_running_loop().time() + timeout
-    while not await check():
+    while not await holds():
         alive()
         assert asyncio.get_running_loop().time() < deadline, f"{what} did not come within {timeout} s: {shown()}"
         await asyncio.sleep(0.05)
 
 
 def free_port(wanted: int = 0) -> int:
-    """`wanted` if it is free, else any that is."""
+    """Return the port `wanted` if it is free, or else any free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,5 +1,6 @@
-"""A small webhook receiver on loopback that answers as it is told and keeps what it got. The demo's, the tests' and
-the benchmark's; it speaks just enough HTTP/1.1 for a client that sends Content-Length."""
+"""A small webhook receiver on loopback, for tests, the demo and the benchmark. It answers as it is told and keeps the
+requests that it gets. Of HTTP/1.1 it knows only what a client that sends Content-Length needs.
+"""
 
 import asyncio
 import contextlib
@@ -12,7 +13,7 @@ from http import HTTPStatus
 
 @dataclass(frozen=True)
 class Received:
-    """One request. `at` is the monotonic clock in seconds, header names are in lower case."""
+    """A request. `at` is when it arrived, in seconds of the monotonic clock. Header names are in lower case."""
 
     method: str
     path: str
@@ -23,8 +24,8 @@ class Received:
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer. `before` is awaited first, so a test can hold the request; `raw` replaces the whole answer;
-    `drip` is the seconds between its bytes."""
+    """What to answer. `before` is awaited first, so that a test can delay it. `raw` replaces the whole answer. With
+    `drip`, each byte is sent alone, `drip` seconds after the one before."""
 
     status: int = 200
     body: bytes = b""
@@ -38,7 +39,7 @@ Told = int | Reply | Callable[[Received], Reply]
 
 
 class Receiver:
-    """Answers 200 wherever it was told nothing else."""
+    """Answers 200 unless it was told otherwise."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -51,21 +52,24 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def tell(self, path: str, answers: Sequence[Told]) -> str:
-        """The next requests to `path` get these answers in turn, and the last one from then on. Returns the URL."""
+        """Give these answers to the next requests to `path`, in order; the last one to all further requests. Return the
+        URL."""
         self._told[path] = list(answers)
         return self.url(path)
 
     def got(self, path: str) -> list[Received]:
+        """Return the requests to `path` so far."""
         return self._got[path]
 
     async def wait_for(self, path: str, count: int, timeout: float = 30) -> list[Received]:
-        """The requests to `path` once there are `count`. Raises TimeoutError."""
+        """Wait until `path` has got `count` requests, and return them. Raises TimeoutError."""
         async with asyncio.timeout(timeout), self._arrived:
             await self._arrived.wait_for(lambda: len(self._got[path]) >= count)
         return self._got[path]
 
     @contextlib.asynccontextmanager
     async def serving(self, port: int = 0) -> AsyncIterator["Receiver"]:
+        """Serve while the block runs; on a free port by default."""
         server = await asyncio.start_server(self._connection, "127.0.0.1", port)
         self.port = server.sockets[0].getsockname()[1]
         try:

@@ -193,7 +193,7 @@ async def test_no_connection_is_an_error_that_passes() -> None:
 
 
 async def test_a_pool_in_use_is_an_error_that_passes(postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webhooks.store.postgresql._FREE_SECONDS", 0.1)
+    monkeypatch.setattr("webhooks.store.postgresql._WAIT_FOR_CONNECTION_SECONDS", 0.1)
     database = Database(postgresql.fresh(), connections=1)
     async with database.write() as holding:
         await holding.exec(select(text("1")))

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from webhooks.store import models  # noqa: F401  fills the metadata
+from webhooks.store import models  # noqa: F401  the import fills the metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

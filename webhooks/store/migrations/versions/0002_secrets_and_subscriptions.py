@@ -1,7 +1,7 @@
 """Secrets sealed; event versions; formats, authentication and signature styles of webhooks; filters.
 
-Columns are added and dropped one by one: SQLite's way of altering a table by copying it would delete, by cascade, what
-refers to it.
+Columns are added and dropped one by one: SQLite would alter a table by copying it, which deletes, by cascade, the rows
+that refer to it.
 """
 
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ _SEALED = ("headers", "authentication", "public_key", "sealed")
 
 
 def _seal() -> None:
-    """The signing secrets and headers that stood in the clear until now."""
+    """Seal the signing secrets and headers, which were stored as cleartext until now."""
     webhooks = sa.table(
         "webhooks",
         sa.column("id"),

@@ -1,19 +1,31 @@
 """The errors of the library. Each one is defined in the file that raises it, and derives from a class of this file.
 
 WebhooksError
-├── CannotRunError             the process cannot start or go on
-│   ├── DatabaseAwayError      store/postgresql.py
-│   ├── NoTemporalError        temporal/dev_binary.py
-│   └── NotReadyError          temporal/namespace.py
-├── OutcomeError               an attempt ended without an answer; carries its outcome
-│   ├── NoAnswerError          egress/client.py
-│   ├── NotSendableError       sending/sender.py
-│   └── NoTokenError           sending/oauth_tokens.py
-├── AddressNotAllowedError     egress/guard.py; also an httpcore.ConnectError
-├── ProxyFaultError            egress/guard.py
-├── NotResolvedError           egress/resolver.py
-├── CannotOpenError            credentials/vault.py
-└── BadCursorError             cursors.py; also a ValueError
+├── CannotRunError                 the process cannot start or go on
+│   ├── DatabaseAwayError          store/postgresql.py
+│   ├── NoTemporalError            temporal/dev_binary.py
+│   └── NotReadyError              temporal/namespace.py
+├── OutcomeError                   an attempt ended without an answer; carries its outcome
+│   ├── NoAnswerError              egress/client.py
+│   ├── NoTokenError               sending/oauth_tokens.py
+│   └── NotSendableError           sending/sender.py
+├── AddressNotAllowedError         egress/guard.py; also an httpcore.ConnectError
+├── NotResolvedError               egress/resolver.py
+├── ProxyFaultError                egress/guard.py
+├── CannotOpenError                credentials/vault.py
+├── AlreadyDeliveredError          deliveries/monitor.py
+├── OccurrenceConflictError        deliveries/start.py
+├── TooManyDelayedError            isolation/delayed_starts.py
+├── TooCostlyError                 events/schema_cost.py
+└── what somebody gave us is wrong: also a ValueError, which pydantic reports as a bad field
+    ├── BadCursorError             cursors.py
+    ├── BadEventError              events/rules.py
+    ├── BadTemplateError           events/rendering.py
+    ├── DocumentError              events/yaml_documents.py
+    ├── NotASchemaError            events/json_schema.py
+    ├── NotAFilterError            publishing/filters.py
+    ├── NotAcceptedError           publishing/accept.py
+    └── NotRenderedError           events/rendering.py
 """
 
 

@@ -16,6 +16,7 @@ from webhooks.deliveries import restart
 from webhooks.deliveries.history import Run, read
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.deliveries.visibility import Filter, Position, found, latest_runs, newest_first, quoted
+from webhooks.errors import WebhooksError
 from webhooks.ids import name_in, workflow_id
 from webhooks.telemetry import traces
 from webhooks.temporal.names import RPC_TIMEOUT
@@ -27,7 +28,7 @@ _MAX_ROWS_READ = 500
 """Rows that one call reads. Then it returns the page as it is, with a cursor."""
 
 
-class AlreadyDeliveredError(Exception):
+class AlreadyDeliveredError(WebhooksError):
     """The delivery succeeded. It is sent again only with `force`."""
 
 

@@ -13,11 +13,12 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes, Workfl
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from webhooks.contracts import Delivery, Occurrence, UnmatchedOccurrence
+from webhooks.errors import WebhooksError
 from webhooks.ids import workflow_id
 from webhooks.temporal import names
 
 
-class OccurrenceConflictError(Exception):
+class OccurrenceConflictError(WebhooksError):
     """This occurrence id was published before with other content."""
 
 

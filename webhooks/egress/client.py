@@ -40,11 +40,11 @@ _CONNECT_FAILED_STATUSES = ("403", "502", "503", "504")
 
 
 class NoAnswerError(OutcomeError):
-    """A request got no answer. Callers of `Egress.transport` get it; `Egress.send` returns it as a SendResult."""
+    """A request got no answer. Callers of `Egress.transport` get it; `Egress.send` returns it as a Answer."""
 
 
 @dataclass(frozen=True)
-class SendResult:
+class Answer:
     """An answer, or the reason why there is none. `outcome` is a name of webhooks/outcomes.py; `error` may be shown to
     the tenant."""
 
@@ -85,13 +85,13 @@ class Egress:
 
     async def send(
         self, tenant: str, method: str, url: str, headers: dict[str, str], body: bytes, timeout: float
-    ) -> SendResult:
+    ) -> Answer:
         """Send one request. `timeout` is in seconds, for request and answer together. Never raises for a failure of the
         receiver. Raises ProxyFaultError if the operator's proxy fails."""
         try:
             target = _target(url)
         except AddressNotAllowedError as error:
-            return SendResult(outcomes.ADDRESS_NOT_ALLOWED, error=str(error))
+            return Answer(outcomes.ADDRESS_NOT_ALLOWED, error=str(error))
         with traces.request(method, target.host, target.port) as span:
             answer = await self._send(tenant, method, target, {**headers, **traces.traceparent(span)}, body, timeout)
             traces.answered(span, answer.outcome, answer.status_code)
@@ -99,7 +99,7 @@ class Egress:
 
     async def _send(
         self, tenant: str, method: str, target: httpx.URL, headers: dict[str, str], body: bytes, timeout: float
-    ) -> SendResult:
+    ) -> Answer:
         pool = await self._pools.get(tenant, target)
         deadline = asyncio.get_running_loop().time() + timeout
         request = httpx.Request(
@@ -113,7 +113,7 @@ class Egress:
             try:
                 response = await self._request(tenant, pool, request, deadline, timeout)
             except NoAnswerError as error:
-                return SendResult(error.outcome, error=str(error))
+                return Answer(error.outcome, error=str(error))
             content, complete = await self._read_body(pool, response, deadline)
         return self._result(target, response, content, complete)
 
@@ -157,12 +157,12 @@ class Egress:
             await pool.resource.close_dirty()
         return bytes(content[:MAX_ANSWER_BYTES]), complete
 
-    def _result(self, target: httpx.URL, response: httpx.Response, content: bytes, complete: bool) -> SendResult:
+    def _result(self, target: httpx.URL, response: httpx.Response, content: bytes, complete: bool) -> Answer:
         """Raises ProxyFaultError if the answer is the proxy's demand for credentials."""
         status = response.status_code
         if self._proxied and _is_plain(target) and status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
             raise _proxy_fault(status)
-        return SendResult(
+        return Answer(
             outcomes.of_status(status),
             status,
             None if response.is_success else f"{status} {httpx.codes.get_reason_phrase(status)}".strip(),

@@ -7,6 +7,7 @@ import json
 import jsonschema_rs
 from pydantic import JsonValue
 
+from webhooks.errors import WebhooksError
 from webhooks.events import schema_cost
 from webhooks.json_pointer import json_pointer
 
@@ -20,7 +21,7 @@ _MAX_PATTERN_BYTES = 50_000
 """Compiled size of each regular expression."""
 
 
-class NotASchemaError(ValueError):
+class NotASchemaError(WebhooksError, ValueError):
     """The schema cannot be used. The message says where and why."""
 
 

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from pydantic import JsonValue
 
 from webhooks.contracts import Format, Occurrence
+from webhooks.errors import WebhooksError
 from webhooks.ids import delivery_id
 from webhooks.json_pointer import key_of
 
@@ -49,11 +50,11 @@ def own_fields(
     }
 
 
-class NotRenderedError(ValueError):
+class NotRenderedError(WebhooksError, ValueError):
     """The template cannot render this occurrence. The message says why."""
 
 
-class BadTemplateError(ValueError):
+class BadTemplateError(WebhooksError, ValueError):
     """The template has an error. `path` is the path of the string that contains it."""
 
     def __init__(self, path: tuple[str | int, ...], message: str) -> None:

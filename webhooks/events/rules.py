@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from webhooks.contracts import Occurrence
+from webhooks.errors import WebhooksError
 from webhooks.events import json_schema, rendering
 from webhooks.json_pointer import json_pointer
 from webhooks.store.models import Event
@@ -16,7 +17,7 @@ _COMPOSING = {"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "dependent
 """Keywords with which a schema describes more names than those in its `properties`."""
 
 
-class BadEventError(ValueError):
+class BadEventError(WebhooksError, ValueError):
     """The event breaks a rule. `errors` are pairs of a JSON pointer into the event and what is wrong there."""
 
     def __init__(self, message: str, *errors: tuple[str, str]) -> None:

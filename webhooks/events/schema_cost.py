@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from pydantic import JsonValue
 
+from webhooks.errors import WebhooksError
 from webhooks.json_pointer import key_of, steps_of
 
 MAX_STEPS = 300_000
@@ -25,7 +26,7 @@ _APPLIES = {*_BRANCHES, *_IN_PLACE, *_OF_EACH_ITEM, *_OF_EACH_MEMBER, "$ref", "$
 _APPLIES |= {"dependentSchemas", "properties", "patternProperties", "propertyNames"}
 
 
-class TooCostlyError(Exception):
+class TooCostlyError(WebhooksError):
     """Checking the data may take more than MAX_STEPS or MAX_REASONS."""
 
 

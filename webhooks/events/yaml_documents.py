@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from webhooks.errors import WebhooksError
 from webhooks.json_pointer import json_pointer
 
 _MAX_LEVELS = 100
@@ -39,7 +40,7 @@ _TWICE = object()
 Path = tuple[str | int, ...]
 
 
-class DocumentError(ValueError):
+class DocumentError(WebhooksError, ValueError):
     """The document cannot be read. `pointer` is a JSON pointer to the place, '' for the root; it is cut if too long."""
 
     def __init__(self, message: str, path: Path = ()) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator
 
+from webhooks.errors import WebhooksError
 from webhooks.isolation.lanes import Lanes
 
 _MAX_CONCURRENT = 2
@@ -21,7 +22,7 @@ _DELAY_PER_AGE = 4
 """The delay, as a multiple of the trouble's age."""
 
 
-class TooManyDelayedError(Exception):
+class TooManyDelayedError(WebhooksError):
     """A receiver in trouble is published to faster than its deliveries can be stored without slowing others."""
 
 

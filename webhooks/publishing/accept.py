@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from webhooks.contracts import Occurrence
+from webhooks.errors import WebhooksError
 from webhooks.events import json_schema, operational
 from webhooks.publishing.matching import match
 from webhooks.publishing.publish import Published, Publisher
@@ -10,7 +11,7 @@ from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database
 
 
-class NotAcceptedError(ValueError):
+class NotAcceptedError(WebhooksError, ValueError):
     """The occurrence is refused. `errors` are pairs of a JSON pointer into it and what is wrong there."""
 
     def __init__(self, message: str, *errors: tuple[str, str]) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from webhooks.contracts import Occurrence
+from webhooks.errors import WebhooksError
 from webhooks.json_pointer import json_pointer
 
 MAX_FILTER_BYTES = 16 * 1024
@@ -64,7 +65,7 @@ _OPERATORS = {
 }
 
 
-class NotAFilterError(ValueError):
+class NotAFilterError(WebhooksError, ValueError):
     """The filter is not valid. The message says why; `pointer` is a JSON pointer into the filter."""
 
     def __init__(self, pointer: str, message: str) -> None:
@@ -141,7 +142,7 @@ class _Missing:
 _MISSING = _Missing()
 
 
-class _TooLongError(Exception):
+class _TooLongError(WebhooksError):
     """The evaluation needs more than MAX_STEPS comparisons."""
 
 

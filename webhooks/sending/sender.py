@@ -13,7 +13,7 @@ from webhooks.credentials import masking, signing
 from webhooks.credentials.authentication import KeyValuePair, OAuth
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.egress.client import MAX_ANSWER_BYTES, Egress, SendResult
+from webhooks.egress.client import MAX_ANSWER_BYTES, Answer, Egress
 from webhooks.errors import OutcomeError
 from webhooks.events import rendering
 from webhooks.ids import delivery_id
@@ -90,13 +90,13 @@ class Sender:
         )
         webhook, _, subscribed = found or (None, None, None)
         if webhook is None:
-            answer = SendResult(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
+            answer = Answer(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
         elif not webhook.active:
-            answer = SendResult(outcomes.WEBHOOK_INACTIVE, error="the webhook is inactive")
+            answer = Answer(outcomes.WEBHOOK_INACTIVE, error="the webhook is inactive")
         elif subscribed is None:
-            answer = SendResult(outcomes.SUBSCRIPTION_DELETED, error=_NOT_SUBSCRIBED)
+            answer = Answer(outcomes.SUBSCRIPTION_DELETED, error=_NOT_SUBSCRIBED)
         elif not subscribed:
-            answer = SendResult(outcomes.SUBSCRIPTION_INACTIVE, error="the subscription is inactive")
+            answer = Answer(outcomes.SUBSCRIPTION_INACTIVE, error="the subscription is inactive")
         else:
             answer = await self._send(webhook, send.delivery_id, send.prepared)
             deactivated = await self._deactivation.record_attempt(webhook, answer.outcome)
@@ -119,7 +119,7 @@ class Sender:
         """Stop the fetching of tokens."""
         await self._tokens.close()
 
-    async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> SendResult:
+    async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> Answer:
         """Send a prepared delivery. The secrets of the webhook are redacted from the result."""
         secrets = sealed.unseal(self._vault, webhook)
         body, now = prepared.body.encode(), datetime.now(UTC)
@@ -148,12 +148,12 @@ class Sender:
                     async with asyncio.timeout(timeout):
                         token = await self._tokens.get(webhook.tenant, webhook.id, authentication)
                 except TimeoutError:
-                    return SendResult(outcomes.OAUTH_FAILED, error=f"no token within {timeout:g} s")
+                    return Answer(outcomes.OAUTH_FAILED, error=f"no token within {timeout:g} s")
                 except NoTokenError as error:
-                    return SendResult(error.outcome, error=str(error))
+                    return Answer(error.outcome, error=str(error))
                 headers["authorization"] = f"Bearer {token}"
                 if (timeout := deadline - time.monotonic()) <= 0:
-                    return SendResult(outcomes.OAUTH_FAILED, error="the token came too late")
+                    return Answer(outcomes.OAUTH_FAILED, error="the token came too late")
         answer = await self._egress.send(webhook.tenant, prepared.method, url, headers, body, timeout)
         if isinstance(authentication, OAuth) and answer.status_code == outcomes.UNAUTHORIZED:
             self._tokens.drop(webhook.tenant, webhook.id, authentication, token)
@@ -183,7 +183,7 @@ def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepare
     )
 
 
-def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, answer: SendResult) -> Attempt:
+def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, answer: Answer) -> Attempt:
     """Return the attempt that ends now. `clock` is when it began, in seconds of the monotonic clock."""
     return Attempt(
         trigger=trigger,
@@ -198,7 +198,7 @@ def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, ans
     )
 
 
-def _redacted(secrets: Secrets, token: str, answer: SendResult) -> SendResult:
+def _redacted(secrets: Secrets, token: str, answer: Answer) -> Answer:
     """Redact secrets from the body: a receiver may repeat what it was sent."""
     if not answer.body:
         return answer

@@ -14,7 +14,7 @@ from tests.support.name_server import NameServer
 from tests.support.sockets import LOOPBACK, OK, listening, port_of, serving, silence, watching_connects
 from webhooks import outcomes
 from webhooks.credentials.authentication import ClientCredentials
-from webhooks.egress.client import Egress, SendResult
+from webhooks.egress.client import Answer, Egress
 from webhooks.egress.guard import ProxyFaultError
 from webhooks.sending.oauth_tokens import Tokens
 from webhooks.testing.receiver import Receiver
@@ -90,7 +90,7 @@ async def through(proxy_url: str, authority: trustme.CA | None = None) -> AsyncI
         assert names.asked == {}
 
 
-async def send(egress: Egress, url: str, timeout: float = 5) -> SendResult:
+async def send(egress: Egress, url: str, timeout: float = 5) -> Answer:
     return await egress.send("acme", "POST", url, {"x-custom": "1"}, b'{"a":1}', timeout)
 
 
@@ -175,7 +175,7 @@ async def test_a_token_is_asked_for_through_it_as_well(proxy: Proxy) -> None:
 async def test_what_needs_no_lookup_is_still_refused_here(proxy: Proxy, url: str, reason: str) -> None:
     async with through(proxy.url) as egress:
         assert await egress.check_url("acme", url) == reason
-        assert await send(egress, url) == SendResult(outcomes.ADDRESS_NOT_ALLOWED, error=reason)
+        assert await send(egress, url) == Answer(outcomes.ADDRESS_NOT_ALLOWED, error=reason)
 
     assert proxy.asked == []
 
@@ -186,7 +186,7 @@ async def test_what_the_proxy_cannot_connect_to_is_the_receiver_s_failure(proxy:
     async with through(proxy.url) as egress:
         answer = await send(egress, "https://receiver.test/")
 
-    assert answer == SendResult(outcomes.CONNECTION_FAILED, error="the proxy could not connect")
+    assert answer == Answer(outcomes.CONNECTION_FAILED, error="the proxy could not connect")
 
 
 @pytest.mark.parametrize("url", ["https://receiver.test/", "http://127.0.0.9/"])

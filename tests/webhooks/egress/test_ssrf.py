@@ -12,7 +12,7 @@ from tests.support.name_server import NameServer
 from tests.support.sockets import LOOPBACK, connections, listening, port_of, watching_connects
 from webhooks import outcomes
 from webhooks.credentials.authentication import ClientCredentials
-from webhooks.egress.client import Egress, SendResult
+from webhooks.egress.client import Answer, Egress
 from webhooks.sending.oauth_tokens import NoTokenError, Tokens
 from webhooks.settings import parse_networks
 from webhooks.testing.receiver import Receiver
@@ -90,7 +90,7 @@ async def egress(names: NameServer) -> AsyncIterator[Egress]:
     await egress.close()
 
 
-async def send(egress: Egress, url: str, *, timeout: float = 10) -> SendResult:
+async def send(egress: Egress, url: str, *, timeout: float = 10) -> Answer:
     return await egress.send("acme", "POST", url, {}, b"{}", timeout)
 
 
@@ -249,7 +249,7 @@ async def test_a_connection_takes_one_lookup_and_a_kept_one_none(
 @pytest.mark.parametrize("host", ["nowhere.test", "ü.test"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_a_name_that_does_not_resolve_is_a_dns_error(egress: Egress, scheme: str, host: str) -> None:
-    expected = SendResult(outcomes.DNS_ERROR, error="the host name does not resolve")
+    expected = Answer(outcomes.DNS_ERROR, error="the host name does not resolve")
 
     assert await send(egress, f"{scheme}://{host}/") == expected
 
@@ -258,7 +258,7 @@ async def test_a_name_server_that_is_silent_is_a_dns_error_too(egress: Egress, n
     names.silent.add("silent.test")
     answer = await send(egress, "https://silent.test/")
 
-    assert answer == SendResult(outcomes.DNS_ERROR, error="the name server gave no answer in time")
+    assert answer == Answer(outcomes.DNS_ERROR, error="the name server gave no answer in time")
 
 
 def own_address() -> str:

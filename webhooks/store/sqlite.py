@@ -67,6 +67,6 @@ def _set_pragmas(connection: Any, _: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Lock the database for writing when a transaction begins: SQLite waits for this lock, but fails at once if a
+    """Lock the database for writing when a transaction begins: SQLite waits for this lock, but fails immediately if a
     transaction begins with a read and writes later."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")

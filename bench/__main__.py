@@ -1,8 +1,7 @@
-"""`make bench`: rate, profile, isolation and overload, or what is named (`make bench ONLY=outage`: an hour).
+"""`make bench`: runs rate, profile, isolation and overload, or the ones named (`make bench ONLY=outage` takes an hour).
 
-Rate and profile also run with WEBHOOKS_DATABASE_URL, as overload does; isolation and outage are about lanes, and stay
-on SQLite.
-Server, platform, publisher and receiver share this machine, so only ratios within one run mean something elsewhere.
+Rate, profile and overload also run on the database of WEBHOOKS_DATABASE_URL. Isolation and outage measure lanes, and
+use SQLite. Server, platform, publisher and receiver share this machine, so compare only ratios within one run.
 """
 
 import os
@@ -27,6 +26,6 @@ if __name__ == "__main__":
         f"{os.cpu_count()} cores; one embedded process with its own Temporal server on SQLite, "
         f"its configuration on {database.NAME}\n"
     )
-    process.tune_gc()  # as in the platform's own processes, the yardstick included
+    process.tune_gc()  # as in the platform's own processes, so that the empty workflow has the same conditions
     for name in sys.argv[1:] or USUAL:
         uvloop.run(BENCHES[name]())

@@ -1,5 +1,5 @@
-"""Which configuration database is measured: SQLite, or with WEBHOOKS_MASTER_KEY the empty one of
-WEBHOOKS_DATABASE_URL."""
+"""The configuration database that is measured: SQLite, or the empty PostgreSQL database of WEBHOOKS_DATABASE_URL, which
+needs WEBHOOKS_MASTER_KEY."""
 
 import os
 from contextlib import AbstractAsyncContextManager
@@ -19,7 +19,7 @@ def running(folder: Path, **environment: str) -> AbstractAsyncContextManager[Pla
 
 
 def traced(beside: PlatformProcess, collector: str) -> AbstractAsyncContextManager[PlatformProcess]:
-    """A platform that sends its traces to `collector`, with the same configuration and the same Temporal server."""
+    """Run a platform that sends traces to `collector`, on the configuration and Temporal server of `beside`."""
     return running(
         beside.data_dir,
         TEMPORAL_ADDRESS=f"127.0.0.1:{beside.temporal_port}",

@@ -7,7 +7,7 @@ from webhooks.testing.receiver import Received, Receiver
 
 
 def occurrence(request: Received) -> str:
-    """The id of the occurrence that a request is for."""
+    """Return the id of the occurrence that a request delivers."""
     return request.headers["webhook-id"].partition("~")[0]
 
 
@@ -23,7 +23,7 @@ def quantile(ordered: list[float], share: float) -> float:
 
 
 async def settle(receiver: Receiver, path: str) -> None:
-    """Until nothing more has come for a second: a doubled delivery must not be missed."""
+    """Wait until nothing has arrived for a second, so that a duplicate is not missed."""
     count = -1
     while count != len(receiver.got(path)):
         count = len(receiver.got(path))

@@ -1,8 +1,8 @@
-"""One customer's receiver gives trouble: what does another one notice?
+"""How much does one webhook with a failing receiver slow another webhook?
 
-A healthy webhook is fed beside a troubled one, and beside nothing or a second healthy one; the ratio of the two p95
-from publication to arrival is the figure. Of every six seconds one p95 is taken, and of these the median: a disk that
-halts for a second, as it does on shared machines with nothing beside too, is not what is asked for.
+The figure is a ratio of two p95 from publication to arrival at a healthy receiver: beside a failing one, and alone or
+beside a second healthy one. Each p95 is the median of the p95 of every six seconds, because the disk of a shared machine
+sometimes stops for a second, whatever runs on it.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ TROUBLES: dict[str, Callable[[], Reply | int]] = {
 
 @dataclass(frozen=True)
 class Load:
-    """Occurrences a second for the healthy webhook and for the other, and what the other one's receiver does."""
+    """Occurrences per second for the healthy webhook and for the other one, and what the other one's receiver does."""
 
     healthy: float
     other: float
@@ -55,7 +55,7 @@ async def main() -> None:
 
 
 async def show(load: Load, baseline: float = 0) -> float:
-    """Prints a line; the p95 in milliseconds."""
+    """Print a line, and return the p95 in milliseconds."""
     waits, refused, tried = await measure(load)
     p95 = statistics.median(quantile(sorted(part), 0.95) for part in waits)
     p50, worst = (quantile(sorted(itertools.chain(*waits)), share) for share in (0.5, 0.95))
@@ -72,12 +72,12 @@ async def show(load: Load, baseline: float = 0) -> float:
 
 
 async def measure(load: Load) -> tuple[list[list[float]], int, int]:
-    """Waits of the healthy webhook's occurrences in ms, of each PART seconds; how many publications were refused;
-    requests that the other receiver got."""
+    """Return the milliseconds that the healthy webhook's occurrences took, for each PART seconds; the number of refused
+    publications; and the number of requests that the other receiver got."""
     with tempfile.TemporaryDirectory() as folder:
         async with Receiver().serving() as receiver, contextlib.AsyncExitStack() as stack:
             platform = PlatformProcess(Path(folder))
-            stack.push_async_callback(platform.close)  # a clean end would wait for what hangs
+            stack.push_async_callback(platform.close)  # a clean end would wait for the hanging requests
             await platform.start()
             healthy, other = await platform.event(), await platform.event()
             await platform.webhook(healthy, receiver.url("/healthy"))

@@ -1,5 +1,5 @@
-"""One receiver gives no answer for an hour, and 20,000 deliveries wait for it: what does another webhook notice, what
-does the waiting cost, and how does it end?"""
+"""One receiver does not answer for an hour, and 20,000 deliveries wait for it. How much slower is another webhook, what
+does the waiting cost, and what happens when the receiver answers again?"""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ from webhooks.testing.receiver import Receiver, Reply
 MINUTES = int(os.environ.get("BENCH_MINUTES", "60"))
 WAITING = int(os.environ.get("BENCH_WAITING", "20000"))
 PILING = 40
-"""Occurrences a second for the silent receiver, until as many wait."""
+"""Occurrences per second for the silent receiver, until WAITING deliveries wait."""
 SECONDS = 60
-"""Of each measurement."""
+"""Duration of each measurement."""
 SETTLE = 130
-"""Until what was published faster has been begun: a new delivery is delayed by two minutes at most."""
+"""Seconds after which the first start delays have ended: they are two minutes at most."""
 LINE_EVERY = 300
 SAMPLE = 200
 BACK_SECONDS = 180
@@ -51,7 +51,7 @@ async def main() -> None:
 async def outage(folder: Path) -> AsyncIterator["Outage"]:
     async with Receiver().serving() as receiver, contextlib.AsyncExitStack() as stack:
         platform = PlatformProcess(folder)
-        stack.push_async_callback(platform.close)  # a clean end would wait for what hangs
+        stack.push_async_callback(platform.close)  # a clean end would wait for the hanging requests
         await platform.start()
         healthy, silent = await platform.event(), await platform.event()
         await platform.webhook(healthy, receiver.url("/healthy"))
@@ -66,7 +66,7 @@ async def outage(folder: Path) -> AsyncIterator["Outage"]:
 
 @dataclass
 class Used:
-    """What a process and its Temporal server hold, and the CPU seconds that both have used."""
+    """Files and memory of a process and its Temporal server, and the CPU seconds of both. Memory in bytes."""
 
     sockets: int
     memory: int
@@ -99,11 +99,11 @@ class Outage:
         print(f"  minute {(time.monotonic() - self.started) / 60:4.0f}  {line}", flush=True)
 
     async def healthy(self, rate: float, seconds: float, prefix: str) -> float:
-        """The p95 in ms from publication to arrival at the healthy receiver."""
+        """Return the p95 in milliseconds from publication to arrival at the healthy receiver."""
         await self.producer.feed(self.healthy_event, rate, seconds, prefix)
         wanted = {id for id in self.producer.accepted() if id.startswith(f"{prefix}-")}
         got: dict[str, float] = {}
-        while not wanted <= got.keys():  # a publication that was not accepted may arrive all the same
+        while not wanted <= got.keys():  # a publication that was not accepted may still arrive
             requests = await self.receiver.wait_for("/healthy", len(got) + 1)
             got = {occurrence(request): request.at for request in reversed(requests)}
             await asyncio.sleep(0.1)
@@ -118,7 +118,7 @@ class Outage:
         self.say(f"{len(self._silent())} accepted for it, {len(self.receiver.got('/silent'))} requests made")
 
     async def hour(self) -> None:
-        """Ends MINUTES after the beginning; a line of what is used every few minutes."""
+        """Print a line of what is used every few minutes, until MINUTES after the beginning."""
         some = sorted(self._silent())[:: max(1, len(self._silent()) // SAMPLE)]
         writes, since = await self._writes(some), time.monotonic()
         end = self.started + MINUTES * 60
@@ -139,10 +139,12 @@ class Outage:
         later = await self._writes(some)
         hours = (time.monotonic() - since) / 3600
         each = statistics.mean(after - before for after, before in zip(later, writes, strict=True)) / hours
-        self.say(f"10,000 that wait cost {each * 10_000:,.0f} writes an hour (measured on {len(some)} of them)")
+        self.say(
+            f"10,000 waiting deliveries cost {each * 10_000:,.0f} writes an hour (measured on {len(some)} of them)"
+        )
 
     async def back(self, alone: float) -> None:
-        """The receiver answers again."""
+        """Let the receiver answer again, and measure."""
         self.receiver.tell("/silent", [200])
         for _ in range(BACK_SECONDS // SECONDS):
             before = len(self.receiver.got("/silent"))
@@ -154,7 +156,7 @@ class Outage:
         return {id for id in self.producer.accepted() if id.startswith("silent")}
 
     async def _writes(self, ids: list[str]) -> list[int]:
-        """How often the state of each delivery has been written."""
+        """Return how often the state of each delivery has been written."""
         written = []
         for id in ids:
             handle = self.client.get_workflow_handle(f"default/{id}~{self.webhook_id}")

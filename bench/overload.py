@@ -1,4 +1,4 @@
-"""More is offered than the machine carries: is what was accepted delivered, once, and does the rate hold?"""
+"""More is published than the machine can deliver. Is what was accepted delivered, once, and does the rate hold?"""
 
 import asyncio
 import tempfile
@@ -42,7 +42,7 @@ async def main() -> None:
 
 
 async def busiest(producer: Producer, receiver: Receiver, event: str) -> float:
-    """Deliveries a second with always forty publications on their way."""
+    """Return the deliveries per second while forty publications are always on their way."""
     numbers, end = iter(range(1_000_000)), time.monotonic() + 15
 
     async def publish() -> None:

@@ -1,4 +1,4 @@
-"""A producer that costs next to nothing: a few hundred requests a second must not take the cores that it measures."""
+"""A producer that uses little CPU time, because it runs on the cores that it measures."""
 
 import asyncio
 import json
@@ -11,15 +11,15 @@ from webhooks.testing.platform_process import KEY, PlatformProcess
 
 ACCEPTED = 202
 _PAUSE_SECONDS = 0.1
-"""After a refusal."""
+"""Wait after a refusal."""
 _IDLE_SECONDS = 3.0
-"""The server closes what has been idle for longer."""
+"""The server closes a connection that has been idle for longer."""
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)
 class Answered:
-    """`at` is the monotonic second at which it was asked, `seconds` how long the answer took."""
+    """`at` is the monotonic second of the request, `seconds` how long the answer took."""
 
     status: int
     at: float
@@ -27,7 +27,7 @@ class Answered:
 
 
 class Producer:
-    """Publishes over keep-alive connections, and keeps what was answered by occurrence id."""
+    """Publishes over kept connections, and keeps the answers by occurrence id."""
 
     def __init__(self, platform: PlatformProcess) -> None:
         self._port = platform.port
@@ -52,14 +52,14 @@ class Producer:
         self._idle.append((time.monotonic(), (reader, writer)))
 
     async def insist(self, event: str) -> None:
-        """Publishes, as often as it takes."""
+        """Publish, and repeat until it is accepted."""
         await self.publish(event, id := uuid4().hex)
         while self.answers[id].status != ACCEPTED:
             await asyncio.sleep(_PAUSE_SECONDS)
             await self.publish(event, id)
 
     async def feed(self, event: str, rate: float, seconds: float, prefix: str) -> None:
-        """Open loop: each is published when its time has come, whatever became of the last one."""
+        """Publish at a fixed rate (an open loop): do not wait for earlier answers."""
         start, publishing = time.monotonic(), []
         for n in range(int(rate * seconds)):
             await asyncio.sleep(start + n / rate - time.monotonic())

@@ -1,7 +1,7 @@
-"""Where a delivery's CPU time goes while the machine is busy: by process, and in Python by library.
+"""CPU time of a delivery while the machine is busy: by process, and in Python by library.
 
-py-spy looks from outside at who holds the interpreter's lock, after the CPU time was counted: it would count too. What
-is done without the lock, as in SQLite and in the system, is shared out like the rest.
+First the CPU time is counted. Then py-spy samples from outside which thread holds the interpreter's lock. Time without
+the lock, as in SQLite and in the system, is divided in the same shares.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ import psutil
 
 from bench.database import running
 from bench.producer import Producer
-from bench.rate import AT_ONCE
+from bench.rate import MAX_CONCURRENT
 from webhooks.testing.platform_process import PlatformProcess
 from webhooks.testing.receiver import Receiver
 
 SECONDS = 20
 _RATE = 100
-"""Samples a second."""
+"""Samples per second."""
 _RUST = ("tokio", "workflow-proces", "temporal-")
-"""How the names of threads begin that are of Temporal's SDK."""
+"""Prefixes of the names of threads that belong to Temporal's SDK."""
 _OURS = "our own code"
 _LIBRARIES = {
     "Temporal's SDK": ("temporalio/", "google/protobuf/"),
@@ -66,11 +66,11 @@ async def load(producer: Producer, event: str) -> None:
         while True:
             await producer.insist(event)
 
-    await asyncio.gather(*(publish() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(publish() for _ in range(MAX_CONCURRENT)))
 
 
 async def count(platform: PlatformProcess, receiver: Receiver) -> tuple[dict[str, float], int]:
-    """CPU seconds of the server, the interpreter and the SDK's own threads; and for how many deliveries."""
+    """Return the CPU seconds of the server, the interpreter and the SDK's own threads, and the number of deliveries."""
     before, had = _cpu(platform), len(receiver.got("/profile"))
     await asyncio.sleep(SECONDS)
     after, has = _cpu(platform), len(receiver.got("/profile"))
@@ -88,7 +88,7 @@ def _cpu(platform: PlatformProcess) -> dict[str, float]:
 
 
 async def look(platform: PlatformProcess, file: Path) -> list[tuple[Stack, int]]:
-    """Stacks, outermost call first, and how often each was seen. Nothing, where py-spy may not look."""
+    """Return stacks, outermost call first, with the number of samples of each. Empty if py-spy has no permission."""
     spying = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--nonblocking", "--format", "raw",
         "--duration", str(SECONDS), "--rate", str(_RATE), "--output", str(file), "--pid", str(platform.pid),
@@ -105,7 +105,7 @@ def _read(file: Path) -> list[tuple[Stack, int]]:
 
 
 def library(stack: Stack) -> str:
-    """Whose time it is: the innermost call that is not the standard library's."""
+    """Return the library that the time belongs to: that of the innermost call outside the standard library."""
     for call in reversed(stack):
         if _LOOP in call:
             break
@@ -123,7 +123,7 @@ def show(spent: dict[str, float], delivered: int, stacks: list[tuple[Stack, int]
     print(f"  {each['rust']:5.1f}    Temporal's SDK, in Rust")
     print(f"  {each['python']:5.1f}    Python")
     if not stacks:
-        print("          py-spy may not look into it here")
+        print("          py-spy has no permission to sample here")
     for name, share in _shares(stacks):
         print(f"          {each['python'] * share:4.1f}  {name}")
     print()

@@ -1,4 +1,4 @@
-"""Publish-to-first-byte, and our rate against an empty workflow's on the same server in the same run."""
+"""Time from publication to first byte, and our rate beside an empty workflow's on the same server."""
 
 import asyncio
 import statistics
@@ -14,10 +14,10 @@ from webhooks.testing.platform_process import PlatformProcess
 from webhooks.testing.receiver import Receiver
 
 RATE = 20
-"""Occurrences a second, for the latency."""
+"""Occurrences per second while the latency is measured."""
 SECONDS = 30
 BURST = 500
-AT_ONCE = 50
+MAX_CONCURRENT = 50
 ROUNDS = 7
 EMPTY = "empty workflow"
 
@@ -31,7 +31,7 @@ async def main() -> None:
 
 
 async def latency(platform: PlatformProcess, receiver: Receiver) -> None:
-    """Open loop: an occurrence is published when its time has come, whether or not the last one has arrived."""
+    """Publish at a fixed rate (an open loop), and print how long each took to arrive."""
     event = await platform.event()
     await platform.webhook(event, receiver.url("/latency"))
     published: dict[str, float] = {}
@@ -60,7 +60,7 @@ async def latency(platform: PlatformProcess, receiver: Receiver) -> None:
 
 
 async def rates(platform: PlatformProcess, traced: PlatformProcess, receiver: Receiver) -> None:
-    """Ways to finish BURST workflows, AT_ONCE at a time, in turn: the machine's speed drifts, ratios do not."""
+    """Ways to finish BURST workflows, MAX_CONCURRENT at a time, in turn: the machine's speed drifts, ratios do not."""
     event = await platform.event()
     webhook = await platform.webhook(event, receiver.url("/rate"))
     producers = Producer(platform), Producer(traced)
@@ -81,7 +81,7 @@ async def rates(platform: PlatformProcess, traced: PlatformProcess, receiver: Re
                     await receiver.wait_for("/rate", before + BURST)
                 results[name].append(BURST / (time.monotonic() - started))
                 await settle(receiver, "/rate")
-    print(f"rate, {AT_ONCE} at once, {ROUNDS} rounds of {BURST} in turn (median of the rounds):")
+    print(f"rate, {MAX_CONCURRENT} concurrent, {ROUNDS} rounds of {BURST} in turn (median of the rounds):")
     for name, measured in results.items():
         ratios = [ours / theirs for ours, theirs in zip(measured, results[EMPTY], strict=True)]
         print(f"  {name:<24} {statistics.median(measured):6.0f}/s   {statistics.median(ratios):.2f} of an {EMPTY}")
@@ -98,4 +98,4 @@ async def in_parallel(once: Once) -> None:
         for n in numbers:
             await once(n)
 
-    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(worker() for _ in range(MAX_CONCURRENT)))

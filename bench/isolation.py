@@ -1,8 +1,8 @@
 """How much does one webhook with a failing receiver slow another webhook?
 
 The figure is a ratio of two p95 from publication to arrival at a healthy receiver: beside a failing one, and alone or
-beside a second healthy one. Each p95 is the median of the p95 of every six seconds, because the disk of a shared machine
-sometimes stops for a second, whatever runs on it.
+beside a second healthy one. Each p95 is the median of the p95 of every six seconds, because the disk of a shared
+machine sometimes stops for a second, whatever runs on it.
 """
 
 import asyncio

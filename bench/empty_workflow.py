@@ -7,4 +7,4 @@ from temporalio import workflow
 class EmptyWorkflow:
     @workflow.run
     async def run(self) -> None:
-        """Completes at once."""
+        """Complete immediately."""

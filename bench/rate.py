@@ -60,7 +60,7 @@ async def latency(platform: PlatformProcess, receiver: Receiver) -> None:
 
 
 async def rates(platform: PlatformProcess, traced: PlatformProcess, receiver: Receiver) -> None:
-    """Finish BURST workflows in each way in turn, MAX_CONCURRENT at a time: the machine's speed drifts, ratios do not."""
+    """Finish BURST workflows in each way in turn, MAX_CONCURRENT at a time: ratios hold while the speed drifts."""
     event = await platform.event()
     webhook = await platform.webhook(event, receiver.url("/rate"))
     producers = Producer(platform), Producer(traced)

@@ -287,7 +287,7 @@ async def test_reserved_keys_are_the_platform_s(platform: PlatformProcess, key: 
         assert f"{key} is reserved" in problem["detail"]
         assert problem["errors"][0]["pointer"] == pointer
     assert published["errors"] == [{"pointer": "/event", "detail": "only the platform publishes it"}]
-    assert "platform's own" in deleted["detail"]
+    assert "operational event cannot be deleted" in deleted["detail"]
     await platform.get("/v1/events/Fine", expect=404)
 
 

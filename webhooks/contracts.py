@@ -61,6 +61,13 @@ class Occurrence(Contract):
     """Whether it is one of many, for example from an import. A webhook chooses whether it gets such occurrences."""
     occurred_at: AwareDatetime
     data: JsonValue
+    digits: JsonValue = None
+    """The producer's digits of those numbers in `data` that Python writes in another way: `{"total": "10.00"}` for
+    `{"total": 10.0}` (`webhooks/json_numbers.py`). None if there are none."""
+
+
+OCCURRENCE_FIELDS = tuple(name for name in Occurrence.model_fields if name != "digits")
+"""What templates and filters can name."""
 
 
 class Delivery(Contract):
@@ -90,7 +97,8 @@ class UnmatchedOccurrence(Contract):
 class Prepared(Contract):
     """The result of `prepare`: the parts of a request that stay the same for every attempt of a workflow run. `send`
     reads everything else from the webhook again. `body` is sent as UTF-8, unchanged. `url` is the webhook's URL at
-    the time of `prepare`; an attempt uses the current one. `timeout` is in seconds."""
+    the time of `prepare`; an attempt uses the current one. `timeout` is in seconds. `content_type` is
+    empty if there is no body."""
 
     url: str
     method: str

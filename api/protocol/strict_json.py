@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
 from api.deps import authenticate
+from webhooks.json_numbers import has_float, read_float, read_integer
 
 _SPARE_LEVELS = 50
 """Levels of nesting kept free: the value must still be readable when it is nested deeper in a stored record."""
@@ -33,13 +34,19 @@ class _StrictRequest(Request):
         return self._body
 
     async def json(self) -> Any:
-        body = await self.body()
+        if not hasattr(self, "_json"):
+            self._json = self._parsed(await self.body())
+        return self._json
+
+    def _parsed(self, body: bytes) -> Any:
         try:
             # The parser limits nesting, so the extra brackets lower the limit for the body.
             value = from_json(b"[" * _SPARE_LEVELS + body + b"]" * _SPARE_LEVELS, allow_inf_nan=False)
             for _ in range(_SPARE_LEVELS):
                 [value] = value
             json.dumps(value, allow_nan=False)  # fails for 1e400, which the parser reads as infinity
+            if has_float(value):
+                value = json.loads(body, parse_float=read_float, parse_int=read_integer)
         except ValueError:
             raise json.JSONDecodeError("not valid JSON, or nested too deep", "", 0) from None
         return value

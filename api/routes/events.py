@@ -11,6 +11,7 @@ from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, document_of, merged, validated
 from api.protocol.problems import RESPONSES, FieldError, ProblemError, invalid, require_found, responses
+from api.protocol.producer_digits import DigitsOfData
 from api.protocol.strict_json import LargeStrictRoute, StrictRoute
 from api.schemas.common import EXAMPLE_WEBHOOK, EventKey, MergePatch, Page
 from api.schemas.events import (
@@ -177,7 +178,9 @@ async def list_versions(
 
 
 @router.post("/{key}/preview", responses=responses(404))
-async def preview_event(key: str, caller: CurrentCaller, session: Reading, body: PreviewIn | None = None) -> PreviewOut:
+async def preview_event(
+    key: str, digits: DigitsOfData, caller: CurrentCaller, session: Reading, body: PreviewIn | None = None
+) -> PreviewOut:
     """Returns the body that a template makes of data, and sends nothing. Use it to write templates."""
     event = await _event(session, caller, key)
     wanted = body or PreviewIn()
@@ -193,6 +196,7 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
         client_identifier=wanted.client_identifier,
         occurred_at=datetime.now(UTC),
         data=data,
+        digits=digits,
     )
     try:
         text = rendering.render(
@@ -206,7 +210,7 @@ async def preview_event(key: str, caller: CurrentCaller, session: Reading, body:
         raise invalid("/format" if wanted.format is Format.FORM else "/template", str(error)) from None
     found = [] if event.json_schema is None else json_schema.violations(event.json_schema, data)
     return PreviewOut(
-        content_type=rendering.CONTENT_TYPES[wanted.format],
+        content_type=rendering.content_type(wanted.format, text),
         body=text,
         schema_errors=[FieldError(pointer=f"/data{pointer}", detail=message) for pointer, message in found],
     )

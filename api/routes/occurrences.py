@@ -7,6 +7,7 @@ from temporalio.service import RPCError
 
 from api.deps import CurrentCaller, CurrentPlatform
 from api.protocol.problems import RESPONSES, ProblemError, responses, temporal_unreachable, too_much_at_once
+from api.protocol.producer_digits import DigitsOfData
 from api.protocol.strict_json import StrictRoute
 from api.schemas.occurrences import OccurrenceIn, OccurrenceOut, PublishedOut
 from webhooks.contracts import Occurrence
@@ -21,7 +22,9 @@ router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RES
 
 
 @router.post("", status_code=202, responses=responses(409, 413, 415, 503))
-async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform: CurrentPlatform) -> OccurrenceOut:
+async def publish_occurrence(
+    body: OccurrenceIn, digits: DigitsOfData, caller: CurrentCaller, platform: CurrentPlatform
+) -> OccurrenceOut:
     """Publish an occurrence of an event to every webhook that matches.
 
     202 means that every delivery is stored durably. `id` is your idempotency key. It is known for the namespace's
@@ -33,6 +36,7 @@ async def publish_occurrence(body: OccurrenceIn, caller: CurrentCaller, platform
         **body.model_dump(exclude={"id", "occurred_at"}),
         id=body.id or uuid7(),
         occurred_at=body.occurred_at or datetime.now(UTC),
+        digits=digits,
     )
     repeat = f'publish again with "id": "{occurrence.id}": what is stored already is not started again'
     try:

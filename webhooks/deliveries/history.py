@@ -21,7 +21,7 @@ from webhooks import outcomes
 from webhooks.contracts import RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.telemetry import traces
-from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS, MEMO_URL
+from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS, MEMO_EXACT_DIGEST, MEMO_URL
 
 _MARKER = "core_local_activity"
 _CREATED_AT = TypeAdapter(AwareDatetime)
@@ -48,6 +48,8 @@ class Run:
     started_at: datetime
     url: str
     """The webhook's URL when the delivery was accepted."""
+    exact_digest: str | None
+    """As in its memo: None if it has none."""
     trace: Mapping[str, str]
     """The `traceparent` of the trace in which it was accepted; empty if there was none."""
     begun: bool = False
@@ -79,12 +81,14 @@ class _Reader:
         first = started.workflow_execution_started_event_attributes
         created_at = first.search_attributes.indexed_fields.get(CREATED_AT.name)
         url = first.memo.fields.get(MEMO_URL)
+        exact_digest = first.memo.fields.get(MEMO_EXACT_DIGEST)
         trace = first.header.fields.get(traces.HEADER)
         self._run = Run(
             delivery=_parse(first.input.payloads[0], Delivery),
             created_at=_CREATED_AT.validate_json(created_at.data) if created_at else _time(started),
             started_at=_time(started),
             url=json.loads(url.data) if url else "",
+            exact_digest=json.loads(exact_digest.data) if exact_digest else None,
             trace=json.loads(trace.data) if trace else {},
             resent=resent,
         )

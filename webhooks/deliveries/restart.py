@@ -9,6 +9,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from webhooks.contracts import PROCEED_SIGNAL, RESEND_SIGNAL, Delivery
 from webhooks.deliveries import start
 from webhooks.deliveries.history import Run, read
+from webhooks.deliveries.start import Digest
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.ids import workflow_id
 from webhooks.telemetry import traces
@@ -49,6 +50,8 @@ async def _signal_with_start(
     delivery: Delivery,
 ) -> None:
     """Signal with start: the only call for which Temporal ends a start delay."""
+    # An older version may have accepted it, without the producer's digits: no exact digest can be computed then.
+    digest = Digest(start.digest_of(delivery.occurrence).text, run.exact_digest)
     try:
         await client.start_workflow(
             names.DELIVER_WEBHOOK,
@@ -59,9 +62,7 @@ async def _signal_with_start(
             id_reuse_policy=policy,
             task_timeout=timedelta(seconds=names.TASK_SECONDS),
             rpc_timeout=names.RPC_TIMEOUT,
-            **start.labels(
-                delivery, digest=start.digest_of(delivery.occurrence), url=run.url, created_at=run.created_at
-            ),
+            **start.labels(delivery, digest=digest, url=run.url, created_at=run.created_at),
         )
     except WorkflowAlreadyStartedError:  # it was started, and has ended
         return

@@ -5,6 +5,7 @@ Workflows are started by name, because the library lies below the workflows; the
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from webhooks.contracts import Delivery, Occurrence, UnmatchedOccurrence
 from webhooks.errors import WebhooksError
 from webhooks.ids import workflow_id
+from webhooks.json_numbers import by_value, has_float, to_json, with_digits
 from webhooks.temporal import names
 
 
@@ -22,11 +24,31 @@ class OccurrenceConflictError(WebhooksError):
     """This occurrence id was published before with other content."""
 
 
+@dataclass(frozen=True)
+class Digest:
+    """What must be equal in two publications of one id. The time is not in it: some producers stamp each try anew.
+
+    `text` is the digest of JSON as Python writes it, which older versions know. `exact` is that of JSON with the
+    decimal value of each number: 10.0 is 10, and 0.123456789012345678 is not 0.123456789012345679. It is None if the
+    data has no float: it would be equal to `text`."""
+
+    text: str
+    exact: str | None = None
+
+    def memo(self) -> dict[str, str]:
+        return {names.MEMO_DIGEST: self.text} | ({names.MEMO_EXACT_DIGEST: self.exact} if self.exact else {})
+
+    def matches(self, text: str | None, exact: str | None) -> bool:
+        """Return whether a workflow with these digests in its memo has the same content. Without `exact`, it has no
+        float, or an older version started it."""
+        return exact == (self.exact or self.text) if exact else text in (self.text, self.exact)
+
+
 async def start_workflow(
     client: Client,
     task_queue: str,
     argument: Delivery | UnmatchedOccurrence,
-    digest: str,
+    digest: Digest,
     *,
     url: str = "",
     delay: float = 0,
@@ -61,7 +83,9 @@ async def start_workflow(
         return True
     except WorkflowAlreadyStartedError:
         described = await client.get_workflow_handle(id).describe(rpc_timeout=names.RPC_TIMEOUT)
-        if await described.memo_value(names.MEMO_DIGEST, default=None) != digest:
+        text = await described.memo_value(names.MEMO_DIGEST, default=None)
+        exact = await described.memo_value(names.MEMO_EXACT_DIGEST, default=None)
+        if not digest.matches(text, exact):
             raise OccurrenceConflictError(
                 f"occurrence {occurrence.id} was published before with other content"
             ) from None
@@ -69,7 +93,12 @@ async def start_workflow(
 
 
 def labels(
-    argument: Delivery | UnmatchedOccurrence, *, digest: str, url: str, created_at: datetime, held_by: str | None = None
+    argument: Delivery | UnmatchedOccurrence,
+    *,
+    digest: Digest,
+    url: str,
+    created_at: datetime,
+    held_by: str | None = None,
 ) -> dict[str, Any]:
     """Return what a workflow is started with beside its input: search attributes to find it by, a digest that tells a
     repetition from a conflict, the URL, and the line that the Temporal Web UI shows."""
@@ -91,15 +120,23 @@ def labels(
         pairs.append(SearchAttributePair(names.CLIENT_ID, occurrence.client_identifier))
     return {
         "search_attributes": TypedSearchAttributes(pairs),
-        "memo": {names.MEMO_DIGEST: digest, names.MEMO_URL: url},
+        "memo": {**digest.memo(), names.MEMO_URL: url},
         "static_summary": summary[: names.MAX_SUMMARY],
     }
 
 
-def digest_of(occurrence: Occurrence) -> str:
-    """Return the digest of what must be equal in two publications of one id. The time is left out: some producers stamp
-    each try anew."""
+def digest_of(occurrence: Occurrence) -> Digest:
+    """Return the digest of the content: event, client, owner, user, bulk and data."""
     content: dict[str, Any] = occurrence.model_dump(include={"event", "client_identifier", "data"})
     # Left out at their defaults, so that digests from before these fields existed still compare equal.
     content |= occurrence.model_dump(include={"owner_id", "user_id", "bulk"}, exclude_defaults=True)
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    may_have_float = "." in text or "e+" in text or "e-" in text  # much faster than to look for one
+    if not may_have_float or not has_float(occurrence.data):
+        return Digest(_sha256(text))
+    content["data"] = with_digits(occurrence.data, occurrence.digits)
+    return Digest(_sha256(text), _sha256(to_json(content, by_value, canonical=True)))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

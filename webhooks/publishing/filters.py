@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from webhooks.contracts import Occurrence
+from webhooks.contracts import OCCURRENCE_FIELDS, Occurrence
 from webhooks.errors import WebhooksError
 from webhooks.json_pointer import json_pointer
 
@@ -35,7 +35,7 @@ MAX_STEPS = 50_000
 MAX_CONDITIONS = 200
 """Operators, literals, and alternatives of `$in`. Each may be compared with every value of an occurrence."""
 
-_TOP = (*Occurrence.model_fields, "$and", "$or", "$not")
+_TOP = (*OCCURRENCE_FIELDS, "$and", "$or", "$not")
 
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "$gt": operator.gt,

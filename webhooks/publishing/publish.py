@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from temporalio.client import Client
 
 from webhooks.contracts import Delivery, Occurrence, UnmatchedOccurrence
-from webhooks.deliveries.start import digest_of, start_workflow
+from webhooks.deliveries.start import Digest, digest_of, start_workflow
 from webhooks.ids import workflow_id
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
@@ -71,7 +71,7 @@ class Publisher:
         metrics.occurrence(metrics.MATCHED)
         return published
 
-    async def _start(self, tenant: str, occurrence: Occurrence, match: Match, digest: str) -> Published:
+    async def _start(self, tenant: str, occurrence: Occurrence, match: Match, digest: Digest) -> Published:
         delivery = Delivery(
             tenant=tenant, webhook_id=match.webhook_id, occurrence=occurrence, resend_window=self.resend_window
         )

@@ -125,7 +125,7 @@ class Sender:
         body, now = prepared.body.encode(), datetime.now(UTC)
         headers = {
             **{name.lower(): value for name, value in secrets.headers.items()},
-            "content-type": prepared.content_type,
+            **({"content-type": prepared.content_type} if prepared.content_type else {}),
             "user-agent": USER_AGENT,
             **signing.sign(
                 secrets.signing_keys(now),
@@ -175,7 +175,7 @@ def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepare
     return Prepared(
         url=webhook.url,
         method=webhook.method,
-        content_type=rendering.CONTENT_TYPES[format],
+        content_type=rendering.content_type(format, body),
         body=body,
         timeout=webhook.timeout,
         retry=RetryRules.model_validate(webhook.retry_policy),

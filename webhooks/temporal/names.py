@@ -34,6 +34,7 @@ RPC_TIMEOUT = timedelta(seconds=5)
 """For a call that a person or a producer waits for."""
 
 MEMO_DIGEST = "digest"
+MEMO_EXACT_DIGEST = "exact_digest"
 MEMO_URL = "url"
 """Keys of a workflow's memo."""
 TASK_SECONDS = 20.0

@@ -1,8 +1,10 @@
 import json
 import re
+import time
 import tracemalloc
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from urllib.parse import parse_qsl
 
 import pytest
@@ -10,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from webhooks.contracts import Format, Occurrence
+from webhooks.contracts import OCCURRENCE_FIELDS, Format, Occurrence
 from webhooks.events.rendering import (
     MAX_BODY_BYTES,
     OWN_FIELDS,
     BadTemplateError,
     NotRenderedError,
     check_template,
+    content_type,
     own_fields,
     render,
 )
@@ -31,6 +34,8 @@ DATA: JsonValue = {
     "none": [],
     "braces": "{id} {{x}}",
     "keys": "a field named as a method",
+    "Größe": "XL",
+    "order no": {"@type": "Order", "a.b": 1, "it's": 2, "{}": 3, "": 4, "0": 5},
     "tenant": "producer's tenant",
     "action": "producer's action",
 }
@@ -127,8 +132,27 @@ def test_without_a_template_the_occurrence_itself_is_sent_compact_and_in_order()
         ("{0}", "{0}"),
         ("{id.}", "{id.}"),
         ("{.id}", "{.id}"),
-        ("{ïd}", "{ïd}"),
-        ("{idï}", "{idï}"),
+        ("{id'}", "{id'}"),
+        ("{'id}", "{'id}"),
+        ("{'id'x}", "{'id'x}"),
+        ("{@type}", "{@type}"),
+        # any name can be written
+        ("{Größe}", "XL"),
+        ("{größe}", None),
+        ("{'Größe'}", "XL"),
+        ("{data.'Größe'}", "XL"),
+        ("{'id'}", "o-1"),
+        ("{data.'id'}", "producer-7"),
+        ("{'order no'.'@type'}", "Order"),
+        ("{data.'order no'.'@type'}", "Order"),
+        ("{'order no'.'a.b'}", 1),
+        ("{'order no'.'it''s'}", 2),
+        ("{'order no'.'{}'}", 3),
+        ("{'order no'.''}", 4),
+        ("{'order no'.0}{'order no'.'0'}", "55"),
+        ("{items.'0'.sku}", "A"),
+        ("{{'order no'}}", "{'order no'}"),
+        ("a {'order no'.'{}'} b", "a 3 b"),
         # a value is never read as a template
         ("{braces}", "{id} {{x}}"),
         ("<{braces}>", "<{id} {{x}}>"),
@@ -266,6 +290,72 @@ def test_a_form_is_escaped_as_html_forms_are() -> None:
     assert text == "a%5Bb%5D+c=Gr%C3%BC%C3%9Fe+%26+%2B1%25"
 
 
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        ({"a": {"b": 1}, "a[b]": 2}, "a[b]"),
+        ({"a[b]": 2, "a": {"b": 1}}, "a[b]"),
+        ({"a": [{"b": 1}], "a[0]": {"b": 2}}, "a[0]"),
+        ({"a": {"b": {"c": 1}}, "a[b]": 2}, "a[b]"),  # a value and an object with the same name
+        ({"x": {"a": {"b": 1}, "a][b": 2}}, "x[a][b]"),
+        ({"a": {"b": None}, "a[b]": ""}, "a[b]"),
+    ],
+)
+def test_a_form_with_two_parameters_of_one_name_is_refused(document: JsonValue, name: str) -> None:
+    with pytest.raises(NotRenderedError, match=re.escape(f"two parameters {name};")):
+        form("{data}", document)
+
+
+def test_brackets_in_a_name_are_sent_as_long_as_no_other_name_is_the_same() -> None:
+    assert form("{data}", {"a": {"c": 1}, "a[b]": 2, "a[": 3}) == [("a[c]", "1"), ("a[b]", "2"), ("a[", "3")]
+
+
+@pytest.mark.parametrize(
+    ("number", "digits", "body", "in_text"),
+    [
+        (0.12345678901234568, "0.123456789012345678", "0.123456789012345678", "0.123456789012345678"),
+        (100000.0, "1e5", "1e5", "1e5"),
+        (10.0, "10.00", "10.00", "10.00"),
+        (10.0, None, "10.0", "10.0"),
+        (1e16, None, "1e+16", "10000000000000000"),
+        (1e16, "1e16", "1e16", "1e16"),
+        (-2.5e-7, None, "-2.5e-07", "-0.00000025"),
+        (1e22, None, "1e+22", "10000000000000000000000"),
+        (7, None, "7", "7"),
+    ],
+)
+def test_a_number_has_the_producers_digits_and_in_text_no_exponent_of_pythons(
+    number: float, digits: str | None, body: str, in_text: str
+) -> None:
+    data: JsonValue = {"n": number, "list": ["x", number], "s": "1e+16"}
+    happened = occurrence(data).model_copy(update={"digits": digits and {"n": digits, "list": [None, digits]}})
+    template: JsonValue = {"n": "{n}", "text": "<{n}>", "list": "<{list}>", "all": "{list}"}
+    in_list = f'<[\\"x\\",{in_text}]>'
+
+    assert render("{n}", happened, OWN) == body
+    assert (
+        render(template, happened, OWN) == f'{{"n":{body},"text":"<{in_text}>","list":"{in_list}","all":["x",{body}]}}'
+    )
+    assert render(None, happened, OWN).endswith(f'"data":{{"n":{body},"list":["x",{body}],"s":"1e+16"}}}}')
+    assert render({"n": "{n}", "l": "{list}"}, happened, OWN, format=Format.FORM).split("&") == [
+        f"n={in_text}",
+        "l%5B0%5D=x",
+        f"l%5B1%5D={in_text}",
+    ]
+
+
+def test_floats_without_exponents_do_not_make_an_unlimited_text() -> None:
+    """`1e+300` has six characters, and three hundred digits in text."""
+    with pytest.raises(NotRenderedError, match="larger than 1048576 bytes"):
+        render({"a": "{data}" * 50}, occurrence([1e300] * 500), OWN)
+
+
+def test_the_digits_of_data_that_stays_at_home_are_not_sent() -> None:
+    happened = occurrence({"n": 10.0}).model_copy(update={"digits": {"n": "10.00"}})
+
+    assert render({"a": "{n}", "b": "<{n}>", "c": "{id}"}, happened, OWN, sends_json=False) == '{"b":"<>","c":"o-1"}'
+
+
 @pytest.mark.parametrize("template", ["{id}", ["{id}"], 1, "{items}", "{nowhere}"])
 def test_only_an_object_makes_a_form(template: JsonValue) -> None:
     with pytest.raises(NotRenderedError, match="object"):
@@ -294,7 +384,16 @@ def test_data_that_stays_at_home_is_left_out(template: JsonValue, expected: Json
 @pytest.mark.parametrize("format", Format)
 @pytest.mark.parametrize("template", ["{data}", "{account}", "{data.id}"])
 def test_a_body_that_is_all_data_is_empty_when_data_stays_at_home(template: str, format: Format) -> None:
-    assert render(template, occurrence(), OWN, format=format, sends_json=False) == ""
+    body = render(template, occurrence(), OWN, format=format, sends_json=False)
+
+    assert body == ""
+    assert content_type(Format.JSON, body) == ""  # nothing is no JSON, but it is an empty form
+    assert content_type(Format.FORM, body) == "application/x-www-form-urlencoded"
+
+
+def test_a_body_has_the_content_type_of_its_format() -> None:
+    assert content_type(Format.JSON, "null") == "application/json"
+    assert content_type(Format.FORM, "a=1") == "application/x-www-form-urlencoded"
 
 
 @pytest.mark.parametrize(
@@ -310,6 +409,7 @@ def test_a_body_that_is_all_data_is_empty_when_data_stays_at_home(template: str,
         ("{id.deeper}", []),  # null, as every path may be that leads nowhere in the end
         ({"{in a key": ["{account}", 1, None, {"a": True}]}, ["account"]),
         ("{anything.at.all} {data.or_this}", None),
+        ("{Größe} {'order no'} {data.'@type'.'x y'} {'it''s'}", ["Größe", "order no", "@type", "it's"]),
     ],
 )
 def test_a_template_that_can_be_filled_is_accepted(template: JsonValue, known: Collection[str] | None) -> None:
@@ -328,7 +428,14 @@ def test_a_template_that_can_be_filled_is_accepted(template: JsonValue, known: C
         ("{0}", (), "brace"),
         ("{id.}", (), "brace"),
         ("{id!r}", (), "brace"),
-        ("{idï}", (), "brace"),
+        ("{order no}", (), "quote a name"),
+        ("{@type}", (), "quote a name"),
+        ("{'order no}", (), "brace"),
+        ("{'order no'", (), "brace"),
+        ("{'a'b}", (), "brace"),
+        ("{'a''}", (), "brace"),
+        ("{'nowhere at all'.x}", (), "named nowhere at all:"),
+        ("{data.'a.b'}", (), "named a.b:"),
         ("{items[0]}", (), "brace"),
         ({"a": 1, "b": ["{id}", {"c": "{ id }"}]}, ("b", 1, "c"), "brace"),
         ({"a": ["{id}", "{nowhere.id}"]}, ("a", 1), "named nowhere:"),
@@ -349,6 +456,16 @@ def test_a_template_that_cannot_be_filled_is_refused(
     assert path == caught.value.path
 
 
+def test_a_template_of_any_text_is_checked_fast() -> None:
+    """Also one in which each brace may begin a name in quotes that the whole rest continues."""
+    for text in ("{'", "{''", "{'''", "{'.'.'", "{a.'b'.", "{'a'.", "{{{'", "{'}"):
+        started = time.process_time()
+        with pytest.raises(BadTemplateError):
+            check_template(text * 8_000 + "{", None)
+
+        assert time.process_time() - started < 1
+
+
 def test_where_no_data_is_known_none_can_be_named() -> None:
     with pytest.raises(BadTemplateError, match="named account:"):
         check_template("{account.id}", [])
@@ -357,7 +474,8 @@ def test_where_no_data_is_known_none_can_be_named() -> None:
 def test_our_own_fields_are_the_occurrence_s_and_those_that_a_sender_adds() -> None:
     own = own_fields("t-1", "w-1", occurrence(), None, None)
 
-    assert Occurrence.model_fields.keys() | own.keys() == OWN_FIELDS
+    assert {*OCCURRENCE_FIELDS, *own} == OWN_FIELDS
+    assert Occurrence.model_fields.keys() - OCCURRENCE_FIELDS == {"digits"}
 
 
 PLACEHOLDER = st.sampled_from(["{id}", "{data}", "{data.a.0}", "{a}", "{b.c}", "{eventName}", "{nowhere.x}"])
@@ -425,13 +543,29 @@ def leaves(value: JsonValue, *path: str | int) -> Iterator[tuple[str, str]]:
                 yield from leaves(inner, *path, index)
         case _:
             name = f"{path[0]}" + "".join(f"[{step}]" for step in path[1:])
-            yield name, value if isinstance(value, str) else "" if value is None else json.dumps(value)
+            yield name, value if isinstance(value, str) else "" if value is None else plain(value)
 
 
-@given(st.dictionaries(KEYS, json_values(), max_size=4))
+def plain(value: JsonValue) -> str:
+    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else json.dumps(value)
+
+
+def nodes(value: JsonValue, name: str) -> Iterator[str]:
+    yield name
+    if isinstance(value, dict | list):
+        for step, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from nodes(inner, f"{name}[{step}]")
+
+
+@given(st.dictionaries(KEYS | st.sampled_from(["a[0]", "a[a]", "b[a]"]), json_values(), max_size=4))
 @settings(deadline=None)
 def test_a_form_parses_back_into_exactly_the_document_s_leaves(document: dict[str, JsonValue]) -> None:
-    assert list(leaves(document)) == form("{data}", document)
+    names = [name for key, value in document.items() for name in nodes(value, key)]
+    if len(names) > len(set(names)):
+        with pytest.raises(NotRenderedError, match="two parameters"):
+            form("{data}", document)
+    else:
+        assert list(leaves(document)) == form("{data}", document)
 
 
 ODD = st.floats() | st.integers(10**4999, 10**5001) | st.text(st.characters(), max_size=3)

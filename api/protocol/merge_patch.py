@@ -79,10 +79,7 @@ def validated(model: type[Model], document: JsonValue, *place: str | int) -> Mod
         raise ProblemError(error.status, error.detail, errors=errors) from None
     except ValidationError as error:
         raise RequestValidationError(
-            [
-                {**item, "loc": ("body", *place, *item["loc"])}
-                for item in error.errors(include_input=False, include_url=False)
-            ]
+            [{**item, "loc": ("body", *place, *item["loc"])} for item in error.errors(include_url=False)]
         ) from None
 
 

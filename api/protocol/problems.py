@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
 
+from webhooks import characters
 from webhooks.credentials.authentication import MODES
 from webhooks.cursors import BadCursorError
 from webhooks.json_pointer import json_pointer
@@ -188,7 +189,6 @@ _MESSAGES = {
     "json_invalid": "not valid JSON, or nested too deep",
     "union_tag_invalid": f"the type must be one of: {', '.join(MODES)}",  # pydantic's message repeats the input
     "union_tag_not_found": f"the type must be one of: {', '.join(MODES)}",
-    "string_pattern_mismatch": "too short, too long, or contains characters that are not allowed",
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
@@ -198,6 +198,8 @@ _MESSAGES = {
 
 
 def _message(item: Mapping[str, Any]) -> str:
+    if item.get("type") == "string_pattern_mismatch":
+        return characters.mismatch(item["ctx"]["pattern"], item["input"])
     return _MESSAGES.get(item.get("type", ""), str(item["msg"]).removeprefix("Value error, "))
 
 

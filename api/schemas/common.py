@@ -16,6 +16,7 @@ from pydantic import (
     StringConstraints,
 )
 
+from webhooks import characters
 from webhooks.ids import OCCURRENCE_ID
 from webhooks.temporal.names import MAX_KEYWORD
 
@@ -25,8 +26,9 @@ EXAMPLE_WEBHOOK = "123e4567-e89b-12d3-a456-426614174000"
 
 
 def printable(text: str | None) -> str | None:
-    if text is not None and not text.isprintable():
-        raise ValueError("control characters are not allowed")
+    """Return the text. Raises ValueError if it contains a control character."""
+    if text is not None and (problem := characters.control_refusal(text)):
+        raise ValueError(problem)
     return text
 
 

@@ -3,7 +3,10 @@
 import json
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl
+from uuid import uuid4
 
+import httpx
 import pytest
 
 from webhooks.testing.platform_process import PlatformProcess
@@ -52,6 +55,84 @@ async def test_data_is_any_json(platform: PlatformProcess, receiver: Receiver, p
     [request] = await receiver.wait_for(path, 1)
 
     assert json.loads(request.body)["data"] == data
+
+
+NUMBERS = '{"a":0.123456789012345678,"b":[10.00,1e5,1E-7,-0.0,12345678901234567890],"c":{"d":9007199254740993.0}}'
+
+
+async def publish_text(platform: PlatformProcess, event: str, data: str, id: str = "") -> httpx.Response:
+    """The digits as they are: a JSON library would write its own."""
+    body = f'{{"event": "{event}", "data": {data}, "id": "{id or uuid4()}"}}'
+    return await platform.http.post("/v1/occurrences", content=body, headers={"content-type": "application/json"})
+
+
+async def test_the_digits_of_numbers_reach_the_receiver(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event(template={"all": "{data}", "text": "{a} {b}", "d": "{c.d}"})
+    await platform.webhook(event, receiver.url(path))
+    await platform.webhook(event, receiver.url(f"{path}/form"), format="Form URL Encoded")
+    assert (await publish_text(platform, event, NUMBERS)).status_code == 202
+    [body], [form] = await receiver.wait_for(path, 1), await receiver.wait_for(f"{path}/form", 1)
+    in_list = "[10.00,1e5,1E-7,-0.0,12345678901234567890]"
+
+    assert body.body.decode() == (f'{{"all":{NUMBERS},"text":"0.123456789012345678 {in_list}","d":9007199254740993.0}}')
+    assert ("all[b][0]", "10.00") in parse_qsl(form.body.decode())
+    assert ("d", "9007199254740993.0") in parse_qsl(form.body.decode())
+
+
+async def test_a_preview_shows_the_digits(platform: PlatformProcess) -> None:
+    event = await platform.event(template="{data}")
+    answer = await platform.http.post(
+        f"/v1/events/{event}/preview",
+        content=f'{{"data": {NUMBERS}}}',
+        headers={"content-type": "application/json"},
+    )
+
+    assert answer.json()["body"] == NUMBERS
+
+
+async def test_one_id_is_compared_by_the_value_of_numbers(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    answers = [
+        (await publish_text(platform, event, data, f"numbers-{event}")).status_code
+        for data in (
+            '{"a": 10.0, "b": 0.123456789012345678}',
+            '{"a": 10, "b": 0.123456789012345678}',
+            '{"b": 0.1234567890123456780, "a": 1e1}',
+            '{"a": 10.0, "b": 0.123456789012345679}',
+            '{"a": 10.0, "b": 0.12345678901234568}',
+            '{"a": "10.0", "b": 0.123456789012345678}',
+        )
+    ]
+    [request] = await receiver.wait_for(path, 1)
+
+    assert answers == [202, 202, 202, 409, 409, 409]
+    assert json.loads(request.body, parse_float=str)["data"] == {"a": "10.0", "b": "0.123456789012345678"}
+
+
+async def test_a_body_full_of_numbers_that_python_writes_longer_is_delivered(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """250 KB of `1e15`, which Temporal stores as a megabyte of floats, beside their digits."""
+    event = await platform.event(template="{data}")
+    await platform.webhook(event, receiver.url(path))
+    data = "[" + ",".join(["1e15"] * 50_000) + "]"
+    assert (await publish_text(platform, event, data)).status_code == 202
+    [request] = await receiver.wait_for(path, 1)
+
+    assert request.body.decode() == data
+
+
+@pytest.mark.parametrize("number", ["1e999999", "-1e400", "9" * 10_000, "0." + "9" * 10_000])
+async def test_a_number_that_is_too_large_or_too_long_is_refused(platform: PlatformProcess, number: str) -> None:
+    answer = await publish_text(platform, await platform.event(), f'{{"a": [{number}]}}')
+
+    assert answer.status_code == 422
+    assert "999999" not in answer.text
 
 
 @pytest.mark.parametrize(

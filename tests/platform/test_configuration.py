@@ -202,6 +202,25 @@ async def test_engageip_entity_action_and_the_object_if_sends_json(
     assert json.loads(request.body) == {**body, "entity": entity}
 
 
+async def test_a_body_with_nothing_left_to_send_has_no_content_type(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """Not an empty body under a JSON content type, which no JSON parser takes."""
+    event = await platform.event(template="{data}", sample={"a": 1})
+    await platform.webhook(event, receiver.url(path), sends_json=False)
+    await platform.webhook(event, receiver.url(f"{path}/all"))
+    published = await platform.publish(event)
+    [empty], [whole] = await receiver.wait_for(path, 1), await receiver.wait_for(f"{path}/all", 1)
+    deliveries = [await platform.wait(item["id"], "delivered") for item in published["deliveries"]]
+    preview = await platform.post(f"/v1/events/{event}/preview", {"sends_json": False})
+
+    assert (empty.body, empty.headers.get("content-type"), empty.headers["content-length"]) == (b"", None, "0")
+    assert whole.headers["content-type"] == "application/json"
+    assert "webhook-signature" in empty.headers
+    assert "" in [delivery["request"]["body"] for delivery in deliveries]
+    assert preview["body"] == preview["content_type"] == ""
+
+
 async def test_engageip_fires_only_with_an_owner_or_a_user(
     platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:

@@ -1,5 +1,6 @@
 import json
 import time
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -117,7 +118,7 @@ def test_numbers_of_different_values_have_different_texts(one: str, other: str) 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
 def test_the_text_by_value_is_the_value(number: float) -> None:
-    assert float(by_value(number)) == number
+    assert Decimal(by_value(number)) == Decimal(repr(number))
     assert "e" not in json_numbers.without_exponent(number)
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+from webhooks import characters
+
 _RESERVED = frozenset(
     (
         "accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host",
@@ -11,6 +13,7 @@ _RESERVED = frozenset(
 )  # fmt: skip
 """Headers that the platform sets itself, and those that belong to one connection."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_VALUE_CHARACTER = re.compile(r"[\x20-\x7e\t]*")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]{0,4094}[\x21-\x7e])?")
 
 
@@ -20,5 +23,8 @@ def check_header(name: str, value: str) -> None:
         raise ValueError("a header name is a token of at most 128 characters")
     if name.lower() in _RESERVED or name.lower().startswith("webhook-"):
         raise ValueError(f"the header {name} is set by the platform")
+    ordinary = _VALUE_CHARACTER.match(value)
+    if ordinary and ordinary.end() < len(value):
+        raise ValueError(f"the value of header {name}: {characters.refusal(value, ordinary.end(), 'printable ASCII')}")
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the value of header {name} must be 1 to 4096 printable ASCII characters")

@@ -3,12 +3,13 @@ run in linear time. Data that would take too many steps to validate is refused."
 
 import functools
 import json
+from collections.abc import Iterator
 
 import jsonschema_rs
 from pydantic import JsonValue
 
 from webhooks.errors import WebhooksError
-from webhooks.events import schema_cost
+from webhooks.events import regular_expressions, schema_cost
 from webhooks.json_pointer import json_pointer
 
 MAX_SCHEMA_BYTES = 64 * 1024
@@ -17,8 +18,6 @@ _MAX_TO_EXPLAIN = 1_000_000
 """Values in the data times characters of the schema. Above it, violations are not located."""
 _MAX_PATTERNS = 50
 """Regular expressions in a schema: compiling them takes long."""
-_MAX_PATTERN_BYTES = 50_000
-"""Compiled size of each regular expression."""
 
 
 class NotASchemaError(WebhooksError, ValueError):
@@ -30,11 +29,19 @@ def check_schema(schema: JsonValue) -> None:
     text = json.dumps(schema)
     if len(text) > MAX_SCHEMA_BYTES:
         raise NotASchemaError(f"the schema is larger than {MAX_SCHEMA_BYTES} bytes")
-    if _embedded(schema):
-        raise NotASchemaError("$id is allowed only at the root of the schema")
-    if _patterns(schema) > _MAX_PATTERNS:
+    patterns = list(_patterns(schema))
+    if len(patterns) > _MAX_PATTERNS:
         raise NotASchemaError(f"the schema has more than {_MAX_PATTERNS} regular expressions")
     _validator(text)
+    try:
+        schema_cost.check_references(schema)
+    except schema_cost.UnknownReferenceError as error:
+        raise NotASchemaError(f"at {json_pointer(error.path)}: {error}") from None
+    size = 0
+    for pattern, path in {pattern: path for path, pattern in reversed(patterns)}.items():
+        size += regular_expressions.size_of(pattern)
+        if size > regular_expressions.MAX_BYTES:
+            raise NotASchemaError(f"at {json_pointer(path)}: {regular_expressions.TOO_LARGE}")
 
 
 def violations(schema: JsonValue, data: JsonValue) -> list[tuple[str, str]]:
@@ -57,30 +64,53 @@ def violations(schema: JsonValue, data: JsonValue) -> list[tuple[str, str]]:
     return found
 
 
-@functools.lru_cache(maxsize=256)
 def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+    return _small_validator(schema) or _large_validator(schema)
+
+
+@functools.lru_cache(maxsize=256)
+def _small_validator(schema: str) -> jsonschema_rs.Draft202012Validator | None:
+    """Return None if the schema needs large regular expressions."""
+    try:
+        return _compiled(schema, regular_expressions.SMALL_BYTES)
+    except _PatternError:
+        return None
+
+
+@functools.lru_cache(maxsize=32)
+def _large_validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+    try:
+        return _compiled(schema, regular_expressions.MAX_BYTES)
+    except _PatternError as error:
+        reason = regular_expressions.refusal(error.pattern) or regular_expressions.TOO_LARGE
+        raise NotASchemaError(f"at {error.pointer}: {reason}") from None
+
+
+class _PatternError(WebhooksError):
+    """A regular expression of the schema is none, or too large."""
+
+    def __init__(self, pattern: str, pointer: str) -> None:
+        super().__init__(pattern)
+        self.pattern = pattern
+        self.pointer = pointer
+
+
+def _compiled(schema: str, pattern_bytes: int) -> jsonschema_rs.Draft202012Validator:
+    """Raises NotASchemaError and _PatternError."""
     parsed = json.loads(schema)
     if not isinstance(parsed, dict | bool):
         raise NotASchemaError("a schema must be an object or a boolean")
     try:
         return jsonschema_rs.Draft202012Validator(
-            parsed,
-            mask="the value",
-            offline=True,
-            pattern_options=jsonschema_rs.RegexOptions(size_limit=_MAX_PATTERN_BYTES),
+            parsed, mask="the value", offline=True, pattern_options=regular_expressions.options(pattern_bytes)
         )
     except jsonschema_rs.ValidationError as error:
-        raise NotASchemaError(f"at {json_pointer(error.instance_path) or 'the root'}: {error.message}") from None
+        pointer = json_pointer(error.instance_path)
+        if error.message.endswith('is not a "regex"') and isinstance(error.instance, str):
+            raise _PatternError(error.instance, pointer) from None
+        raise NotASchemaError(f"at {pointer or 'the root'}: {error.message}") from None
     except ValueError as error:
         raise NotASchemaError(str(error)) from None
-
-
-def _embedded(schema: JsonValue, *, root: bool = True) -> bool:
-    """Return whether a part of the schema has an `$id`. References inside it would be relative to that `$id`."""
-    if isinstance(schema, dict):
-        own = not root and isinstance(schema.get("$id"), str)
-        return own or any(_embedded(each, root=False) for each in schema.values())
-    return isinstance(schema, list) and any(_embedded(each, root=False) for each in schema)
 
 
 def _values(data: JsonValue) -> int:
@@ -90,13 +120,17 @@ def _values(data: JsonValue) -> int:
     return 1
 
 
-def _patterns(schema: JsonValue) -> int:
-    """Return how many regular expressions the schema has."""
+def _patterns(schema: JsonValue, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield the path and the text of each regular expression in the schema."""
     match schema:
         case list():
-            return sum(map(_patterns, schema))
+            for index, inner in enumerate(schema):
+                yield from _patterns(inner, (*path, index))
         case dict():
+            if isinstance(pattern := schema.get("pattern"), str):
+                yield (*path, "pattern"), pattern
             named = schema.get("patternProperties")
-            here = ("pattern" in schema) + (len(named) if isinstance(named, dict) else 0)
-            return here + sum(map(_patterns, schema.values()))
-    return 0
+            for name in named if isinstance(named, dict) else ():
+                yield (*path, "patternProperties", name), name
+            for name, inner in schema.items():
+                yield from _patterns(inner, (*path, name))

@@ -4,7 +4,9 @@ With a schema that branches at every level of a recursion, the time at least dou
 estimate looks at each pair of a subschema and a value once, however often the check would, so it stays fast.
 """
 
+import functools
 from collections.abc import Iterator
+from urllib.parse import urldefrag, urljoin
 
 from pydantic import JsonValue
 
@@ -18,12 +20,21 @@ MAX_REASONS = 50_000
 _MAX_PAIRS = 30_000
 """Pairs of a subschema and a value."""
 
+_STANDARD = ("https://json-schema.org/", "http://json-schema.org/")
 _BRANCHES = ("anyOf", "oneOf")
 _IN_PLACE = ("not", "if", "then", "else")
 _OF_EACH_ITEM = ("items", "contains", "unevaluatedItems")
 _OF_EACH_MEMBER = ("additionalProperties", "unevaluatedProperties")
 _APPLIES = {*_BRANCHES, *_IN_PLACE, *_OF_EACH_ITEM, *_OF_EACH_MEMBER, "$ref", "$dynamicRef", "allOf", "prefixItems"}
 _APPLIES |= {"dependentSchemas", "properties", "patternProperties", "propertyNames"}
+
+
+class UnknownReferenceError(WebhooksError):
+    """A reference names no schema of this document. `path` is its path in the schema."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class TooCostlyError(WebhooksError):
@@ -40,12 +51,18 @@ def check_cost(schema: JsonValue, data: JsonValue) -> None:
         raise TooCostlyError
 
 
+def check_references(schema: JsonValue) -> None:
+    """Raise UnknownReferenceError for a reference whose steps cannot be estimated. The schema must be valid: all that
+    is left then is a reference that is written in another way than the `$id` that it names, and an `$id` that occurs
+    twice."""
+    _Resources(schema).check()
+
+
 class _Count:
     """The count of evaluations for one schema and one value."""
 
     def __init__(self, root: JsonValue) -> None:
         self._root = root
-        self._anchors = dict(_anchors(root))
         self._known: dict[tuple[int, int], tuple[int, int]] = {}
 
     def steps(self, schema: JsonValue, data: JsonValue) -> tuple[int, int]:
@@ -73,8 +90,9 @@ class _Count:
     def _inner(self, schema: dict[str, JsonValue], data: JsonValue) -> Iterator[tuple[JsonValue, JsonValue, bool]]:
         """Yield each subschema, the value that it applies to, and whether it is one of several alternatives."""
         for keyword in ("$ref", "$dynamicRef"):
-            if isinstance(reference := schema.get(keyword), str):
-                yield self._target(reference), data, False
+            if isinstance(schema.get(keyword), str):
+                for target in self._resources.targets(schema, keyword):
+                    yield target, data, False
         for inner in _listed(schema.get("allOf")):
             yield inner, data, False
         for keyword in _BRANCHES:
@@ -107,32 +125,91 @@ class _Count:
                 for name in data:
                     yield schema["propertyNames"], name, False
 
-    def _target(self, reference: str) -> JsonValue:
-        """Return the schema that a reference points to, or the root if it is not in this document. Such a reference is
-        to the standard's own schemas, which take no more steps."""
-        fragment = reference.partition("#")[2]
-        if not fragment.startswith("/"):
-            return self._anchors.get(fragment, self._root)
-        found = self._root
+    @functools.cached_property
+    def _resources(self) -> "_Resources":
+        return _Resources(self._root)
+
+
+class _Resources:
+    """The schemas in a document that have a URI, and those that have an anchor. `$id` gives a schema a URI, to which
+    the references and anchors inside it are relative."""
+
+    def __init__(self, root: JsonValue) -> None:
+        self._root = root
+        self._bases: dict[int, str] = {}
+        """The URI of each subschema that is an object, by its `id()`."""
+        self._places: dict[int, tuple[str | int, ...]] = {}
+        self._references: list[tuple[dict[str, JsonValue], str]] = []
+        self._by_uri: dict[str, JsonValue] = {"": root}
+        self._anchors: dict[tuple[str, str], JsonValue] = {}
+        self._dynamic: dict[str, list[JsonValue]] = {}
+        self._twice: list[tuple[str | int, ...]] = []
+        """Paths of each `$id` that occurs again."""
+        self._add(root, "", ())
+
+    def check(self) -> None:
+        for path in self._twice:
+            raise UnknownReferenceError(path, "another schema of this document has the same $id")
+        for schema, keyword in self._references:
+            uri, _ = self._split(schema, keyword)
+            if uri not in self._by_uri and not uri.startswith(_STANDARD):
+                path = (*self._places[id(schema)], keyword)
+                raise UnknownReferenceError(path, "no schema of this document has this $id; write both in the same way")
+
+    def targets(self, schema: dict[str, JsonValue], keyword: str) -> list[JsonValue]:
+        """Return the schemas that the reference may point to, or the root if it is not in this document. Such a
+        reference is to the standard's own schemas, which take no more steps."""
+        uri, fragment = self._split(schema, keyword)
+        if fragment and not fragment.startswith("/"):
+            found = [self._anchors.get((uri, fragment), self._root)]
+            others = self._dynamic.get(fragment, []) if keyword == "$dynamicRef" else []
+            return found + [other for other in others if other is not found[0]]
+        target = self._by_uri.get(uri, self._root)
         for step in steps_of(fragment):
-            match key_of(step, found), found:
+            match key_of(step, target), target:
                 case str() as name, dict():
-                    found = found[name]
+                    target = target[name]
                 case int() as index, list():
-                    found = found[index]
+                    target = target[index]
                 case _:
-                    return self._root
-        return found
+                    return [self._root]
+        return [target]
+
+    def _split(self, schema: dict[str, JsonValue], keyword: str) -> tuple[str, str]:
+        """Return the URI and the fragment that a reference means."""
+        uri, fragment = urldefrag(_joined(self._bases.get(id(schema), ""), str(schema[keyword])))
+        return uri, fragment
+
+    def _add(self, schema: JsonValue, base: str, path: tuple[str | int, ...]) -> None:
+        if isinstance(schema, dict):
+            if isinstance(own := schema.get("$id"), str):
+                base = urldefrag(_joined(base, own))[0]
+                if base in self._by_uri and self._by_uri[base] is not schema:
+                    self._twice.append((*path, "$id"))
+                self._by_uri[base] = schema
+            self._bases[id(schema)] = base
+            self._places[id(schema)] = path
+            for keyword in ("$ref", "$dynamicRef"):
+                if isinstance(schema.get(keyword), str):
+                    self._references.append((schema, keyword))
+            for keyword in ("$anchor", "$dynamicAnchor"):
+                if isinstance(name := schema.get(keyword), str):
+                    self._anchors[base, name] = schema
+                    if keyword == "$dynamicAnchor":
+                        self._dynamic.setdefault(name, []).append(schema)
+        inner = schema.items() if isinstance(schema, dict) else enumerate(schema) if isinstance(schema, list) else ()
+        for step, part in inner:
+            if isinstance(part, dict | list):
+                self._add(part, base, (*path, step))
 
 
-def _anchors(schema: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    if isinstance(schema, dict):
-        for keyword in ("$anchor", "$dynamicAnchor"):
-            if isinstance(name := schema.get(keyword), str):
-                yield name, schema
-    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
-    for each in inner:
-        yield from _anchors(each)
+def _joined(base: str, reference: str) -> str:
+    if reference.startswith("#"):  # urljoin() knows no fragments of urn:
+        return base + reference
+    try:
+        return urljoin(base, reference)
+    except ValueError:
+        return reference
 
 
 def _listed(value: JsonValue) -> list[JsonValue]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from webhooks import characters
 from webhooks.errors import WebhooksError
 from webhooks.json_pointer import json_pointer
 
@@ -71,6 +72,10 @@ def _parsed(text: str) -> Any:
         return _yaml(text)
     except yaml.MarkedYAMLError as error:
         not_yaml = _with_line(error.problem or "malformed", error.problem_mark)
+    except yaml.reader.ReaderError as error:
+        character = chr(error.character)
+        line = text.count("\n", 0, text.find(character)) + 1
+        not_yaml = f"{characters.name_of(character)} is not allowed, line {line}"
     except (yaml.YAMLError, UnicodeDecodeError):  # the bytes that a tag escapes may not be UTF-8
         not_yaml = "a character that is not allowed"
     raise DocumentError(f"neither JSON ({not_json}) nor YAML ({not_yaml})")

@@ -65,7 +65,7 @@ def test_another_document_is_never_fetched(keyword: str) -> None:
                 check_schema(schema)
                 violations(schema, {"a": 1})
             except NotASchemaError:
-                assert keyword in ("$ref", "$dynamicRef") or (keyword == "$id" and schema == schemas[1])
+                assert keyword in ("$ref", "$dynamicRef")
             else:
                 assert keyword in ("$schema", "$id")
         listening.setblocking(False)
@@ -169,14 +169,137 @@ def test_a_pattern_that_backtracks_elsewhere_is_linear_here(pattern: str) -> Non
     [
         {"allOf": [{"pattern": f"a{n}"} for n in range(51)]},
         {"patternProperties": {f"a{n}": {} for n in range(51)}},
-        {"pattern": "[^x]{900}"},
+        {"pattern": r"\p{L}{500}"},
         {"pattern": "(a{90}){90}"},
+        {"pattern": "((a{10}b){30}){10}"},
+        {"pattern": r"\x{61}{9000}"},
+        {"allOf": [{"pattern": rf"^\S{{1,{n}}}$"} for n in range(200, 210)]},
     ],
-    ids=["many", "many of properties", "large", "nested"],
+    ids=["many", "many of properties", "large", "nested", "nested in three", "long", "large together"],
 )
-def test_regular_expressions_that_take_long_to_compile_are_refused(schema: JsonValue) -> None:
-    with pytest.raises(NotASchemaError):
+def test_regular_expressions_that_take_long_are_refused(schema: JsonValue) -> None:
+    with pytest.raises(NotASchemaError, match=r"more than|too large"):
         check_schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "match", "other"),
+    [
+        ("^.{1,100}$", "山" * 100, "山" * 101),
+        (r"^\S{1,255}$", "é" * 255, "é" * 256),
+        (r"^\w{1,64}$", "a_9", "a-9"),
+        (r"^\p{L}{1,50}$", "Größe", "Größe1"),
+        (r"^[^\s@]{1,64}@[^\s@]{1,255}$", "a@b", "a b@c"),
+        (r"^[^<>]{0,1000}$", "", "<"),
+        (r"^(\d{3}-){1,40}x$", "123-x", "x"),
+        (r"^[A-Z]{2}\d{2}[A-Z0-9]{11,30}$", "DE89370400440532013000", "DE89"),
+    ],
+)
+def test_a_repetition_of_a_usual_size_works(pattern: str, match: str, other: str) -> None:
+    schema: JsonValue = {"properties": {"a": {"pattern": pattern}, "b": {"pattern": pattern}}}
+    check_schema(schema)
+
+    assert violations(schema, {"a": match}) == []
+    assert [pointer for pointer, _ in violations(schema, {"a": other, "b": match})] == ["/a"]
+
+
+def test_a_large_regular_expression_takes_linear_time() -> None:
+    """Not times the size of the expression: 1500 characters are the most."""
+    schema: JsonValue = {"pattern": "(a{50}){29}b"}
+    check_schema(schema)
+    started = time.process_time()
+
+    assert len(violations(schema, "a" * 60_000)) == 1
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("(?=a)", "look-around"),
+        ("^(?!.*--)[a-z-]{1,63}$", "look-around"),
+        ("(?<=a)b", "look-around"),
+        ("(?<!a)b", "look-around"),
+        (r"(a)\1", "back-references"),
+        (r"(?<n>a)\k<n>", "back-references"),
+        ("(", "not a regular expression: missing ), unterminated subpattern at position 0"),
+        ("*a", "not a regular expression: nothing to repeat at position 0"),
+        ("a{2,1}", "not a regular expression: a repetition has a minimum above its maximum"),
+        ("[z-a]", "not a regular expression: bad character range z-a"),
+        (r"^\p{Foo}$", "not a regular expression"),
+        ("(a{1000}){50}", "too large once its repetitions are written out"),
+        (r"\d{1,99999}", "too large once its repetitions are written out"),
+        (r"^\p{L}{1,9999}$", "too large once its repetitions are written out"),
+    ],
+)
+def test_a_pattern_is_refused_with_the_reason(pattern: str, reason: str) -> None:
+    schemas: dict[str, JsonValue] = {
+        "at /pattern: ": {"pattern": pattern},
+        "at /properties/a/pattern: ": {"properties": {"a": {"pattern": pattern}}},
+        "at /patternProperties/": {"patternProperties": {"ok": {}, pattern: {}}},
+    }
+    for where, schema in schemas.items():
+        with pytest.raises(NotASchemaError) as caught:
+            check_schema(schema)
+
+        assert str(caught.value).startswith(where)
+        assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("pattern", [r"\(?=x", "[(?=]", r"\\1", r"[\1]", "(?:a)", "(?<name>a)", "a|b", r"^\/\-$"])
+def test_what_only_looks_like_look_around_or_a_back_reference_works(pattern: str) -> None:
+    schema: JsonValue = {"const": {"pattern": "(?=not a pattern)"}, "pattern": pattern}
+    try:
+        check_schema(schema)
+    except NotASchemaError as error:
+        assert "look-around" not in str(error)
+        assert "/pattern" in str(error)
+
+
+BUNDLE: JsonValue = {
+    "$id": "https://example.com/order",
+    "$ref": "#/$defs/order",
+    "$defs": {
+        "order": {"properties": {"lines": {"items": {"$ref": "line"}}, "buyer": {"$ref": "urn:example:person"}}},
+        "line": {
+            "$id": "line",
+            "properties": {"sku": {"$ref": "#/$defs/sku"}, "parts": {"items": {"$ref": "line"}}},
+            "$defs": {"sku": {"type": "string"}},
+        },
+        "person": {
+            "$id": "urn:example:person",
+            "$ref": "#named",
+            "$defs": {"n": {"$anchor": "named", "type": "object"}},
+        },
+    },
+}
+
+
+def test_a_bundle_of_schemas_with_ids_works() -> None:
+    check_schema(BUNDLE)
+
+    assert violations(BUNDLE, {"lines": [{"sku": "A", "parts": [{"sku": "B"}]}], "buyer": {}}) == []
+    found = violations(BUNDLE, {"lines": [{"sku": 1, "parts": [{"sku": 2}]}], "buyer": "x"})
+    assert {pointer for pointer, _ in found} == {"/lines/0/sku", "/lines/0/parts/0/sku", "/buyer"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"$defs": {"a": {"$id": "a"}, "b": {"$id": "a"}}}, "at /$defs/b/$id: another schema"),
+        ({"$ref": "c", "$defs": {"a": {"$id": "a"}}}, "c"),
+        ({"$id": "https://e.com/x", "$ref": "https://e.com/y"}, "https://e.com/y"),
+        ({"$ref": "HTTP://E.com/a", "$defs": {"a": {"$id": "http://e.com/a"}}}, "at /$ref: no schema of this document"),
+        ({"$ref": "a#/$defs/no", "$defs": {"a": {"$id": "a"}}}, "/$defs/no"),
+        ({"$ref": "a", "const": {"$id": "a"}}, "a"),
+    ],
+    ids=str,
+)
+def test_a_reference_to_an_id_that_is_not_there_is_refused(schema: JsonValue, message: str) -> None:
+    with pytest.raises(NotASchemaError) as caught:
+        check_schema(schema)
+
+    assert message in str(caught.value)
 
 
 def nested(depth: int, names: str = "c") -> JsonValue:
@@ -206,8 +329,19 @@ TREE: JsonValue = {"properties": {"c": {"anyOf": [{"$ref": "#/$defs/n"}, {"type"
         {"not": CHILD, "if": CHILD},
         {**CHILD, "unevaluatedProperties": False, "dependentSchemas": {"c": CHILD}},
         {"$dynamicAnchor": "n", "anyOf": [{"properties": {"c": {"$dynamicRef": "#n"}}}] * 2},
+        {
+            "$id": "https://e.com/n",
+            "anyOf": [{"properties": {"c": {"$ref": "n"}}}, {"properties": {"c": {"$ref": "#"}}}],
+        },
+        {"$id": "urn:n", "$anchor": "n", "anyOf": [{"properties": {"c": {"$ref": ref}}} for ref in ("#n", "urn:n#n")]},
+        {
+            "$id": "n",
+            "anyOf": [{"properties": {"c": {"$ref": "other"}}}] * 2,
+            "$defs": {"o": {"$id": "other", "$dynamicRef": "n#d", "$defs": {"x": {"$dynamicAnchor": "d"}}}},
+            "$dynamicAnchor": "d",
+        },
     ],
-    ids=["anyOf", "oneOf", "allOf", "members", "not and if", "unevaluated", "dynamic"],
+    ids=["anyOf", "oneOf", "allOf", "members", "not and if", "unevaluated", "dynamic", "id", "urn", "dynamic by id"],
 )
 def test_a_schema_that_branches_at_every_level_is_given_up_before_it_is_checked(
     node: dict[str, JsonValue], monkeypatch: pytest.MonkeyPatch

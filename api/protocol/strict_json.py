@@ -47,6 +47,7 @@ class _StrictRequest(Request):
             json.dumps(value, allow_nan=False)  # fails for 1e400, which the parser reads as infinity
             if has_float(value):
                 value = json.loads(body, parse_float=read_float, parse_int=read_integer)
+                json.dumps(value, allow_nan=False)  # fails for a number with too many digits
         except ValueError:
             raise json.JSONDecodeError("not valid JSON, or nested too deep", "", 0) from None
         return value

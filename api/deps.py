@@ -63,3 +63,9 @@ Writing = Annotated[AsyncSession, Depends(_writing, scope="function")]
 
 Limit = Annotated[int, Query(ge=1, le=100, description="The maximum number of items on a page")]
 Cursor = Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the previous page")]
+
+MAX_VALUES = 20
+"""Of one query parameter that may be repeated."""
+Either = Annotated[
+    list[str] | None, Query(max_length=MAX_VALUES, description="Repeat it to list what has any one of the values")
+]

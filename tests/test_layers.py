@@ -41,7 +41,7 @@ ONLY_ITS_OWN = {"testing"}
 """Rooms that know the platform from outside only: not even the files in webhooks/ itself."""
 
 PURE = """
-    characters contracts errors ids json_numbers json_pointer outcomes retry
+    characters contracts errors ids json_documents json_numbers json_pointer outcomes retry times
     credentials/authentication credentials/header_rules credentials/masking credentials/signing
     credentials/webhook_secrets
     deliveries/status

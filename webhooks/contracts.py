@@ -80,6 +80,8 @@ class Delivery(Contract):
     """Seconds after its final failure during which the delivery can be sent again."""
     failed_before: bool = False
     """Whether an earlier workflow run of this delivery ended with a final failure."""
+    delivered_before: bool = False
+    """Whether the workflow run before this one delivered it. If nothing can be sent then, it stays delivered."""
 
     @property
     def id(self) -> str:

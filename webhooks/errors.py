@@ -21,7 +21,8 @@ WebhooksError
     ├── BadCursorError             cursors.py
     ├── BadEventError              events/rules.py
     ├── BadTemplateError           events/rendering.py
-    ├── DocumentError              events/yaml_documents.py
+    ├── DocumentError              json_documents.py
+    │   └── MalformedJsonError     json_documents.py
     ├── NotASchemaError            events/json_schema.py
     ├── NotAFilterError            publishing/filters.py
     ├── NotAcceptedError           publishing/accept.py

@@ -72,8 +72,9 @@ class DeliverWebhook:
         self._proceed = True
 
     @workflow.run
-    async def run(self, delivery: Delivery) -> Attempt:
-        """Return the attempt that delivered. Fails with type DeliveryFailed when the resend window ends."""
+    async def run(self, delivery: Delivery) -> Attempt | None:
+        """Return the attempt that delivered; None if an earlier run delivered and this one had nothing to send. Fails
+        with type DeliveryFailed when the resend window ends."""
         # A resend of a closed delivery starts this run together with the signal.
         trigger = Trigger.RESEND if self._resend else Trigger.EVENT
         while True:
@@ -91,8 +92,13 @@ class DeliverWebhook:
                     await self._reported()
                 return attempt
             if not self._resend:
+                if self._stays_delivered():
+                    return None
                 await self._await_resend()
             trigger = Trigger.RESEND
+
+    def _stays_delivered(self) -> bool:
+        return self._delivery.delivered_before and not self._failed and self._outcome in outcomes.NEVER_SENT
 
     async def _deliver(self, trigger: Trigger) -> Attempt | None:
         """Run one chain of attempts. None if it failed for good, or if a resend ended it."""

@@ -186,7 +186,6 @@ _PROBLEMS: dict[type[Exception], Callable[[Any], ProblemError]] = {
 """What each error becomes. The most specific class of an error decides."""
 
 _MESSAGES = {
-    "json_invalid": "not valid JSON, or nested too deep",
     "union_tag_invalid": f"the type must be one of: {', '.join(MODES)}",  # pydantic's message repeats the input
     "union_tag_not_found": f"the type must be one of: {', '.join(MODES)}",
     "dict_type": "must be an object",
@@ -207,9 +206,7 @@ def _pointer(item: Mapping[str, Any]) -> str:
     """Return a JSON pointer into the body, or the name of a parameter."""
     place, *path = item["loc"]
     if place != "body":
-        return ".".join(str(part) for part in path)
-    if item.get("type") == "json_invalid":  # its location is a position in the text, not a path
-        return ""
+        return str(path[0])
     # pydantic's path also contains the tag of a union's member, and "[key]" for an error in a key.
     unions = [index for index, step in enumerate(path) if step in MODES and path[index - 1] == "authentication"]
     return json_pointer([step for index, step in enumerate(path) if index not in unions and step != "[key]"])

@@ -1,56 +1,58 @@
-"""Strict requests. The body is read only after authentication, up to a maximum size. It must be JSON as RFC 8259
-defines it: no NaN, no lone surrogates, bounded nesting. An unknown query parameter is an error, so that a misspelt
-filter is noticed."""
+"""Strict requests. The body is read only after authentication, up to a maximum size. It must be JSON as
+`webhooks/json_documents.py` reads it, or whatever the route itself reads. A query parameter that is unknown, or given
+twice without a meaning, is an error, so that a misspelt filter is noticed."""
 
-import json
 import re
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 
 from api.deps import authenticate
-from webhooks.json_numbers import has_float, read_float, read_integer
+from api.protocol.problems import invalid
+from webhooks.json_documents import DocumentError, MalformedJsonError, decode, parse
 
-_SPARE_LEVELS = 50
-"""Levels of nesting kept free: the value must still be readable when it is nested deeper in a stored record."""
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json")
+_NOT_ENCODED = ("", "identity")
+_GZIP = b"\x1f\x8b"
 
 
 class _StrictRequest(Request):
     max_body: int
 
     async def body(self) -> bytes:
+        """Return the body. Raises HTTPException 400, 413 and 415."""
         if not hasattr(self, "_body"):
+            encoding = self.headers.get("content-encoding", "").strip().lower()
+            if encoding not in _NOT_ENCODED:
+                raise _encoded("content-encoding is not supported")
             chunks = bytearray()
-            async for chunk in self.stream():
-                chunks += chunk
-                if len(chunks) > self.max_body:
-                    raise HTTPException(413, f"the body is larger than {self.max_body // 1024} KiB")
+            try:
+                async for chunk in self.stream():
+                    chunks += chunk
+                    if len(chunks) > self.max_body:
+                        raise HTTPException(413, f"the body is larger than {self.max_body // 1024} KiB")
+            except ClientDisconnect:
+                raise HTTPException(400, "the connection was closed before the end of the body") from None
+            if chunks.startswith(_GZIP):
+                raise _encoded("the body is compressed with gzip")
             self._body = bytes(chunks)
         return self._body
 
     async def json(self) -> Any:
+        """Return the JSON value of the body. Raises ProblemError 422, and what body() raises."""
         if not hasattr(self, "_json"):
-            self._json = self._parsed(await self.body())
+            body = await self.body()
+            try:
+                self._json = parse(decode(body))
+            except MalformedJsonError as error:
+                raise invalid("", f"not valid JSON: {error}") from None
+            except DocumentError as error:
+                raise invalid(error.pointer, str(error)) from None
         return self._json
-
-    def _parsed(self, body: bytes) -> Any:
-        try:
-            # The parser limits nesting, so the extra brackets lower the limit for the body.
-            value = from_json(b"[" * _SPARE_LEVELS + body + b"]" * _SPARE_LEVELS, allow_inf_nan=False)
-            for _ in range(_SPARE_LEVELS):
-                [value] = value
-            json.dumps(value, allow_nan=False)  # fails for 1e400, which the parser reads as infinity
-            if has_float(value):
-                value = json.loads(body, parse_float=read_float, parse_int=read_integer)
-                json.dumps(value, allow_nan=False)  # fails for a number with too many digits
-        except ValueError:
-            raise json.JSONDecodeError("not valid JSON, or nested too deep", "", 0) from None
-        return value
 
 
 class StrictRoute(APIRoute):
@@ -60,19 +62,15 @@ class StrictRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
+        takes_several = {field.alias: _is_list(field.field_info.annotation) for field in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
             await authenticate(request)
-            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if self.body_field and content_type and not _JSON.fullmatch(content_type):
-                raise HTTPException(415, "send JSON with content-type application/json")
-            unknown = request.query_params.keys() - {field.alias for field in self.dependant.query_params}
-            if unknown:
-                raise RequestValidationError(
-                    [{"loc": ("query", name), "msg": "there is no such parameter"} for name in sorted(unknown)]
-                )
+            _check_query(request, takes_several)
             bounded = _StrictRequest(request.scope, request.receive)
             bounded.max_body = self.max_body
+            if self.body_field:
+                await _read_json(bounded)
             return await handler(bounded)
 
         return strict
@@ -82,3 +80,35 @@ class LargeStrictRoute(StrictRoute):
     """The class of routes that take whole files."""
 
     max_body = 2 * 1024 * 1024
+
+
+def _check_query(request: Request, takes_several: dict[str, bool]) -> None:
+    """Raise RequestValidationError if there is no such parameter, or if it is given twice and takes one value."""
+    given = request.query_params
+    errors = [(name, "there is no such parameter") for name in given.keys() - takes_several.keys()]
+    errors += [
+        (name, "it is given more than once, and takes one value")
+        for name, several in takes_several.items()
+        if not several and len(given.getlist(name)) > 1
+    ]
+    if errors:
+        raise RequestValidationError([{"loc": ("query", name), "msg": message} for name, message in sorted(errors)])
+
+
+async def _read_json(request: _StrictRequest) -> None:
+    """Read the body before FastAPI does, which answers less exactly. Raises HTTPException and ProblemError."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type and not _JSON.fullmatch(content_type):
+        raise HTTPException(415, "send JSON with content-type application/json")
+    if await request.body():
+        if not content_type:
+            raise HTTPException(415, "there is no content-type; send JSON with content-type application/json")
+        await request.json()
+
+
+def _encoded(reason: str) -> HTTPException:
+    return HTTPException(415, f"{reason}; send the body as it is", headers={"Accept-Encoding": "identity"})
+
+
+def _is_list(annotation: Any) -> bool:
+    return any(get_origin(part) is list for part in (annotation, *get_args(annotation)))

@@ -3,9 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, StringConstraints
 
-from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit
+from api.deps import MAX_VALUES, CurrentCaller, CurrentPlatform, Cursor, Limit
+from api.platform import Platform
 from api.protocol.problems import RESPONSES, ProblemError, not_found, require_found, responses
 from api.protocol.strict_json import StrictRoute
 from api.schemas.common import Moment, Page, printable
@@ -14,38 +15,50 @@ from webhooks.deliveries.monitor import AlreadyDeliveredError, DeliveryDetail, D
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.deliveries.visibility import Filter
 from webhooks.ids import is_delivery_id
+from webhooks.sending.sender import NotSendableError, sendable
+from webhooks.store import webhooks as stored_webhooks
 from webhooks.temporal.names import MAX_KEYWORD
 
 router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES, route_class=StrictRoute)
 
-Term = Annotated[str | None, AfterValidator(printable), Query(min_length=1, max_length=MAX_KEYWORD)]
-Time = Annotated[Moment | None, Query(description="RFC 3339 with a time zone; compared with `created_at`")]
+Term = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEYWORD), AfterValidator(printable)]
+Terms = Annotated[
+    list[Term] | None,
+    Query(max_length=MAX_VALUES, description="Repeat it to list deliveries with any one of the values"),
+]
+Statuses = Annotated[
+    list[DeliveryStatus] | None, Query(max_length=MAX_VALUES, description="Repeat it to list any one of the statuses")
+]
+Time = Annotated[
+    Moment | None,
+    Query(description="RFC 3339 with a time zone (in a URL, write `+` as `%2B`); compared with `created_at`"),
+]
 
 
 @router.get("", responses=responses(503))
 async def list_deliveries(
     caller: CurrentCaller,
     platform: CurrentPlatform,
-    webhook_id: Term = None,
-    event: Term = None,
-    occurrence_id: Term = None,
-    client_identifier: Term = None,
-    status: DeliveryStatus | None = None,
+    webhook_id: Terms = None,
+    event: Terms = None,
+    occurrence_id: Terms = None,
+    client_identifier: Terms = None,
+    status: Statuses = None,
     since: Time = None,
     until: Time = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[DeliverySummary]:
-    """Lists deliveries, newest first. A new delivery appears in the list after a short delay; reading it by its id
-    works immediately. A page may have fewer items than `limit`, or none, although more follow: read on until
-    `next_cursor` is null."""
+    """Lists deliveries, newest first. Values are compared exactly. A new delivery appears in the list after a short
+    delay; reading it by its id works immediately. A page may have fewer items than `limit`, or none, although more
+    follow: read on until `next_cursor` is null."""
     filter = Filter(
         tenant=caller.tenant,
-        webhook_id=webhook_id,
-        event=event,
-        occurrence_id=occurrence_id,
-        client_identifier=client_identifier,
-        status=status,
+        webhook_ids=webhook_id or (),
+        events=event or (),
+        occurrence_ids=occurrence_id or (),
+        client_identifiers=client_identifier or (),
+        statuses=status or (),
         since=since,
         until=until,
     )
@@ -66,15 +79,28 @@ async def resend_delivery(
 ) -> ResendOut:
     """Sends a delivery again now, with a new retry policy: a delivery that failed, or one that waits for its next
     attempt. The new attempts are added to the delivery's list; the first has trigger `resend`. If an attempt is in
-    progress, no other is started. A delivery that succeeded is sent again only with `force`."""
+    progress, no other is started. A delivery that succeeded is sent again only with `force`, and only
+    while its webhook and its subscription are active."""
     force = body is not None and body.force
     try:
+        if force and is_delivery_id(id):
+            await _check_sendable(platform, caller.tenant, id)
         found = is_delivery_id(id) and await platform.deliveries.resend(caller.tenant, id, force=force)
     except AlreadyDeliveredError:
         raise ProblemError(409, 'the delivery has succeeded already; {"force": true} sends it again') from None
+    except NotSendableError as error:
+        raise ProblemError(409, f"{error}: the delivery has succeeded, and cannot be sent again") from None
     if not found:
         raise not_found("delivery")
     return ResendOut(id=id)
+
+
+async def _check_sendable(platform: Platform, tenant: str, id: str) -> None:
+    """Raise NotSendableError if the delivery has succeeded and nothing would be sent: what is delivered stays so."""
+    detail = await platform.deliveries.get(tenant, id)
+    if detail and detail.summary.status is DeliveryStatus.DELIVERED:
+        async with platform.database.read() as session:
+            sendable(await stored_webhooks.load(session, tenant, detail.summary.webhook_id, detail.summary.event))
 
 
 def _view(detail: DeliveryDetail) -> DeliveryOut:

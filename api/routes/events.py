@@ -28,7 +28,7 @@ from webhooks import cursors
 from webhooks.contracts import Format, Occurrence
 from webhooks.events import catalogue, json_schema, operational, rendering, rules
 from webhooks.events.rules import BadEventError
-from webhooks.events.yaml_documents import DocumentError
+from webhooks.json_documents import DocumentError
 from webhooks.json_pointer import json_pointer
 from webhooks.store import events as stored_events
 from webhooks.store.models import Event

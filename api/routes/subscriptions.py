@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
-from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
+from api.deps import CurrentCaller, Cursor, Either, Limit, Reading, Writing
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, document_of, merged, validated
 from api.protocol.problems import RESPONSES, ProblemError, invalid, require_found, responses
@@ -53,8 +53,8 @@ async def create_subscription(
 async def list_subscriptions(
     caller: CurrentCaller,
     session: Reading,
-    event: str | None = None,
-    webhook_id: str | None = None,
+    event: Either = None,
+    webhook_id: Either = None,
     active: bool | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -62,7 +62,7 @@ async def list_subscriptions(
     """Lists subscriptions, newest first."""
     before = cursors.decode(cursor) if cursor else None
     found = await stored_subscriptions.list_newest_first(
-        session, caller.tenant, event=event, webhook_id=webhook_id, active=active, before=before, limit=limit + 1
+        session, caller.tenant, events=event, webhook_ids=webhook_id, active=active, before=before, limit=limit + 1
     )
     rows, next_cursor = cursors.page(found, limit, lambda row: row[0].id)
     return Page(items=[_view(row) for row in rows], next_cursor=next_cursor)

@@ -12,13 +12,13 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    Strict,
     StringConstraints,
 )
 
 from webhooks import characters
 from webhooks.ids import OCCURRENCE_ID
 from webhooks.temporal.names import MAX_KEYWORD
+from webhooks.times import parse_time
 
 Item = TypeVar("Item")
 
@@ -32,23 +32,15 @@ def printable(text: str | None) -> str | None:
     return text
 
 
-def _text(value: object) -> object:
-    if isinstance(value, int | float):
-        raise ValueError("must be a string with a time as in RFC 3339")
-    return value
-
-
-def _within_reason(moment: datetime) -> datetime:
-    if not 1900 <= moment.year <= 2200:
-        raise ValueError("must be between the years 1900 and 2200")
-    return moment
+def _moment(value: object) -> object:
+    return value if isinstance(value, datetime) else parse_time(value if isinstance(value, str) else "")
 
 
 def _empty_for_null(value: object) -> object:
     return "" if value is None else value
 
 
-Moment = Annotated[AwareDatetime, Strict(False), BeforeValidator(_text), AfterValidator(_within_reason)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 EventKey = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"),

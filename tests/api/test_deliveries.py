@@ -58,6 +58,76 @@ async def test_filters_and_order(platform: PlatformProcess, receiver: Receiver, 
         assert item[name] == detail[name]
 
 
+async def test_several_values_of_a_filter_mean_either(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    ids, webhooks, occurrences = [], [], []
+    for name, answers in (("a", [400]), ("b", [503]), ("c", [200])):
+        url = receiver.tell(f"{path}/{name}", answers)
+        webhook = await platform.webhook(event, url, retry_policy=_NEVER, allowedClientIdentifiers=[name])
+        published = await platform.publish(event, client_identifier=name)
+        ids.append(await platform.delivery(published))
+        webhooks.append(webhook["id"])
+        occurrences.append(published["id"])
+    failed, retrying, delivered = ids
+    for id, status in zip(ids, ("failed", "retrying", "delivered"), strict=True):
+        await platform.wait(id, status)
+    other = await platform.event()
+
+    await listed(platform, [delivered, retrying, failed], event=[event, other])
+    await listed(platform, [delivered, failed], event=event, status=["failed", "delivered"])
+    await listed(platform, [retrying, failed], event=event, status=["failed", "retrying", "pending", "failed"])
+    await listed(platform, [retrying], event=event, status=["pending", "retrying"])
+    await listed(platform, [delivered, failed], webhook_id=[webhooks[0], webhooks[2]])
+    await listed(platform, [retrying, failed], occurrence_id=occurrences[:2])
+    await listed(platform, [delivered, retrying], event=event, client_identifier=["b", "c", "nobody"])
+    await listed(platform, [retrying], event=event, client_identifier=["a", "b"], status=["retrying", "delivered"])
+    await listed(platform, [], event=[other, "None"])
+
+
+async def test_a_repeated_parameter_that_takes_one_value_is_refused(platform: PlatformProcess) -> None:
+    for query in ("limit=5&limit=5", "since=2026-01-01T00:00:00Z&since=2026-01-02T00:00:00Z", "cursor=a&cursor=b"):
+        problem = (await platform.http.get(f"/v1/deliveries?{query}")).json()
+        name = query.partition("=")[0]
+
+        assert problem["status"] == 422
+        assert problem["errors"] == [{"parameter": name, "detail": "it is given more than once, and takes one value"}]
+    for path, query, name in (
+        ("deliveries", "status=failed&status=unheard", "status"),
+        ("deliveries", "event=E&event=", "event"),
+        ("deliveries", "&".join(f"event=E{number}" for number in range(21)), "event"),
+        ("webhooks", "active=true&active=false", "active"),
+        ("events", "active=true&active=true", "active"),
+    ):
+        problem = (await platform.http.get(f"/v1/{path}?{query}")).json()
+
+        assert problem["status"] == 422
+        assert [error["parameter"] for error in problem["errors"]] == [name]
+
+
+async def test_a_list_is_filtered_by_the_exact_value(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """Also where the query language of the store means another one: it strips quotes, for example."""
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    plain = ["acme", "ACME", "acme ", " acme", "(acme)", "`acme`", "o'neil", "50%", "a_b", "a;--", "NULL", "7"]
+    clients = [*plain, "\N{CJK UNIFIED IDEOGRAPH-5C71}"]
+    ids = {}
+    for client in clients:
+        ids[client] = await platform.delivery(await platform.publish(event, client_identifier=client))
+    await listed(platform, [ids[client] for client in reversed(clients)], event=event)
+    for client in clients:
+        await listed(platform, [ids[client]], event=event, client_identifier=client)
+    in_quotes = ["'acme'", "'acme", "acme'", "''acme''", '"acme"', "' OR 'a'='a", "'"]
+    for wrong in (*in_quotes, "o''neil", "o\\'neil", "\\'acme\\'", "\\acme"):
+        page = await platform.get("/v1/deliveries", event=event, client_identifier=wrong)
+        assert page == {"items": [], "next_cursor": None}, wrong
+        page = await platform.get("/v1/deliveries", event=event, client_identifier=[wrong, "50%"])
+        assert [item["id"] for item in page["items"]] == [ids["50%"]], wrong
+    [item] = (await platform.get("/v1/deliveries", event=event, client_identifier="7"))["items"]
+    for name in ("webhook_id", "event", "occurrence_id"):
+        page = (await platform.http.get("/v1/deliveries", params={name: f"'{item[name]}'"})).json()
+        assert page["items"] == []
+
+
 async def test_pages_hold_every_delivery_once(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     event = await platform.event()
     await platform.webhook(event, receiver.url(path))

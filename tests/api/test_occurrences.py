@@ -47,6 +47,25 @@ async def test_occurred_at_is_the_producers_or_now(platform: PlatformProcess, re
     assert datetime.fromisoformat(delivery["occurred_at"]) == datetime.fromisoformat("2026-01-02T01:04:05Z")
 
 
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05.123456Z"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z"),
+        ("2016-12-31T15:59:60.5-08:00", "2016-12-31T23:59:59.999999Z"),
+    ],
+)
+async def test_nanoseconds_and_a_leap_second_are_accepted(
+    platform: PlatformProcess, receiver: Receiver, path: str, sent: str, stored: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path), filter={"occurred_at": sent})
+    id = await platform.delivery(await platform.publish(event, occurred_at=sent))
+    delivery = await platform.wait(id, "delivered")
+
+    assert datetime.fromisoformat(delivery["occurred_at"]) == datetime.fromisoformat(stored)
+
+
 @pytest.mark.parametrize("data", [None, 0, "text", [1, 2], {}, {"big": 123456789012345678901234567890, "e": 1e-9}])
 async def test_data_is_any_json(platform: PlatformProcess, receiver: Receiver, path: str, data: Any) -> None:
     event = await platform.event()
@@ -146,6 +165,11 @@ async def test_a_number_that_is_too_large_or_too_long_is_refused(platform: Platf
         ({"client_identifier": "x" * 256}, "/client_identifier"),
         ({"client_identifier": ""}, "/client_identifier"),
         ({"client_identifier": "a\u0000b"}, "/client_identifier"),
+        ({"client_identifier": "'acme'"}, "/client_identifier"),
+        ({"client_identifier": "acme'"}, "/client_identifier"),
+        ({"client_identifier": "'"}, "/client_identifier"),
+        ({"client_identifier": 'a"b'}, "/client_identifier"),
+        ({"client_identifier": "DOMAIN\\user"}, "/client_identifier"),
         ({"owner_id": ""}, "/owner_id"),
         ({"owner_id": 7}, "/owner_id"),
         ({"user_id": "x" * 256}, "/user_id"),
@@ -155,6 +179,11 @@ async def test_a_number_that_is_too_large_or_too_long_is_refused(platform: Platf
         ({"occurred_at": "2026-01-02T03:04:05"}, "/occurred_at"),
         ({"occurred_at": "yesterday"}, "/occurred_at"),
         ({"occurred_at": 100000000000}, "/occurred_at"),
+        ({"occurred_at": "1700000000"}, "/occurred_at"),
+        ({"occurred_at": "20260102"}, "/occurred_at"),
+        ({"occurred_at": "2026-01-02"}, "/occurred_at"),
+        ({"occurred_at": "2026-01-02T03:04:61Z"}, "/occurred_at"),
+        ({"occurred_at": True}, "/occurred_at"),
         ({"occurred_at": "9999-12-31T23:59:59-14:00"}, "/occurred_at"),
         ({"event": "NoSuchEvent"}, "/event"),
         ({"priority": 1}, "/priority"),

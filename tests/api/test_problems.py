@@ -1,5 +1,6 @@
 """Who may call, and how errors look."""
 
+import gzip
 import json
 import re
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.receiver import Receiver
 
 ROUTES = [
     ("POST", "/v1/events"),
@@ -100,6 +102,7 @@ async def test_without_a_valid_key_nothing_is_served(
         ("GET", "/v1/deliveries?since=0001-01-01T00:00:00%2B14:00", 422),
         ("GET", "/v1/deliveries?until=9999-12-31T23:59:59-14:00", 422),
         ("GET", "/v1/deliveries?client_identifier=%00", 422),
+        ("GET", "/v1/deliveries?since=1700000000", 422),
         ("GET", "/v1/deliveries?stat=failed", 422),
     ],
 )
@@ -139,11 +142,85 @@ async def test_what_is_not_json_is_refused(platform: PlatformProcess, body: byte
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("body", [b"{", b'{"data": NaN}', b"[" * 5000 + b"]" * 5000])
-async def test_malformed_json_is_called_so(platform: PlatformProcess, body: bytes) -> None:
-    answer = await platform.http.post("/v1/occurrences", content=body, headers={"content-type": "application/json"})
+_TWICE = "the key occurs twice in its object"
+_HALF = "the text contains a lone surrogate, half of a pair: "
+_NO_NUMBER = "the number is too large, infinite or not a number"
 
-    assert answer.json()["errors"] == [{"pointer": "", "detail": "not valid JSON, or nested too deep"}]
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "detail"),
+    [
+        (b"{", "", "not valid JSON: Expecting property name enclosed in double quotes, line 1, column 2"),
+        (b'{"event": "E",\n "data": }', "", "not valid JSON: Expecting value, line 2, column 10"),
+        (b" ", "", "not valid JSON: Expecting value, line 1, column 2"),
+        (b'{"event": "E", "data": 1} {}', "", "not valid JSON: Extra data, line 1, column 27"),
+        (b'{"event": "E", "data": 1, "data": 2}', "/data", _TWICE),
+        (b'{"event": "E", "data": [{"a": {"b/c": 1, "x": 2, "b/c": 1}}]}', "/data/0/a/b~1c", _TWICE),
+        (b'{"event": "E", "\\u0065vent": "E", "data": 1}', "/event", _TWICE),
+        (b'{"data": NaN}', "/data", _NO_NUMBER),
+        (b'{"data": [1, -1e400]}', "/data/1", _NO_NUMBER),
+        (b'{"data": {"a": "xy\\ud83d"}}', "/data/a", _HALF + "\\ud83d, character 3"),
+        (b'{"data": "\\uDE00\\uD83D"}', "/data", _HALF + "\\ude00, character 1"),
+        (b'{"data": {"\\udfff": 1}}', "/data", _HALF + "\\udfff, character 1"),
+        (b'{"data": "\xe9"}', "", "not UTF-8: byte 11 of 13 is wrong"),
+        ('{"data": 1}'.encode("utf-16"), "", "not UTF-8: byte 1 of 24 is wrong"),
+        (b'{"data": ' + b"[" * 101 + b"]" * 101 + b"}", "/data" + "/0" * 100, "nested too deep: more than 100 levels"),
+        (b'{"data":\n' + b"[" * 5000, "", "nested too deep: more than 100 levels, line 2, column 100"),
+    ],
+    ids=lambda value: repr(value)[:50],
+)  # fmt: skip
+async def test_a_body_that_cannot_be_read_says_why_and_where(
+    platform: PlatformProcess, body: bytes, pointer: str, detail: str
+) -> None:
+    json_type = {"content-type": "application/json"}
+    answer = await platform.http.post("/v1/occurrences", content=body, headers=json_type)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"pointer": pointer, "detail": detail}]
+    imported = await platform.http.post("/v1/events/import", content=body, headers=json_type)
+    if not detail.startswith("not valid JSON"):  # it may be YAML
+        assert imported.json()["errors"] == answer.json()["errors"]
+
+
+async def test_a_byte_order_mark_and_a_whole_pair_are_fine(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    body = b'\xef\xbb\xbf{"event": "%s", "data": "\\ud83d\\ude00 \xf0\x9f\x98\x80"}' % event.encode()
+    answer = await platform.http.post(
+        "/v1/occurrences", content=body, headers={"content-type": "application/json; charset=utf-8"}
+    )
+    [request] = await receiver.wait_for(path, 1)
+
+    assert answer.status_code == 202, answer.text
+    assert json.loads(request.body)["data"] == "\N{GRINNING FACE} \N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize("path", ["/v1/occurrences", "/v1/events/import", "/v1/filters/match"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "x-gzip", ""])
+async def test_a_compressed_body_is_refused(platform: PlatformProcess, path: str, encoding: str) -> None:
+    """Also if nothing says that it is."""
+    headers = {"content-type": "application/json", **({"content-encoding": encoding} if encoding else {})}
+    answer = await platform.http.post(path, content=gzip.compress(b'{"event": "E", "data": 1}'), headers=headers)
+
+    assert answer.status_code == 415
+    assert answer.headers["accept-encoding"] == "identity"
+    assert "send the body as it is" in answer.json()["detail"]
+
+
+async def test_a_body_without_a_content_type_is_refused(platform: PlatformProcess) -> None:
+    event = await platform.event()
+    body = json.dumps({"event": event, "data": 1}).encode()
+    answer = await platform.http.post("/v1/occurrences", content=body)
+    json_type = {"content-type": "application/json", "content-encoding": "identity"}
+    plain = await platform.http.post("/v1/occurrences", content=body, headers=json_type)
+    empty = await platform.http.post(f"/v1/events/{event}/preview")
+
+    assert answer.status_code == 415
+    assert "there is no content-type" in answer.json()["detail"]
+    assert plain.status_code == 202
+    assert empty.status_code == 200, "an optional body needs none"
 
 
 @pytest.mark.parametrize(

@@ -291,3 +291,22 @@ async def test_what_is_tried_out_is_what_publishing_does(platform: PlatformProce
 )
 async def test_a_bad_trial_is_refused_and_named(platform: PlatformProcess, body: Json, pointer: str) -> None:
     assert pointers(await platform.post("/v1/filters/match", body, expect=422)) == [pointer]
+
+
+async def test_several_values_of_a_list_s_filter_mean_either(platform: PlatformProcess) -> None:
+    events = [await platform.event() for _ in range(3)]
+    webhooks = [(await platform.webhook(event, "https://api.example.com/hook"))["id"] for event in events]
+    both = set(webhooks[:2])
+
+    async def listed(kind: str, **query: list[str]) -> list[Json]:
+        items: list[Json] = (await platform.http.get(f"/v1/{kind}", params=query)).json()["items"]
+        return items
+
+    subscriptions = await listed("subscriptions", event=[*events[:2], "None"])
+    of_webhooks = await listed("subscriptions", webhook_id=webhooks[:2])
+    one = await listed("subscriptions", event=events[:2], webhook_id=webhooks[1:])
+    shown = await listed("webhooks", event=[*events[:2], "None"])
+
+    assert {item["webhook_id"] for item in subscriptions} == {item["webhook_id"] for item in of_webhooks} == both
+    assert [item["webhook_id"] for item in one] == [webhooks[1]]
+    assert {item["id"] for item in shown} == both

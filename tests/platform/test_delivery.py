@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
+from webhooks.deliveries.monitor import Deliveries
 from webhooks.testing.platform_process import Json, PlatformProcess, until
 from webhooks.testing.receiver import Received, Receiver, Reply, Told
 
@@ -226,6 +227,60 @@ async def test_resend_of_a_closed_delivery_starts_a_new_run(
     await until(listed, timeout=10, what="one row in the list")
     page = await platform.get("/v1/deliveries", event=event, status="failed")
     assert page["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "why"),
+    [
+        ("webhook deleted", "the webhook was deleted"),
+        ("webhook inactive", "the webhook is inactive"),
+        ("subscription deleted", "the webhook is no longer subscribed to the event"),
+        ("subscription inactive", "the subscription is inactive"),
+    ],
+)
+async def test_what_is_delivered_stays_so_when_nothing_can_be_sent(
+    platform: PlatformProcess, receiver: Receiver, path: str, gone: str, why: str
+) -> None:
+    """A forced resend is refused, with the reason. If the webhook goes after that check, nothing is sent."""
+    event = await platform.event()
+    webhook = await platform.webhook(event, receiver.url(path))
+    id = await platform.delivery(await platform.publish(event))
+    delivered = await platform.wait(id, "delivered")
+    [subscription] = (await platform.get("/v1/subscriptions", event=event))["items"]
+    kind, _, how = gone.partition(" ")
+    place = f"/v1/webhooks/{webhook['id']}" if kind == "webhook" else f"/v1/subscriptions/{subscription['id']}"
+    if how == "deleted":
+        await platform.call("DELETE", place, expect=204)
+    else:
+        await platform.call("PATCH", place, {"active": False})
+    problem = await platform.post(f"/v1/deliveries/{id}/resend", {"force": True}, expect=409)
+    assert problem["detail"].startswith(why)
+    assert await platform.get(f"/v1/deliveries/{id}") == delivered
+
+    await Deliveries(await platform.temporal(), ui="", task_queue="webhooks").resend("default", id, force=True)
+    again = await platform.wait(id, lambda delivery: len(delivery["attempts"]) == 2 and delivery["closed_at"])
+    assert again["status"] == "delivered"
+    assert outcomes(again) == [(1, "event", "delivered"), (2, "resend", gone.replace(" ", "_"))]
+    assert len(receiver.got(path)) == 1
+    await platform.post(f"/v1/deliveries/{id}/resend", {"force": True}, expect=409)
+
+
+async def test_a_forced_resend_that_the_receiver_refuses_has_failed(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """It was sent: who asked for it wants to know, and can resend it. Deleting the webhook then changes nothing."""
+    event = await platform.event()
+    webhook = await platform.webhook(event, receiver.tell(path, [200, 400]))
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "delivered")
+    await platform.post(f"/v1/deliveries/{id}/resend", {"force": True}, expect=202)
+    await platform.wait(id, "failed")
+    await platform.call("DELETE", f"/v1/webhooks/{webhook['id']}", expect=204)
+    await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await platform.wait(id, lambda delivery: len(delivery["attempts"]) == 3)
+
+    assert outcomes(delivery)[1:] == [(2, "resend", "http_400"), (3, "resend", "webhook_deleted")]
+    assert (await platform.wait(id, "failed"))["closed_at"] is None
 
 
 async def test_resend_of_a_delivered_one_needs_force(platform: PlatformProcess, receiver: Receiver, path: str) -> None:

@@ -133,9 +133,8 @@ class Deliveries:
             return None
         runs = [latest]
         if latest.resent:
-            earlier = [
-                row.run_id async for row in found(self._client, f"WorkflowId = {quoted(id)}") if row.run_id != run_id
-            ]
+            rows = [row async for row in found(self._client, f"WorkflowId = {quoted(id)}")]
+            earlier = [row.run_id for row in rows if row.id == id and row.run_id != run_id]
             all_runs = await asyncio.gather(*(self._run(id, other) for other in earlier))
             runs = sorted([run for run in all_runs if run] + runs, key=lambda run: run.started_at)
         attempts = [attempt for run in runs for attempt in run.attempts]
@@ -170,7 +169,7 @@ class Deliveries:
 
     async def _summaries(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
         """Return the current state of the deliveries, read from their histories. Leave out rows of older runs, and
-        deliveries that do not have the filter's status any more."""
+        deliveries that do not have one of the filter's statuses any more."""
         closed = [row.id for row in rows if row.status is not WorkflowExecutionStatus.RUNNING]
         latest = await latest_runs(self._client, closed) if closed else {}
         gate = asyncio.Semaphore(_MAX_CONCURRENT_READS)
@@ -184,7 +183,7 @@ class Deliveries:
                 except ValueError:  # another program or version wrote it; show the other deliveries
                     log.exception("the history of %s cannot be read", row.id)
                     return None
-            if detail is None or (filter.status and detail.summary.status is not filter.status):
+            if detail is None or (filter.statuses and detail.summary.status not in filter.statuses):
                 return None
             return detail.summary
 

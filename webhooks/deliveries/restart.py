@@ -22,7 +22,8 @@ async def resend(client: Client, task_queue: str, run: Run) -> None:
     Raises RPCError."""
     delivery = run.delivery
     if run.begun:
-        delivery = delivery.model_copy(update={"failed_before": run.status is not DeliveryStatus.DELIVERED})
+        delivered = run.status is DeliveryStatus.DELIVERED
+        delivery = delivery.model_copy(update={"failed_before": not delivered, "delivered_before": delivered})
     policy = WorkflowIDReusePolicy.ALLOW_DUPLICATE if run.begun else WorkflowIDReusePolicy.REJECT_DUPLICATE
     with traces.continuing("resend", run.trace):
         await _signal_with_start(client, task_queue, run, RESEND_SIGNAL, policy, delivery)

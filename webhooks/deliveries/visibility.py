@@ -5,11 +5,13 @@ deliveries are read in windows of creation time that are small enough to be sort
 """
 
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client, WorkflowExecution
+from temporalio.common import SearchAttributeKey
 
 from webhooks import cursors
 from webhooks.deliveries.status import DeliveryStatus
@@ -41,6 +43,8 @@ _COARSE = timedelta(milliseconds=2)
 """SQLite compares times as text with milliseconds. So queries ask for a wider window, and the bounds are checked here.
 """
 
+_NEVER_FOUND = re.compile(r'[\x00-\x1f"\\]')
+
 RUNNING = "ExecutionStatus = 'Running'"
 _IN_PROGRESS = f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{AWAITING_RESEND}'))"
 _BY_STATUS = {
@@ -56,32 +60,46 @@ _BY_STATUS = {
 
 @dataclass(frozen=True)
 class Filter:
-    """Which deliveries to list. `since` (inclusive) and `until` (exclusive) are about their creation."""
+    """Which deliveries to list. Of several values, any one may match; no value means all.
+
+    `since` (inclusive) and `until` (exclusive) are about their creation."""
 
     tenant: str
-    webhook_id: str | None = None
-    event: str | None = None
-    occurrence_id: str | None = None
-    client_identifier: str | None = None
-    status: DeliveryStatus | None = None
+    webhook_ids: Sequence[str] = ()
+    events: Sequence[str] = ()
+    occurrence_ids: Sequence[str] = ()
+    client_identifiers: Sequence[str] = ()
+    statuses: Sequence[DeliveryStatus] = ()
     since: datetime | None = None
     until: datetime | None = None
 
-    def query(self) -> str:
-        """Return the filter in the visibility query language, without `since` and `until`."""
+    def query(self) -> str | None:
+        """Return the filter in the visibility query language, without `since` and `until`. None if no delivery can
+        match, because the language cannot name any of the values."""
         terms = [f"WorkflowType = '{DELIVER_WEBHOOK}'"]
-        for attribute, value in (
-            (TENANT_ID, self.tenant),
-            (WEBHOOK_ID, self.webhook_id),
-            (EVENT_KEY, self.event),
-            (OCCURRENCE_ID, self.occurrence_id),
-            (CLIENT_ID, self.client_identifier),
-        ):
-            if value is not None:
-                terms.append(f"{attribute.name} = {quoted(value)}")
-        if self.status:
-            terms.append(_BY_STATUS[self.status])
+        for attribute, values in self._values():
+            literals = [quoted(value) for value in dict.fromkeys(values) if can_be_queried(value)]
+            if not literals:
+                return None
+            terms.append(f"{attribute.name} IN ({', '.join(literals)})")
+        if self.statuses:
+            terms.append(f"({' OR '.join(dict.fromkeys(_BY_STATUS[status] for status in self.statuses))})")
         return " AND ".join(terms)
+
+    def selects(self, row: WorkflowExecution) -> bool:
+        """Return whether a row that the query found has one of the values exactly. Status and times aside."""
+        return all(row.typed_search_attributes.get(attribute) in values for attribute, values in self._values())
+
+    def _values(self) -> Iterator[tuple[SearchAttributeKey[str], Sequence[str]]]:
+        yield TENANT_ID, (self.tenant,)
+        for attribute, values in (
+            (WEBHOOK_ID, self.webhook_ids),
+            (EVENT_KEY, self.events),
+            (OCCURRENCE_ID, self.occurrence_ids),
+            (CLIENT_ID, self.client_identifiers),
+        ):
+            if values:
+                yield attribute, values
 
 
 @dataclass(frozen=True, order=True)
@@ -112,13 +130,16 @@ class Position:
 async def newest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
     """Yield the runs that the filter selects, newest first, beginning after the position `after`. A run may be one that
     a later run has replaced."""
+    query = filter.query()
+    if query is None:
+        return
     oldest = max(filter.since or _LONG_AGO, _LONG_AGO)
     upper = after.created_at if after else filter.until or datetime.now(UTC) + _CLOCKS_DIFFER
     width = _FIRST_WIDTH
     while upper >= oldest:
         lower = max(upper - width, oldest)
         window = (
-            f"{filter.query()} AND {CREATED_AT.name} >= {stamp(lower - _COARSE)}"
+            f"{query} AND {CREATED_AT.name} >= {stamp(lower - _COARSE)}"
             f" AND {CREATED_AT.name} <= {stamp(upper + _COARSE)}"
         )
         count = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
@@ -128,7 +149,7 @@ async def newest_first(client: Client, filter: Filter, after: Position | None) -
         rows = [(Position.of(row), row) async for row in found(client, window)] if count else []
         for position, row in sorted(rows, key=lambda found: found[0], reverse=True):
             inside = lower <= position.created_at <= upper and (after is None or position < after)
-            if inside and (filter.until is None or position.created_at < filter.until):
+            if inside and (filter.until is None or position.created_at < filter.until) and filter.selects(row):
                 yield row
         upper = lower - _TICK
         if count < _WINDOW_ROWS / 8:
@@ -151,8 +172,16 @@ async def latest_runs(client: Client, workflow_ids: list[str]) -> dict[str, str]
 
 
 def quoted(value: str) -> str:
-    """Return a string literal of the visibility query language."""
+    """Return a string literal of the visibility query language. See `can_be_queried`."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def can_be_queried(value: str) -> bool:
+    """Return whether a query can find this value.
+
+    Temporal strips single quotes from the ends of a literal, escaped or not. A backslash, a double quote or a control
+    character reaches the database with a backslash before it, and then equals nothing."""
+    return not (_NEVER_FOUND.search(value) or value.startswith("'") or value.endswith("'"))
 
 
 def stamp(time: datetime) -> str:

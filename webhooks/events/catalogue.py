@@ -3,7 +3,7 @@
 from pydantic import JsonValue
 
 from webhooks.events import openapi, yaml_documents
-from webhooks.events.yaml_documents import DocumentError, Path
+from webhooks.json_documents import DocumentError, Path
 
 MAX_EVENTS = 1000
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pydantic import JsonValue
 
 from webhooks.events.json_schema import MAX_SCHEMA_BYTES
-from webhooks.events.yaml_documents import DocumentError, Path
+from webhooks.json_documents import DocumentError, Path
 from webhooks.json_pointer import json_pointer, key_of, steps_of
 
 _MAX_DESCRIPTION = 2000

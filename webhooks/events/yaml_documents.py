@@ -5,10 +5,8 @@ aliases are refused: with aliases, a small file can become unlimited data. Value
 because PyYAML's own composer recurses in C, as deep as the file is nested.
 """
 
-import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator
 from itertools import takewhile
 from typing import Any
@@ -16,14 +14,8 @@ from typing import Any
 import yaml
 
 from webhooks import characters
-from webhooks.errors import WebhooksError
-from webhooks.json_pointer import json_pointer
-
-_MAX_LEVELS = 100
-_MAX_DIGITS = 1000
-"""Characters of an integer. Longer ones are read as infinity, which is then refused."""
-_MAX_POINTER = 500
-"""Characters of a JSON pointer in an error."""
+from webhooks.json_documents import MAX_LEVELS, DocumentError, MalformedJsonError, check, decode, object_of, parse
+from webhooks.json_numbers import MAX_NUMBER_LENGTH
 
 _WORDS = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -34,42 +26,17 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _TAG_DIRECTIVE = re.compile(r"(?:\A|[\r\n\x85\u2028\u2029])%TAG\b")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_TWICE = object()
-"""The value of a repeated key, until `_check` refuses it with its path."""
-
-Path = tuple[str | int, ...]
-
-
-class DocumentError(WebhooksError, ValueError):
-    """The document cannot be read. `pointer` is a JSON pointer to the place, '' for the root; it is cut if too long."""
-
-    def __init__(self, message: str, path: Path = ()) -> None:
-        super().__init__(message)
-        while len(json_pointer(path)) > _MAX_POINTER:
-            path = path[:-1]
-        self.pointer = json_pointer(path)
 
 
 def read(content: bytes) -> Any:
     """Return the JSON value in the file. Raises DocumentError."""
+    text = decode(content)
     try:
-        document = _parsed(content.decode("utf-8-sig"))
-        _check(document, ())
-    except UnicodeDecodeError:
-        raise DocumentError("the file is not UTF-8") from None
-    except RecursionError:
-        raise DocumentError("nested too deep") from None
-    return document
-
-
-def _parsed(text: str) -> Any:
+        return parse(text)
+    except MalformedJsonError as error:
+        not_json = error
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_int=_integer)
-    except json.JSONDecodeError as error:
-        not_json = f"{error.msg}, line {error.lineno}"
-    try:
-        return _yaml(text)
+        document = _yaml(text)
     except yaml.MarkedYAMLError as error:
         not_yaml = _with_line(error.problem or "malformed", error.problem_mark)
     except yaml.reader.ReaderError as error:
@@ -78,6 +45,9 @@ def _parsed(text: str) -> Any:
         not_yaml = f"{characters.name_of(character)} is not allowed, line {line}"
     except (yaml.YAMLError, UnicodeDecodeError):  # the bytes that a tag escapes may not be UTF-8
         not_yaml = "a character that is not allowed"
+    else:
+        check(document)
+        return document
     raise DocumentError(f"neither JSON ({not_json}) nor YAML ({not_yaml})")
 
 
@@ -97,14 +67,14 @@ def _yaml(text: str) -> object:
 
 def _yaml_value(event: yaml.Event, events: Iterator[yaml.Event], level: int) -> object:
     _check_plain(event)
-    if level > _MAX_LEVELS:
+    if level > MAX_LEVELS:
         raise DocumentError(_with_line("nested too deep", event.start_mark))
     if isinstance(event, yaml.ScalarEvent):
         return _scalar(event.value) if event.implicit[0] else event.value
     inner = takewhile(lambda event: not isinstance(event, yaml.CollectionEndEvent), events)
     if isinstance(event, yaml.SequenceStartEvent):
         return [_yaml_value(item, events, level + 1) for item in inner]
-    return _object([(_yaml_key(key), _yaml_value(next(events), events, level + 1)) for key in inner])
+    return object_of([(_yaml_key(key), _yaml_value(next(events), events, level + 1)) for key in inner])
 
 
 def _yaml_key(event: yaml.Event) -> str:
@@ -128,40 +98,10 @@ def _with_line(message: str, mark: Any) -> str:
 def _scalar(text: str) -> object:
     if text in _WORDS:
         return _WORDS[text]
+    if len(text) > MAX_NUMBER_LENGTH and (_INTEGER.fullmatch(text) or _FLOAT.fullmatch(text)):
+        return math.inf  # which is then refused
     if _INTEGER.fullmatch(text):
-        return _integer(text)
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     if _FLOAT.fullmatch(text):
         return float(text)
     return math.nan if _NOT_FINITE.fullmatch(text) else text
-
-
-def _integer(text: str) -> int | float:
-    if len(text) > _MAX_DIGITS:
-        return math.inf
-    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        found |= {key: _TWICE for key, times in Counter(key for key, _ in pairs).items() if times > 1}
-    return found
-
-
-def _check(value: object, path: Path) -> None:
-    if len(path) > _MAX_LEVELS:
-        raise DocumentError("nested too deep", path)
-    match value:
-        case dict():
-            for key, inner in value.items():
-                _check(key, path)
-                _check(inner, (*path, key))
-        case list():
-            for index, inner in enumerate(value):
-                _check(inner, (*path, index))
-        case float() if not math.isfinite(value):
-            raise DocumentError("the number is too large, infinite or not a number", path)
-        case str() if _SURROGATE.search(value):
-            raise DocumentError("the text contains a lone surrogate", path)
-        case _ if value is _TWICE:
-            raise DocumentError("the key occurs twice", path)

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 from webhooks.contracts import Occurrence
+from webhooks.deliveries.visibility import can_be_queried
 from webhooks.errors import WebhooksError
 from webhooks.events import json_schema, operational
 from webhooks.publishing.matching import match
 from webhooks.publishing.publish import Published, Publisher
 from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database
+
+_UNUSABLE_IDENTIFIER = """contains `"` or `\\`, or begins or ends with `'`: deliveries could not be found by it"""
 
 
 class NotAcceptedError(WebhooksError, ValueError):
@@ -37,6 +40,8 @@ async def accept(
     Raises NotAcceptedError, and what `Publisher.publish` raises."""
     if not operational_event and occurrence.event in operational.KEYS:
         raise _refused("/event", "only the platform publishes it")
+    if not operational_event and not can_be_queried(occurrence.client_identifier or ""):
+        raise _refused("/client_identifier", _UNUSABLE_IDENTIFIER)
     async with database.read() as session:
         event, subscribed = await stored_webhooks.subscribed(session, tenant, occurrence.event)
     if event is None:

@@ -10,6 +10,9 @@ Equality is that of JSON: 1 equals 1.0 but not true; objects and lists are compa
 strings are ordered by code point; a range does not hold for any other value. A missing field equals nothing, not even
 null. Only `$not` and `{"$exists": false}` hold for it. A value that is not an object has no fields.
 
+`occurred_at` is a time: its operands are times as in RFC 3339, and moments are compared, not texts. Only its `$prefix`
+is one of the text in UTC: `2026-01` means January. Times in `data` are text like any other.
+
 A literal, `$eq`, `$in`, `$prefix` or a range holds for a list if it holds for the list itself or for any of its
 elements; several conditions may hold for different elements. The fields of one pattern must all hold for the same
 element; for an empty list they do not hold. A list inside the list is an element: its own elements are not looked at.
@@ -17,8 +20,8 @@ element; for an empty list they do not hold. A list inside the list is an elemen
 
 import json
 import operator
+import re
 from collections.abc import Callable
-from datetime import UTC
 from typing import Any
 
 from pydantic import JsonValue
@@ -26,6 +29,7 @@ from pydantic import JsonValue
 from webhooks.contracts import OCCURRENCE_FIELDS, Occurrence
 from webhooks.errors import WebhooksError
 from webhooks.json_pointer import json_pointer
+from webhooks.times import parse_time, sortable
 
 MAX_FILTER_BYTES = 16 * 1024
 MAX_NESTING = 20
@@ -34,6 +38,10 @@ MAX_STEPS = 50_000
 """Comparisons for one filter and one occurrence."""
 MAX_CONDITIONS = 200
 """Operators, literals, and alternatives of `$in`. Each may be compared with every value of an occurrence."""
+
+_TIME = "occurred_at"
+_SORTABLE = "0000-00-00T00:00:00.000000Z"
+"""How `sortable` writes a time: a digit for each 0."""
 
 _TOP = (*OCCURRENCE_FIELDS, "$and", "$or", "$not")
 
@@ -74,10 +82,8 @@ class NotAFilterError(WebhooksError, ValueError):
 
 
 def fields_of(occurrence: Occurrence) -> dict[str, JsonValue]:
-    """Return the fields that a filter can name. Times are UTC and have the same length, so that their order as strings
-    is their order in time."""
-    moment = occurrence.occurred_at.astimezone(UTC).isoformat(timespec="microseconds")
-    return {**occurrence.model_dump(mode="json"), "occurred_at": moment.replace("+00:00", "Z")}
+    """Return the fields that a filter can name."""
+    return {**occurrence.model_dump(mode="json"), _TIME: sortable(occurrence.occurred_at)}
 
 
 def check_filter(filter: JsonValue) -> None:
@@ -97,18 +103,24 @@ def check_filter(filter: JsonValue) -> None:
 def mismatch(filter: dict[str, JsonValue], occurrence: dict[str, JsonValue]) -> str | None:
     """Return None if the filter holds, else the JSON pointer to its first condition that does not hold.
 
-    The filter must have passed `check_filter`. `$or`, `$not`, and a pattern of fields on a list count as one condition.
-    A filter that would take more than MAX_STEPS comparisons does not hold; the pointer is then empty."""
-    return _Evaluation().mismatch(filter, occurrence)
+    The filter must have passed `check_filter`, and the occurrence must come from `fields_of`. `$or`, `$not`, and a
+    pattern of fields on a list count as one condition. A filter that would take more than MAX_STEPS comparisons does
+    not hold; the pointer is then empty."""
+    return _Evaluation().mismatch(_with_sortable_times(filter), occurrence)
 
 
-def _conditions(pattern: JsonValue, at: str, *, object_only: bool = False, top: bool = False) -> int:
-    """Return how many conditions the pattern has. `top`: the pattern is for the occurrence itself.
+def _conditions(
+    pattern: JsonValue, at: str, *, object_only: bool = False, top: bool = False, time: bool = False
+) -> int:
+    """Return how many conditions the pattern has. `top`: the pattern is for the occurrence itself. `time`: it is for
+    the time of the occurrence.
 
     Raises NotAFilterError."""
     if not isinstance(pattern, dict):
         if object_only:
             raise NotAFilterError(at, "a pattern must be an object")
+        if time:
+            _check_time(pattern, at)
         return 1
     count = 0
     for key, operand in pattern.items():
@@ -116,23 +128,70 @@ def _conditions(pattern: JsonValue, at: str, *, object_only: bool = False, top: 
         if top and key not in _TOP:
             raise NotAFilterError(here, f"an occurrence has no such field; use one of: {', '.join(_TOP)}")
         if not _is_operator(key):
-            count += _conditions(operand, here)
+            if time:
+                raise NotAFilterError(here, f"{_TIME} is a time, which has no fields")
+            count += _conditions(operand, here, time=top and key == _TIME)
             continue
         if key not in _OPERATORS:
             raise NotAFilterError(here, f"the operators are {', '.join(_OPERATORS)}")
         takes, fits = _OPERATORS[key]
         if not fits(operand):
             raise NotAFilterError(here, f"{key} takes {takes}")
+        if time and key == "$prefix" and not _begins_a_time(str(operand)):
+            raise NotAFilterError(here, "must be the beginning of a time in UTC, for example 2026-01-31T09")
+        if time and key in ("$eq", *_ORDER):
+            _check_time(operand, here)
         count += 1
         match key, operand:
             case "$in", list():
                 count += len(operand)
+                for index, alternative in enumerate(operand if time else ()):
+                    _check_time(alternative, f"{here}/{index}")
             case "$not", _:
-                count += _conditions(operand, here, object_only=top, top=top)
+                count += _conditions(operand, here, object_only=top, top=top, time=time)
             case "$and" | "$or", list():
                 for index, inner in enumerate(operand):
-                    count += _conditions(inner, f"{here}/{index}", object_only=True, top=top)
+                    count += _conditions(inner, f"{here}/{index}", object_only=True, top=top, time=time)
     return count
+
+
+def _check_time(operand: JsonValue, at: str) -> None:
+    try:
+        parse_time(operand if isinstance(operand, str) else "")
+    except ValueError as error:
+        raise NotAFilterError(at, str(error)) from None
+
+
+def _begins_a_time(text: str) -> bool:
+    digits = re.sub("[0-9]", "0", text)
+    return _SORTABLE.startswith(digits)
+
+
+def _with_sortable_times(pattern: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the pattern with the operands of `occurred_at` written as `fields_of` writes the time."""
+    result: dict[str, JsonValue] = {}
+    for key, operand in pattern.items():
+        match key, operand:
+            case (("$and" | "$or"), list()):
+                result[key] = [_with_sortable_times(inner) for inner in operand if isinstance(inner, dict)]
+            case "$not", dict():
+                result[key] = _with_sortable_times(operand)
+            case _:
+                result[key] = _sortable_times(operand) if key == _TIME else operand
+    return result
+
+
+def _sortable_times(operand: JsonValue) -> JsonValue:
+    if isinstance(operand, dict):
+        return {key: inner if key == "$prefix" else _sortable_times(inner) for key, inner in operand.items()}
+    if isinstance(operand, list):
+        return [_sortable_times(inner) for inner in operand]
+    if not isinstance(operand, str):
+        return operand
+    try:
+        return sortable(parse_time(operand))
+    except ValueError:  # stored before operands had to be times
+        return operand
 
 
 class _Missing:

@@ -39,6 +39,19 @@ class NotSendableError(OutcomeError):
     """Nothing can be sent, and a retry would not help. `outcome` is one of outcomes.NEVER_SENT."""
 
 
+def sendable(found: Loaded | None) -> Webhook:
+    """Return the webhook, which is active and subscribed. Raises NotSendableError."""
+    if found is None:
+        raise NotSendableError(outcomes.WEBHOOK_DELETED, "the webhook was deleted")
+    if not found.webhook.active:
+        raise NotSendableError(outcomes.WEBHOOK_INACTIVE, "the webhook is inactive")
+    if found.subscribed is None:
+        raise NotSendableError(outcomes.SUBSCRIPTION_DELETED, _NOT_SUBSCRIBED)
+    if not found.subscribed:
+        raise NotSendableError(outcomes.SUBSCRIPTION_INACTIVE, "the subscription is inactive")
+    return found.webhook
+
+
 class _JustLoaded:
     """Keeps what `prepare` has loaded for the first attempt, which follows immediately: together they make one
     query."""
@@ -88,19 +101,14 @@ class Sender:
         found = self._just_loaded.take((send.tenant, send.delivery_id)) or await self._load(
             send.tenant, send.webhook_id, send.event
         )
-        webhook, _, subscribed = found or (None, None, None)
-        if webhook is None:
-            answer = Answer(outcomes.WEBHOOK_DELETED, error="the webhook was deleted")
-        elif not webhook.active:
-            answer = Answer(outcomes.WEBHOOK_INACTIVE, error="the webhook is inactive")
-        elif subscribed is None:
-            answer = Answer(outcomes.SUBSCRIPTION_DELETED, error=_NOT_SUBSCRIBED)
-        elif not subscribed:
-            answer = Answer(outcomes.SUBSCRIPTION_INACTIVE, error="the subscription is inactive")
+        try:
+            webhook = sendable(found)
+        except NotSendableError as error:
+            answer = Answer(error.outcome, error=str(error))
         else:
             answer = await self._send(webhook, send.delivery_id, send.prepared)
             deactivated = await self._deactivation.record_attempt(webhook, answer.outcome)
-        attempt = _attempt(trigger, webhook.url if webhook else send.prepared.url, started_at, clock, answer)
+        attempt = _attempt(trigger, found.webhook.url if found else send.prepared.url, started_at, clock, answer)
         return attempt.model_copy(update={"deactivated": deactivated})
 
     async def test(self, webhook: Webhook, event: Event, occurrence: Occurrence) -> tuple[Prepared, Attempt]:

@@ -48,18 +48,19 @@ async def list_newest_first(
     session: AsyncSession,
     tenant: str,
     *,
-    event: str | None,
-    webhook_id: str | None,
+    events: Sequence[str] | None,
+    webhook_ids: Sequence[str] | None,
     active: bool | None,
     before: str | None,
     limit: int,
 ) -> Sequence[Subscribed]:
-    """Return up to `limit` subscriptions older than the one with id `before`, filtered by what is not None."""
+    """Return up to `limit` subscriptions older than the one with id `before`, filtered by what is not
+    None. Of several values, any one may match."""
     query = _of(tenant).order_by(col(Subscription.id).desc()).limit(limit)
-    if event is not None:
-        query = query.where(col(Event.key) == event)
-    if webhook_id is not None:
-        query = query.where(col(Subscription.webhook_id) == webhook_id)
+    if events is not None:
+        query = query.where(col(Event.key).in_(events))
+    if webhook_ids is not None:
+        query = query.where(col(Subscription.webhook_id).in_(webhook_ids))
     if active is not None:
         query = query.where(col(Subscription.active) == active)
     if before is not None:

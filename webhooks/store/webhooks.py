@@ -61,16 +61,23 @@ async def find(session: AsyncSession, tenant: str, webhook_id: str, *, lock: boo
 
 
 async def list_newest_first(
-    session: AsyncSession, tenant: str, *, event: str | None, active: bool | None, before: str | None, limit: int
+    session: AsyncSession,
+    tenant: str,
+    *,
+    events: Sequence[str] | None,
+    active: bool | None,
+    before: str | None,
+    limit: int,
 ) -> Sequence[Webhook]:
-    """Return up to `limit` webhooks older than the one with id `before`, filtered by what is not None."""
+    """Return up to `limit` webhooks older than the one with id `before`, filtered by what is not
+    None. Of several values, any one may match."""
     query = select(Webhook).where(col(Webhook.tenant) == tenant).order_by(col(Webhook.id).desc()).limit(limit)
-    if event is not None:
+    if events is not None:
         query = query.where(
             exists().where(
                 col(Subscription.webhook_id) == col(Webhook.id),
                 col(Subscription.event_id) == col(Event.id),
-                col(Event.key) == event,
+                col(Event.key).in_(events),
             )
         )
     if active is not None:

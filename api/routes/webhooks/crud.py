@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Response
 from pydantic import JsonValue
 
-from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Reading, Writing
+from api.deps import CurrentCaller, CurrentPlatform, Cursor, Either, Limit, Reading, Writing
 from api.platform import Platform
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, unmasked, validated
@@ -75,7 +75,7 @@ async def create_webhook(
 async def list_webhooks(
     caller: CurrentCaller,
     session: Reading,
-    event: str | None = None,
+    event: Either = None,
     active: bool | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -83,7 +83,7 @@ async def list_webhooks(
     """Lists webhooks, newest first."""
     before = cursors.decode(cursor) if cursor else None
     found = await stored_webhooks.list_newest_first(
-        session, caller.tenant, event=event, active=active, before=before, limit=limit + 1
+        session, caller.tenant, events=event, active=active, before=before, limit=limit + 1
     )
     rows, next_cursor = cursors.page(found, limit, lambda webhook: webhook.id)
     subscribed = await stored_subscriptions.of_webhooks(session, caller.tenant, [row.id for row in rows])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue
 from webhooks.events import catalogue
 from webhooks.events.catalogue import MAX_EVENTS
 from webhooks.events.json_schema import MAX_SCHEMA_BYTES, check_schema, violations
-from webhooks.events.yaml_documents import DocumentError
+from webhooks.json_documents import DocumentError
 
 
 def read(content: bytes) -> list[dict[str, JsonValue]]:
@@ -238,7 +238,7 @@ def test_yaml_is_read_by_the_core_schema_of_1_2(text: str, expected: JsonValue) 
         ("[x, " * 100_000, "", "nested too deep, line 1"),
         ("- " * 100_000, "", "nested too deep, line 1"),
         ("? " * 100_000, "", "a key must be text, line 1"),
-        ('{"events": [}', "", "neither JSON (Expecting value, line 1) nor YAML (did not find expected node content"),
+        ('{"events": [}', "", "neither JSON (Expecting value, line 1, column 13) nor YAML (did not find expected node"),
         ("a: b: c", "", "nor YAML (mapping values are not allowed in this context, line 1)"),
         (f'[{{"{"k" * 5000}": {{"a": 1, "a": 2}}}}]', "/0", "occurs twice"),
         (b"- key: \xff", "", "not UTF-8"),

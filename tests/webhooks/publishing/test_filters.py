@@ -40,7 +40,7 @@ OCCURRENCE: Pattern = {
     "id": "o-1",
     "event": "OrderCreated",
     "client_identifier": None,
-    "occurred_at": "2026-01-02T03:04:05Z",
+    "occurred_at": "2026-01-02T03:04:05.000000Z",
     "owner_id": "owner-1",
     "bulk": False,
     "data": DATA,
@@ -68,7 +68,16 @@ def refused(filter: JsonValue) -> tuple[str, str]:
         {},
         {"data": {}},
         {"event": "OrderCreated", "bulk": False, "client_identifier": None},
-        {"occurred_at": {"$gte": "2026-01-01", "$lt": "2027"}},
+        {"occurred_at": {"$gte": "2026-01-02T03:04:05Z", "$lt": "2026-01-02T03:04:05.000001Z"}},
+        {"occurred_at": "2026-01-02T05:04:05+02:00"},
+        {"occurred_at": {"$prefix": "2026-01-02T03:04:05.000000Z"}},
+        {"occurred_at": {"$prefix": "2026-01", "$not": {"$prefix": "2026-02"}}},
+        {"occurred_at": {"$eq": "2026-01-02 03:04:05.000000999z", "$exists": True}},
+        {"occurred_at": {"$in": ["2026-01-01T00:00:00Z", "2026-01-01T19:04:05.0-08:00"]}},
+        {"occurred_at": {"$not": {"$lt": "2026-01-02T04:04:05+01:00"}}},
+        {"occurred_at": {"$or": [{"$gt": "2027-01-01T00:00:00Z"}, {"$lte": "2026-01-02T03:04:05Z"}]}},
+        {"$not": {"$or": [{"occurred_at": {"$gt": "2026-01-02T03:04:05Z"}}, {"bulk": True}]}},
+        {"$and": [{"occurred_at": {"$lt": "2026-01-02T02:04:06-01:00"}}], "occurred_at": {}},
         {"data": {"total": {"$gte": 100}, "country": {"$in": ["TR", "DE"]}}},
         {"data": {"order": {"lines": {"count": 2}}}},
         {"data": {"order": {"$eq": {"id": 7, "lines": {"count": 2}}}}},
@@ -88,6 +97,10 @@ def test_a_filter_that_matches(filter: Pattern) -> None:
     ("filter", "pointer"),
     [
         ({"event": "Other"}, "/event"),
+        ({"occurred_at": {"$gte": "2026-01-02T04:04:05Z"}}, "/occurred_at/$gte"),
+        ({"occurred_at": "2026-01-02T03:04:05+02:00"}, "/occurred_at"),
+        ({"occurred_at": {"$exists": True, "$gt": "2026-01-02T05:04:05+02:00"}}, "/occurred_at/$gt"),
+        ({"$and": [{"$not": {"occurred_at": "2026-01-02T02:04:05-01:00"}}]}, "/$and/0/$not"),
         ({"event": "OrderCreated", "bulk": True, "id": "o-2"}, "/bulk"),
         ({"user_id": None}, "/user_id"),
         ({"data": {"total": {"$gt": 1, "$lt": 100, "$eq": 0}}}, "/data/total/$lt"),
@@ -505,3 +518,29 @@ def test_times_compare_in_utc() -> None:
 
     assert occurrence["occurred_at"] == "2026-01-09T22:30:00.000000Z"
     assert mismatch({"occurred_at": {"$gte": "2026-01-10"}}, occurrence) is not None
+
+
+@pytest.mark.parametrize(
+    ("operand", "pointer"),
+    [
+        ("2026-01-02", ""),
+        ("1767225600", ""),
+        (1767225600, ""),
+        (None, ""),
+        ({"$gte": "2026-01-02T03:04:05"}, "/$gte"),
+        ({"$lt": 1767225600}, "/$lt"),
+        ({"$eq": {"$gt": 1}}, "/$eq"),
+        ({"$in": ["2026-01-02T03:04:05Z", "tomorrow"]}, "/$in/1"),
+        ({"$not": "2026-13-01T00:00:00Z"}, "/$not"),
+        ({"$or": [{"$gt": "2026-01-02T03:04:05Z"}, {"$lt": ""}]}, "/$or/1/$lt"),
+        ({"$prefix": "today"}, "/$prefix"),
+        ({"$prefix": "2026-01-02T03:04:05Z"}, "/$prefix"),
+        ({"$prefix": "2026-01-02T03:04:05+02:00"}, "/$prefix"),
+        ({"year": 2026}, "/year"),
+        (["2026-01-02T03:04:05Z"], ""),
+    ],
+)  # fmt: skip
+def test_what_is_no_time_is_refused(operand: JsonValue, pointer: str) -> None:
+    assert refused({"occurred_at": operand})[0] == f"/occurred_at{pointer}"
+    assert refused({"$or": [{"$not": {"occurred_at": operand}}]})[0] == f"/$or/0/$not/occurred_at{pointer}"
+    check_filter({"data": {"occurred_at": operand}})

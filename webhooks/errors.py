@@ -10,6 +10,7 @@ WebhooksError
 │   ├── NoTokenError               sending/oauth_tokens.py
 │   └── NotSendableError           sending/sender.py
 ├── AddressNotAllowedError         egress/guard.py; also an httpcore.ConnectError
+├── BadCertificateError            egress/tls.py
 ├── NotResolvedError               egress/resolver.py
 ├── ProxyFaultError                egress/guard.py
 ├── CannotOpenError                credentials/vault.py

@@ -42,8 +42,8 @@ ONLY_ITS_OWN = {"testing"}
 
 PURE = """
     contracts errors ids json_pointer outcomes retry
-    credentials/authentication credentials/header_rules credentials/masking credentials/signing
-    credentials/webhook_secrets
+    credentials/authentication credentials/client_certificate credentials/header_rules credentials/masking
+    credentials/signing credentials/webhook_secrets
     deliveries/status
     egress/addresses egress/url_rules
     events/presets events/rendering events/schema_cost

@@ -20,6 +20,7 @@ WebhooksError
 ├── TooCostlyError                 events/schema_cost.py
 └── what somebody gave us is wrong: also a ValueError, which pydantic reports as a bad field
     ├── BadCursorError             cursors.py
+    ├── BadPartError               credentials/client_certificate.py
     ├── BadEventError              events/rules.py
     ├── BadTemplateError           events/rendering.py
     ├── DocumentError              events/yaml_documents.py

@@ -228,10 +228,13 @@ class Egress:
             return str(error)
         return None
 
-    def transport(self, tenant: str, timeout: float) -> httpx.AsyncBaseTransport:
+    def transport(
+        self, tenant: str, timeout: float, *, max_body_bytes: int = MAX_ANSWER_BYTES
+    ) -> httpx.AsyncBaseTransport:
         """Return a transport for a library that uses an httpx client of its own. Its requests are checked and limited
-        like every other request; `timeout` is in seconds for each of them. The transport raises NoAnswerError."""
-        return _EgressTransport(self, tenant, timeout)
+        like every other request; `timeout` is in seconds for each of them. The transport raises NoAnswerError. The
+        extensions of a response hold the Answer as `answer`."""
+        return _EgressTransport(self, tenant, timeout, max_body_bytes)
 
     async def close(self) -> None:
         """Close all connections, also those in use."""
@@ -242,19 +245,26 @@ class Egress:
 class _EgressTransport(httpx.AsyncBaseTransport):
     """Makes `Egress.send` an httpx transport."""
 
-    def __init__(self, egress: Egress, tenant: str, timeout: float) -> None:
+    def __init__(self, egress: Egress, tenant: str, timeout: float, max_body_bytes: int) -> None:
         self._egress = egress
         self._tenant = tenant
         self._timeout = timeout
+        self._max_body_bytes = max_body_bytes
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         headers = dict(request.headers) | {"user-agent": USER_AGENT}
         answer = await self._egress.send(
-            self._tenant, request.method, str(request.url), headers, await request.aread(), self._timeout
+            self._tenant,
+            request.method,
+            str(request.url),
+            headers,
+            await request.aread(),
+            self._timeout,
+            max_body_bytes=self._max_body_bytes,
         )
         if answer.status_code is None:
             raise NoAnswerError(answer.outcome, answer.error or answer.outcome)
-        return httpx.Response(answer.status_code, content=answer.body, request=request)
+        return httpx.Response(answer.status_code, content=answer.body, request=request, extensions={"answer": answer})
 
 
 def _headers(given: dict[str, str]) -> dict[str, str]:

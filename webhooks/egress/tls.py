@@ -222,9 +222,8 @@ def _is_end(cause: BaseException) -> bool:
 def _closed(handshake: Handshake) -> str:
     """Return the message for a connection that the receiver closed without saying why."""
     if handshake.asked:
-        if handshake.has_certificate:
-            return "the receiver asked for a client certificate, got the webhook's, and closed the connection"
-        return "the receiver asked for a client certificate, which the webhook does not have, and closed the connection"
+        got = "the webhook's" if handshake.has_certificate else "none"
+        return f"the receiver asked for a client certificate, got {got}, and closed the connection"
     if _SERVER_HELLO not in handshake.received:
         return (
             "the receiver closed the connection at the start of the TLS handshake; it may not speak TLS on this port, "
@@ -238,7 +237,7 @@ def _alert(reason: str, handshake: Handshake) -> str:
     if handshake.asked and (refusal := _REFUSALS.get(reason)):
         if handshake.has_certificate:
             return f"the receiver refused the webhook's client certificate: {refusal}"
-        return f"the receiver asked for a client certificate, which the webhook does not have: {refusal}"
+        return f"the receiver asked for a client certificate and got none: {refusal}"
     if _FINISHED in handshake.received:
         return f"TLS failed after the handshake: {_words(reason)}"
     return f"TLS handshake failed: {_REASONS.get(reason) or _words(reason)}"

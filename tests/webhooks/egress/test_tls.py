@@ -258,8 +258,11 @@ async def test_a_receiver_that_asks_for_a_certificate_is_named(
         answer = await send(egress, url, body=b"x" * size)
 
     assert answer.outcome == outcomes.TLS_ERROR
-    assert answer.error is not None
-    assert answer.error.startswith("the receiver asked for a client certificate, which the webhook does not have")
+    assert answer.error in (
+        "the receiver asked for a client certificate and got none: it requires one",
+        "the receiver asked for a client certificate and got none: handshake failure",
+        "the receiver asked for a client certificate, got none, and closed the connection",
+    )
 
 
 @VERSIONS

@@ -42,8 +42,8 @@ ONLY_ITS_OWN = {"testing"}
 
 PURE = """
     characters contracts errors ids json_documents json_numbers json_pointer outcomes retry times
-    credentials/authentication credentials/header_rules credentials/masking credentials/signing
-    credentials/webhook_secrets
+    credentials/authentication credentials/client_certificate credentials/header_rules credentials/masking
+    credentials/signing credentials/webhook_secrets
     deliveries/status
     egress/addresses egress/url_rules
     events/presets events/rendering events/schema_cost

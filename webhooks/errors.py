@@ -10,6 +10,7 @@ WebhooksError
 │   ├── NoTokenError               sending/oauth_tokens.py
 │   └── NotSendableError           sending/sender.py
 ├── AddressNotAllowedError         egress/guard.py; also an httpcore.ConnectError
+├── BadCertificateError            egress/tls.py
 ├── NotResolvedError               egress/resolver.py
 ├── ProxyFaultError                egress/guard.py
 ├── CannotOpenError                credentials/vault.py
@@ -19,6 +20,7 @@ WebhooksError
 ├── TooCostlyError                 events/schema_cost.py
 └── what somebody gave us is wrong: also a ValueError, which pydantic reports as a bad field
     ├── BadCursorError             cursors.py
+    ├── BadPartError               credentials/client_certificate.py
     ├── BadEventError              events/rules.py
     ├── BadTemplateError           events/rendering.py
     ├── DocumentError              json_documents.py

@@ -10,7 +10,7 @@
 | none: no token from the OAuth server               | oauth_failed               | yes     |
 | none: nothing was sent                             | one of `NEVER_SENT`        | no      |
 
-A policy with `only_5xx` retries only http_5xx.
+A policy with `only_5xx` retries only http_5xx and oauth_failed.
 """
 
 DELIVERED = "delivered"

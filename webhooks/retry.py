@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from webhooks.contracts import Attempt, RetryRules
-from webhooks.outcomes import GONE, NEVER_SENT, SUPERSEDED, of_status
+from webhooks.outcomes import GONE, NEVER_SENT, OAUTH_FAILED, SUPERSEDED, of_status
 
 JITTER = 0.1
 """Each wait varies by up to this share, so that many deliveries do not reach a receiver at the same moment."""
@@ -35,8 +35,10 @@ def final_outcomes(rules: RetryRules) -> list[str]:
 
 
 def is_final(outcome: str, rules: RetryRules) -> bool:
-    """Return whether an outcome ends its chain, whatever is left of the policy."""
-    return outcome in final_outcomes(rules) or (rules.only_5xx and not outcome.startswith("http_5"))
+    """Return whether an outcome ends its chain, whatever is left of the policy. `only_5xx` is about the receiver: a
+    token endpoint that fails says nothing about it."""
+    retried = outcome.startswith("http_5") or outcome == OAUTH_FAILED
+    return outcome in final_outcomes(rules) or (rules.only_5xx and not retried)
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float | None:

@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     """CIDRs of private networks that deliveries may go to, also without TLS."""
     egress_proxy: SecretStr | None = None
     """http://host:port or http://user:password@host:port of a proxy for all deliveries."""
+    ca_bundle: Path | None = None
+    """PEM file of certificate authorities that requests trust in addition to the public ones."""
     resend_window: Annotated[float, Field(gt=0, le=30 * 86_400)] = 7 * 86_400
     """Seconds after its final failure during which a delivery can be sent again."""
     deactivate_after: Annotated[float, Field(ge=0, le=365 * 86_400)] = 5 * 86_400

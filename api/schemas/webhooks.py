@@ -11,6 +11,7 @@ from api.schemas.subscriptions import ClientIdentifiers, FilterDocument
 from webhooks.contracts import Format, RetryRules
 from webhooks.credentials.authentication import Authentication, NoAuthentication, header_of
 from webhooks.credentials.header_rules import check_header
+from webhooks.credentials.masking import MASK
 from webhooks.credentials.signing import Style
 from webhooks.isolation.lane import State
 from webhooks.json_pointer import json_pointer
@@ -93,6 +94,34 @@ RetryPolicy = Annotated[
 ]
 
 
+class ClientCertificateIn(Body):
+    """A certificate for mutual TLS."""
+
+    certificate: str = Field(
+        max_length=32_768,
+        repr=False,
+        description="PEM: the certificate, then its intermediate authorities",
+        examples=["-----BEGIN CERTIFICATE-----\nMIIB...\n-----END CERTIFICATE-----\n"],
+    )
+    private_key: str = Field(
+        max_length=16_384,
+        repr=False,
+        description="PEM, not encrypted",
+        examples=["-----BEGIN PRIVATE KEY-----\nMIGH...\n-----END PRIVATE KEY-----\n"],
+    )
+
+
+class ClientCertificateOut(BaseModel):
+    """The certificate and the key are masked."""
+
+    certificate: str = Field(examples=[MASK])
+    private_key: str = Field(examples=[MASK])
+    subject: str = Field(examples=["CN=webhooks.example.com,O=Example"])
+    issuer: str = Field(examples=["CN=Example Clients CA,O=Example"])
+    expires_at: datetime
+    sha256: str = Field(description="Fingerprint of the certificate, in hex")
+
+
 class WebhookBody(Body):
     """The fields of a webhook that can be changed. `events`, `allowedClientIdentifiers` and `filter` belong to its
     subscriptions."""
@@ -111,6 +140,9 @@ class WebhookBody(Body):
     )
     headers: Headers = Field(default={})
     authentication: Authentication = NoAuthentication()
+    client_certificate: ClientCertificateIn | None = Field(
+        None, repr=False, description="Shown to a receiver that asks for a TLS client certificate (mTLS)"
+    )
     signatures: Annotated[
         list[Annotated[Style, Field(strict=False)]], Field(min_length=1), AfterValidator(_each_once)
     ] = Field(
@@ -126,6 +158,12 @@ class WebhookBody(Body):
         for name in self.headers:
             if name.lower() == header_of(self.authentication):
                 raise invalid(json_pointer(["headers", name]), "the authentication sets this header; remove it here")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_for_a_certificate(self) -> Self:
+        if self.client_certificate and not self.url.lower().startswith("https:"):
+            raise invalid("/client_certificate", "needs an https URL: without TLS, no certificate is shown")
         return self
 
 
@@ -191,6 +229,7 @@ class WebhookOut(BaseModel):
     format: Format
     sends_json: bool
     authentication: dict[str, Any] = Field(description="Secrets are masked", examples=[{"type": "None"}])
+    client_certificate: ClientCertificateOut | None = Field(description="null if there is none")
     signatures: list[Style]
     public_key: str | None = Field(description="Verifies `v1a` signatures; null if the webhook does not use them")
     bulk: bool

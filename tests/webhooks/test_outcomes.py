@@ -73,11 +73,11 @@ def test_what_was_never_sent_or_superseded_is_final_and_what_got_no_answer_is_no
     assert [outcome for outcome in unanswered if retry.is_final(outcome, rules)] == []
 
 
-def test_a_policy_for_5xx_answers_retries_nothing_else() -> None:
+def test_a_policy_for_5xx_answers_retries_them_and_failing_token_endpoints() -> None:
     rules = RetryRules(only_5xx=True)
     unanswered = [*outcomes.RETRIED, outcomes.UNKNOWN]
 
-    assert unanswered == [outcome for outcome in unanswered if retry.is_final(outcome, rules)]
+    assert [outcome for outcome in unanswered if not retry.is_final(outcome, rules)] == [outcomes.OAUTH_FAILED]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,23 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from webhooks.credentials import header_rules
 
-Visible = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,4096}$")]
+
+def _visible(text: str) -> str:
+    for position, char in enumerate(text, 1):
+        if not " " <= char <= "~":
+            raise ValueError(f"may hold printable ASCII characters only; character {position} is U+{ord(char):04X}")
+    return text
+
+
+Visible = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=header_rules.MAX_VALUE_CHARACTERS),
+    AfterValidator(_visible),
+]
 """Printable ASCII: VSCHAR of RFC 6749, appendix A."""
 _Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,4096}$")]
 

@@ -1,11 +1,15 @@
 """The secrets of a webhook's configuration. Pure."""
 
+from base64 import b64encode
+from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from webhooks.credentials.authentication import SECRET_FIELDS, Authentication, NoAuthentication
+from webhooks.credentials import client_certificate
+from webhooks.credentials.authentication import SECRET_FIELDS, Authentication, NoAuthentication, OAuth
+from webhooks.credentials.client_certificate import ClientCertificate
 from webhooks.credentials.masking import MIN_REDACTED_CHARACTERS, SCHEME, is_credential
 
 
@@ -28,6 +32,7 @@ class Secrets(BaseModel):
     signing: list[SigningKey] = Field(min_length=1)
     headers: dict[str, str] = Field({}, repr=False)
     authentication: Authentication = NoAuthentication()
+    client_certificate: ClientCertificate | None = Field(None, repr=False)
 
     def signing_keys(self, now: datetime) -> list[SigningKey]:
         """Return the keys that sign at `now`."""
@@ -35,11 +40,32 @@ class Secrets(BaseModel):
 
     def values(self) -> list[str]:
         """Return every secret value that can be redacted, with and without its authentication scheme, longest first."""
-        document = self.authentication.model_dump()
         values = {text.removeprefix("whsec_") for key in self.signing for text in (key.secret, key.seed)}
-        values |= {value for name, value in document.items() if name in SECRET_FIELDS}
-        for headers in (self.headers, document.get("parameters", {})):
-            values |= {value for name, value in headers.items() if is_credential(name, value)}
-        values |= {value.split(None, 1)[1] for value in values if SCHEME.match(value)}
-        values |= {quote(value, safe="") for value in values}  # as in a query string
-        return sorted((value for value in values if len(value) >= MIN_REDACTED_CHARACTERS), key=len, reverse=True)
+        values |= _of_authentication(self.authentication) | _credentials_in(self.headers)
+        if self.client_certificate:
+            values |= client_certificate.key_forms(self.client_certificate)
+        return _redactable(values)
+
+
+def secret_values(authentication: OAuth) -> list[str]:
+    """Return every secret value that a token endpoint gets and that can be redacted, longest first."""
+    id, secret = authentication.client_id, authentication.client_secret
+    pairs = (f"{id}:{secret}", f"{quote(id, safe='')}:{quote(secret, safe='')}")
+    basic = {b64encode(pair.encode()).decode() for pair in pairs}
+    return _redactable(_of_authentication(authentication) | basic)
+
+
+def _of_authentication(authentication: BaseModel) -> set[str]:
+    document = authentication.model_dump()
+    values = {value for name, value in document.items() if name in SECRET_FIELDS}
+    return values | _credentials_in(document.get("parameters", {}))
+
+
+def _credentials_in(headers: Mapping[str, str]) -> set[str]:
+    return {value for name, value in headers.items() if is_credential(name, value)}
+
+
+def _redactable(values: set[str]) -> list[str]:
+    values = values | {value.split(None, 1)[1] for value in values if SCHEME.match(value)}
+    values |= {quote(value, safe="") for value in values}  # as in a query string
+    return sorted((value for value in values if len(value) >= MIN_REDACTED_CHARACTERS), key=len, reverse=True)

@@ -7,20 +7,21 @@ from the environment and decode content.
 
 import asyncio
 import errno
-import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self
 
 import httpx
 
 from webhooks import USER_AGENT, outcomes, retry
-from webhooks.egress import url_rules
+from webhooks.egress import tls, url_rules
 from webhooks.egress.addresses import Network
 from webhooks.egress.connections import Pool, Pools
 from webhooks.egress.guard import AddressNotAllowedError, Guard, ProxyFaultError
 from webhooks.egress.resolver import NotResolvedError, Resolver
+from webhooks.egress.tls import ClientCertificate, Handshake
 from webhooks.errors import OutcomeError
 from webhooks.settings import Settings
 from webhooks.telemetry import traces
@@ -67,58 +68,87 @@ class Egress:
         *,
         proxy: str | None = None,
         resolver: Resolver | None = None,
-        context: ssl.SSLContext | None = None,
+        ca_bundle: Path | None = None,
     ) -> None:
         """`allowed` are private networks that requests may go to. `proxy` is the URL of the operator's HTTP proxy; with
-        one, every request goes through it."""
+        one, every request goes through it. `ca_bundle` is a PEM file of authorities that are trusted in addition to the
+        public ones. Raises CannotRunError."""
         self._proxied = proxy is not None
         self._resolver = resolver or Resolver()
         self._guard = Guard(self._resolver, allowed, proxied=self._proxied)
-        self._pools = Pools(
-            self._guard, httpx.Proxy(proxy) if proxy else None, context or httpx.create_ssl_context(trust_env=False)
-        )
+        self._pools = Pools(self._guard, httpx.Proxy(proxy) if proxy else None, tls.Contexts(ca_bundle))
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
+        """Return the way out that the settings describe. Raises CannotRunError."""
         proxy = settings.egress_proxy
-        return cls(settings.egress_allow, proxy=proxy.get_secret_value() if proxy else None)
+        return cls(
+            settings.egress_allow,
+            proxy=proxy.get_secret_value() if proxy else None,
+            ca_bundle=settings.ca_bundle,
+        )
 
     async def send(
-        self, tenant: str, method: str, url: str, headers: dict[str, str], body: bytes, timeout: float
+        self,
+        tenant: str,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        timeout: float,
+        *,
+        certificate: ClientCertificate | None = None,
+        max_body_bytes: int = MAX_ANSWER_BYTES,
     ) -> Answer:
-        """Send one request. `timeout` is in seconds, for request and answer together. Never raises for a failure of the
+        """Send one request. `timeout` is in seconds, for request and answer together. `certificate` is shown to a
+        receiver that asks for one. `max_body_bytes` of the answer's body are kept. Never raises for a failure of the
         receiver. Raises ProxyFaultError if the operator's proxy fails."""
         try:
             target = _target(url)
         except AddressNotAllowedError as error:
             return Answer(outcomes.ADDRESS_NOT_ALLOWED, error=str(error))
         with traces.request(method, target.host, target.port) as span:
-            answer = await self._send(tenant, method, target, {**headers, **traces.traceparent(span)}, body, timeout)
+            request = httpx.Request(
+                method,
+                target,
+                headers=_headers(headers | traces.traceparent(span)),
+                content=body,
+                extensions={"timeout": httpx.Timeout(timeout).as_dict()},
+            )
+            answer = await self._send(tenant, request, timeout, certificate, max_body_bytes)
             traces.answered(span, answer.outcome, answer.status_code)
         return answer
 
     async def _send(
-        self, tenant: str, method: str, target: httpx.URL, headers: dict[str, str], body: bytes, timeout: float
+        self,
+        tenant: str,
+        request: httpx.Request,
+        timeout: float,
+        certificate: ClientCertificate | None,
+        max_body_bytes: int,
     ) -> Answer:
-        pool = await self._pools.get(tenant, target)
         deadline = asyncio.get_running_loop().time() + timeout
-        request = httpx.Request(
-            method,
-            target,
-            headers={"accept": "*/*", **headers, "accept-encoding": "identity"},
-            content=body,
-            extensions={"timeout": httpx.Timeout(timeout).as_dict()},
-        )
+        try:
+            pool = await self._pools.get(tenant, request.url, certificate)
+        except tls.BadCertificateError as error:
+            return Answer(outcomes.TLS_ERROR, error=f"client certificate: {error}")
         async with pool:
             try:
-                response = await self._request(tenant, pool, request, deadline, timeout)
+                with tls.watching(certificate) as handshake:
+                    response = await self._request(tenant, pool, request, deadline, timeout, handshake)
             except NoAnswerError as error:
                 return Answer(error.outcome, error=str(error))
-            content, complete = await self._read_body(pool, response, deadline)
-        return self._result(target, response, content, complete)
+            content, complete = await self._read_body(pool, response, deadline, max_body_bytes)
+        return self._result(request.url, response, content, complete)
 
     async def _request(
-        self, tenant: str, pool: Pool, request: httpx.Request, deadline: float, timeout: float
+        self,
+        tenant: str,
+        pool: Pool,
+        request: httpx.Request,
+        deadline: float,
+        timeout: float,
+        handshake: Handshake,
     ) -> httpx.Response:
         """Return the answer when its head has arrived. Raises NoAnswerError, or ProxyFaultError."""
         try:
@@ -133,9 +163,11 @@ class Egress:
             await self._pools.retire(pool)
             raise
         except Exception as error:
-            raise NoAnswerError(*_classify(error)) from error
+            raise NoAnswerError(*_classify(error, handshake)) from error
 
-    async def _read_body(self, pool: Pool, response: httpx.Response, deadline: float) -> tuple[bytes, bool]:
+    async def _read_body(
+        self, pool: Pool, response: httpx.Response, deadline: float, max_bytes: int
+    ) -> tuple[bytes, bool]:
         """Return the beginning of the body, and whether it is the whole body. Never raises for a failure of the
         receiver: the outcome follows from the status alone."""
         content, complete, chunks = bytearray(), False, 0
@@ -144,7 +176,7 @@ class Egress:
                 async for chunk in response.aiter_raw():
                     content += chunk
                     chunks += 1
-                    if len(content) >= MAX_ANSWER_BYTES or chunks == _MAX_BODY_CHUNKS:
+                    if len(content) >= max_bytes or chunks == _MAX_BODY_CHUNKS:
                         break
                 else:
                     complete = True
@@ -155,7 +187,7 @@ class Egress:
         finally:
             await response.aclose()
             await pool.resource.close_dirty()
-        return bytes(content[:MAX_ANSWER_BYTES]), complete
+        return bytes(content[:max_bytes]), complete
 
     def _result(self, target: httpx.URL, response: httpx.Response, content: bytes, complete: bool) -> Answer:
         """Raises ProxyFaultError if the answer is the proxy's demand for credentials."""
@@ -196,10 +228,13 @@ class Egress:
             return str(error)
         return None
 
-    def transport(self, tenant: str, timeout: float) -> httpx.AsyncBaseTransport:
+    def transport(
+        self, tenant: str, timeout: float, *, max_body_bytes: int = MAX_ANSWER_BYTES
+    ) -> httpx.AsyncBaseTransport:
         """Return a transport for a library that uses an httpx client of its own. Its requests are checked and limited
-        like every other request; `timeout` is in seconds for each of them. The transport raises NoAnswerError."""
-        return _EgressTransport(self, tenant, timeout)
+        like every other request; `timeout` is in seconds for each of them. The transport raises NoAnswerError. The
+        extensions of a response hold the Answer as `answer`."""
+        return _EgressTransport(self, tenant, timeout, max_body_bytes)
 
     async def close(self) -> None:
         """Close all connections, also those in use."""
@@ -210,19 +245,33 @@ class Egress:
 class _EgressTransport(httpx.AsyncBaseTransport):
     """Makes `Egress.send` an httpx transport."""
 
-    def __init__(self, egress: Egress, tenant: str, timeout: float) -> None:
+    def __init__(self, egress: Egress, tenant: str, timeout: float, max_body_bytes: int) -> None:
         self._egress = egress
         self._tenant = tenant
         self._timeout = timeout
+        self._max_body_bytes = max_body_bytes
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         headers = dict(request.headers) | {"user-agent": USER_AGENT}
         answer = await self._egress.send(
-            self._tenant, request.method, str(request.url), headers, await request.aread(), self._timeout
+            self._tenant,
+            request.method,
+            str(request.url),
+            headers,
+            await request.aread(),
+            self._timeout,
+            max_body_bytes=self._max_body_bytes,
         )
         if answer.status_code is None:
             raise NoAnswerError(answer.outcome, answer.error or answer.outcome)
-        return httpx.Response(answer.status_code, content=answer.body, request=request)
+        return httpx.Response(answer.status_code, content=answer.body, request=request, extensions={"answer": answer})
+
+
+def _headers(given: dict[str, str]) -> dict[str, str]:
+    """Return the headers of a request. Their names are sent as they were given."""
+    headers = {name: value for name, value in given.items() if name.lower() != "accept-encoding"}
+    accept = {} if any(name.lower() == "accept" for name in given) else {"accept": "*/*"}
+    return {**accept, **headers, "accept-encoding": "identity"}
 
 
 def _target(text: str) -> httpx.URL:
@@ -246,23 +295,22 @@ def _is_plain(target: httpx.URL) -> bool:
     return target.scheme == "http"
 
 
-def _classify(error: Exception) -> tuple[str, str]:
+def _classify(error: Exception, handshake: Handshake) -> tuple[str, str]:
     """Return the outcome and the message for a request that failed with `error`. Raises `error` itself if it is an
     internal error. No message quotes a cause: causes hold addresses and details of our libraries."""
     if isinstance(error, ProxyFaultError):
         raise error
-    for cause in _chain(error):
-        if isinstance(cause, OSError) and cause.errno in _LOCAL_SHORTAGES:
-            raise error
+    causes = list(_chain(error))
+    if any(isinstance(cause, OSError) and cause.errno in _LOCAL_SHORTAGES for cause in causes):
+        raise error
+    if message := tls.failure(causes, handshake):
+        return outcomes.TLS_ERROR, message
+    for cause in causes:
         match cause:
             case AddressNotAllowedError():
                 return outcomes.ADDRESS_NOT_ALLOWED, str(cause)
             case NotResolvedError():
                 return outcomes.DNS_ERROR, str(cause)
-            case ssl.SSLCertVerificationError():
-                return outcomes.TLS_ERROR, f"certificate not accepted: {cause.verify_message}"
-            case ssl.SSLError():
-                return outcomes.TLS_ERROR, "TLS handshake failed"
             case ConnectionRefusedError():
                 return outcomes.CONNECTION_REFUSED, "connection refused"
             case ConnectionResetError() | BrokenPipeError():

@@ -1,4 +1,4 @@
-"""Connections that are kept open between requests: a pool for each tenant and origin.
+"""Connections that are kept open between requests: a pool for each tenant, origin and client certificate.
 
 Pools are small and separate because httpcore 1.0.9 scans a pool quadratically. It can also lose slots of a pool when
 requests are cancelled, so a pool is retired when one of its requests was cancelled or timed out.
@@ -14,6 +14,7 @@ import httpx
 
 from webhooks.egress.guard import Guard, GuardedBackend, ProxyBackend
 from webhooks.egress.retiring import Retiring
+from webhooks.egress.tls import ClientCertificate, Contexts
 
 _POOL_IDLE_SECONDS = 60.0
 """A pool without a request for this long is closed."""
@@ -61,10 +62,14 @@ def _unread_bytes(connection: Any) -> bytes:
     return bytes(connection._h11_state.trailing_data[0]) if connection else b""
 
 
-class Pool(Retiring[_Transport]):
-    """The connections of one tenant to one origin."""
+_Key = tuple[str, str, ClientCertificate | None]
+"""Tenant, origin, and the client certificate that is shown."""
 
-    def __init__(self, key: tuple[str, str], transport: _Transport) -> None:
+
+class Pool(Retiring[_Transport]):
+    """The connections of one tenant to one origin with one client certificate, or with none."""
+
+    def __init__(self, key: _Key, transport: _Transport) -> None:
         super().__init__(transport, transport.aclose)
         self.key = key
         self.used_at = 0.0
@@ -74,22 +79,23 @@ class Pool(Retiring[_Transport]):
 class Pools:
     """All pools of a process."""
 
-    def __init__(self, guard: Guard, proxy: httpx.Proxy | None, context: ssl.SSLContext) -> None:
+    def __init__(self, guard: Guard, proxy: httpx.Proxy | None, contexts: Contexts) -> None:
         self._guard = guard
         self._proxy = proxy
-        self._context = context
-        self._pools: OrderedDict[tuple[str, str], Pool] = OrderedDict()
+        self._contexts = contexts
+        self._pools: OrderedDict[_Key, Pool] = OrderedDict()
 
-    async def get(self, tenant: str, target: httpx.URL) -> Pool:
-        """Return the pool for `target`, and make it if there is none."""
-        key, now = (tenant, f"{target.scheme}://{target.netloc.decode()}"), asyncio.get_running_loop().time()
+    async def get(self, tenant: str, target: httpx.URL, certificate: ClientCertificate | None = None) -> Pool:
+        """Return the pool for `target`, and make it if there is none. Raises BadCertificateError."""
+        key = (tenant, f"{target.scheme}://{target.netloc.decode()}", certificate)
+        context, now = await self._contexts.get(certificate), asyncio.get_running_loop().time()
         pool = self._pools.get(key)
         if pool is None:
             if self._proxy:
                 backend: httpcore.AsyncNetworkBackend = ProxyBackend()
             else:
                 backend = GuardedBackend(self._guard, tenant, plain=target.scheme == "http")
-            pool = self._pools[key] = Pool(key, _Transport(self._context, backend, self._proxy))
+            pool = self._pools[key] = Pool(key, _Transport(context, backend, self._proxy))
         self._pools.move_to_end(key)
         pool.used_at = now
         oldest = next(iter(self._pools.values()))

@@ -4,6 +4,7 @@ memory."""
 import asyncio
 import contextlib
 import hashlib
+import json
 import math
 import re
 import time
@@ -14,15 +15,17 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from authlib.deprecate import AuthlibDeprecationWarning  # type: ignore[import-untyped]
-from authlib.integrations.base_client import OAuthError  # type: ignore[import-untyped]
 
 with warnings.catch_warnings():  # authlib warns because it prefers another client than httpx
     warnings.simplefilter("ignore", AuthlibDeprecationWarning)
     from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
 
 from webhooks import outcomes
+from webhooks.credentials import masking
 from webhooks.credentials.authentication import OAuth, Password
-from webhooks.egress.client import Egress, NoAnswerError
+from webhooks.credentials.header_rules import MAX_VALUE_CHARACTERS
+from webhooks.credentials.webhook_secrets import secret_values
+from webhooks.egress.client import Answer, Egress, NoAnswerError
 from webhooks.errors import OutcomeError
 
 _FETCH_SECONDS = 15.0
@@ -35,14 +38,23 @@ _MAX_LIFETIME_SECONDS = 86_400.0
 """A token is fetched again after a day, whatever the server says."""
 _MAX_TOKENS = 10_000
 """Kept in memory. With one more, the least recently used is forgotten."""
-_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]{1,8192}=*")
-"""token68 of RFC 9110, 11.2: what `Authorization: Bearer` can hold."""
-_ERROR_CODE = re.compile(r"[a-z_]{1,40}")
-"""An error code of RFC 6749, 5.2. Other text of the server is not shown."""
+_MAX_ANSWER_BYTES = 128 * 1024
+"""How much of a token endpoint's answer is read. Some have an id token or a profile beside the access token."""
+_TOKEN = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+"""RFC 6749, A.12, without spaces at the ends, which a header loses."""
+_BEARER = re.compile(r"\s*bearer", re.IGNORECASE)
+"""The beginning of a token type that is sent as `Bearer`: Bearer, bearer, BearerToken."""
+_MAX_SAID_CHARACTERS = 200
+"""How much of an error or its description is shown."""
 
 
 class NoTokenError(OutcomeError):
-    """There is no token for an attempt. `outcome` becomes that of the attempt."""
+    """There is no token for an attempt. `outcome` becomes that of the attempt. `retry_after` is how many seconds the
+    token endpoint asks us to wait."""
+
+    def __init__(self, outcome: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(outcome, message)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
@@ -91,21 +103,15 @@ class Tokens:
     async def _fetch(self, key: str, tenant: str, authentication: OAuth) -> _Token:
         """Fetch a token and keep it. Raises NoTokenError."""
         asked_at = time.monotonic()
-        answer = await self._ask(tenant, authentication)
-        text, type, lives = answer.get("access_token"), answer.get("token_type", "Bearer"), answer.get("expires_in")
-        if not isinstance(type, str) or type.lower() != "bearer":
-            raise NoTokenError(outcomes.OAUTH_FAILED, "the token endpoint gave a token that is no Bearer token")
-        if not isinstance(text, str) or not _TOKEN.fullmatch(text):
-            raise NoTokenError(outcomes.OAUTH_FAILED, "the token endpoint gave no usable access_token")
-        seconds = _seconds(lives)
+        text, seconds = _Reader(await self._ask(tenant, authentication), authentication).token()
         token = _Token(text, asked_at + seconds - min(_RENEW_EARLY_SECONDS, seconds / 2))
         self._tokens[key] = token
         while len(self._tokens) > _MAX_TOKENS:
             self._tokens.popitem(last=False)
         return token
 
-    async def _ask(self, tenant: str, authentication: OAuth) -> dict[str, Any]:
-        """Return the token response. Raises NoTokenError."""
+    async def _ask(self, tenant: str, authentication: OAuth) -> Answer:
+        """Return the token endpoint's answer, whatever its status. Raises NoTokenError."""
         if refusal := self._egress.refusal(authentication.token_url):  # httpx's client fails on some of these URLs
             raise NoTokenError(outcomes.ADDRESS_NOT_ALLOWED, f"the token endpoint: {refusal}")
         parameters = dict(authentication.parameters)
@@ -118,40 +124,105 @@ class Tokens:
             # authlib's client_secret_post fails if another parameter of the body is not ASCII.
             parameters |= {"client_id": authentication.client_id, "client_secret": authentication.client_secret}
             client_authentication = _unchanged
-        client = AsyncOAuth2Client(
+        client = _Client(
             quote(authentication.client_id, safe=""),  # as RFC 6749, 2.3.1 requires; authlib does not
             quote(authentication.client_secret, safe=""),
             token_endpoint_auth_method=client_authentication,
             scope=authentication.scope or None,
-            transport=self._egress.transport(tenant, _FETCH_SECONDS),
+            transport=self._egress.transport(tenant, _FETCH_SECONDS, max_body_bytes=_MAX_ANSWER_BYTES),
             trust_env=False,
         )
         try:
-            # Its errors may quote the answer, which may repeat our secrets: no message is made from them.
-            answer = await client.fetch_token(
+            answer: Answer = await client.fetch_token(
                 authentication.token_url,
                 body=urlencode(parameters, quote_via=quote),  # passed as keywords, they could set options of the client
                 grant_type="password" if isinstance(authentication, Password) else "client_credentials",
             )
         except NoAnswerError as error:
             outcome = outcomes.OAUTH_FAILED if error.outcome != outcomes.ADDRESS_NOT_ALLOWED else error.outcome
-            raise NoTokenError(outcome, f"the token endpoint: {error}") from None
-        except OAuthError as error:
-            code = error.error if _ERROR_CODE.fullmatch(str(error.error)) else "an error"
-            raise NoTokenError(outcomes.OAUTH_FAILED, f"the token endpoint answered {code}") from None
-        except Exception as error:
-            response = getattr(error, "response", None)
-            if response is None and not isinstance(error, _NO_TOKEN_RESPONSE):
-                raise  # an internal error
-            said = f"{response.status_code}" if response is not None else "what is no token response"
-            raise NoTokenError(outcomes.OAUTH_FAILED, f"the token endpoint answered {said}") from None
+            said = str(error).replace("the receiver", "the server")
+            raise NoTokenError(outcome, f"the token endpoint: {said}") from None
         finally:
             await client.aclose()
-        return dict(answer)
+        return answer
 
 
-_NO_TOKEN_RESPONSE = (ValueError, TypeError, AttributeError, LookupError, OverflowError)
-"""What authlib raises for an answer that is not a token response."""
+class _Client(AsyncOAuth2Client):  # type: ignore[misc]
+    """authlib's client, which returns the answer unread: authlib refuses good tokens for members that do not matter."""
+
+    def parse_response_token(self, response: Any) -> Answer:
+        answer: Answer = response.extensions["answer"]
+        return answer
+
+
+class _Reader:
+    """Reads one answer of a token endpoint. Its errors name what the server said, without secrets."""
+
+    def __init__(self, answer: Answer, authentication: OAuth) -> None:
+        self._answer = answer
+        self._secrets = secret_values(authentication)
+        self._members = _members(answer.body)
+
+    def token(self) -> tuple[str, float]:
+        """Return the access token, and how many seconds it may be used. Raises NoTokenError."""
+        members, status = self._members, self._answer.status_code or 0
+        error = self._error()
+        if error or not 200 <= status < 300:
+            said = self._answer.error or str(status)
+            redirect = "; redirects are not followed" if 300 <= status < 400 else ""
+            raise self._failed(f"answered {said}{error and f': {error}'}{redirect}")
+        if not self._answer.complete:
+            raise self._failed(f"gave an answer that was cut off or is longer than {_MAX_ANSWER_BYTES:,} bytes")
+        if members is None:
+            raise self._failed(f"answered {status} with something that is not a JSON object")
+        type, token = members.get("token_type"), members.get("access_token")
+        if type and not (isinstance(type, str) and _BEARER.match(type)):
+            raise self._failed(f"gave a token of type {self._words(type)}; only Bearer tokens can be sent")
+        if not token:
+            raise self._failed(f"answered {status} without an access_token")
+        if not isinstance(token, str):
+            raise self._failed("gave an access_token that is not a string")
+        if len(token) > MAX_VALUE_CHARACTERS:
+            raise self._failed(
+                f"gave an access_token of {len(token):,} characters; at most {MAX_VALUE_CHARACTERS:,} can be sent"
+            )
+        if not _TOKEN.fullmatch(token):
+            raise self._failed("gave an access_token with characters that a header cannot hold")
+        return token, _seconds(members.get("expires_in"))
+
+    def _failed(self, what: str) -> NoTokenError:
+        return NoTokenError(outcomes.OAUTH_FAILED, f"the token endpoint {what}", retry_after=self._answer.retry_after)
+
+    def _error(self) -> str:
+        """Return the error of RFC 6749, 5.2, with its description; empty if there is none."""
+        members = self._members or {}
+        if not members.get("error"):
+            return ""
+        description = members.get("error_description")
+        return self._words(members["error"]) + (f" ({self._words(description)})" if description else "")
+
+    def _words(self, said: object) -> str:
+        """Return what the server said as one short line, without secrets."""
+        text = masking.redact(said if isinstance(said, str) else json.dumps(said), self._secrets)
+        line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+        return line if len(line) <= _MAX_SAID_CHARACTERS else line[:_MAX_SAID_CHARACTERS] + "…"
+
+
+def _members(content: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of an answer; None if it is none. JSON is in UTF-8; some servers send Latin-1."""
+    try:
+        try:
+            answer = json.loads(content, parse_int=_number)
+        except UnicodeDecodeError:
+            answer = json.loads(content.decode("latin-1"), parse_int=_number)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _number(digits: str) -> int | float:
+    """Return a whole number of JSON. Python refuses to read very long ones as `int`."""
+    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def _unchanged(client: object, method: str, uri: str, headers: object, body: object) -> tuple[str, object, object]:
@@ -166,9 +237,12 @@ def _key(tenant: str, webhook_id: str, authentication: OAuth) -> str:
 
 
 def _seconds(lives: object) -> float:
-    """Return the lifetime that `expires_in` states. Servers may leave it out, and some send it as text."""
+    """Return how long a token may be used. `expires_in` is a number of seconds; some servers send it as text. What is
+    neither, or negative, counts as not said."""
     try:
-        seconds = float(lives) if isinstance(lives, int | float | str) else math.nan
-    except (ValueError, OverflowError):
+        seconds = float(lives) if isinstance(lives, int | float | str) and not isinstance(lives, bool) else math.nan
+    except ValueError:
         seconds = math.nan
-    return min(max(seconds, 0.0), _MAX_LIFETIME_SECONDS) if math.isfinite(seconds) else _DEFAULT_LIFETIME_SECONDS
+    if not math.isfinite(seconds) or seconds < 0:
+        return _DEFAULT_LIFETIME_SECONDS
+    return min(seconds, _MAX_LIFETIME_SECONDS)

@@ -14,6 +14,7 @@ from webhooks.credentials.authentication import KeyValuePair, OAuth
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.egress.client import MAX_ANSWER_BYTES, Answer, Egress
+from webhooks.egress.tls import ClientCertificate
 from webhooks.errors import OutcomeError
 from webhooks.events import rendering
 from webhooks.ids import delivery_id
@@ -132,7 +133,7 @@ class Sender:
         secrets = sealed.unseal(self._vault, webhook)
         body, now = prepared.body.encode(), datetime.now(UTC)
         headers = {
-            **{name.lower(): value for name, value in secrets.headers.items()},
+            **secrets.headers,
             **({"content-type": prepared.content_type} if prepared.content_type else {}),
             "user-agent": USER_AGENT,
             **signing.sign(
@@ -147,7 +148,7 @@ class Sender:
         authentication = secrets.authentication
         match authentication:
             case KeyValuePair(name=name, value=value, place="header"):
-                headers[name.lower()] = value
+                headers[name] = value
             case KeyValuePair(name=name, value=value):
                 url += f"{'&' if '?' in url else '?'}{quote(name, safe='')}={quote(value, safe='')}"
             case OAuth():
@@ -158,11 +159,15 @@ class Sender:
                 except TimeoutError:
                     return Answer(outcomes.OAUTH_FAILED, error=f"no token within {timeout:g} s")
                 except NoTokenError as error:
-                    return Answer(error.outcome, error=str(error))
+                    return Answer(error.outcome, error=str(error), retry_after=error.retry_after)
                 headers["authorization"] = f"Bearer {token}"
                 if (timeout := deadline - time.monotonic()) <= 0:
                     return Answer(outcomes.OAUTH_FAILED, error="the token came too late")
-        answer = await self._egress.send(webhook.tenant, prepared.method, url, headers, body, timeout)
+        stored = secrets.client_certificate
+        certificate = ClientCertificate(stored.certificate, stored.private_key) if stored else None
+        answer = await self._egress.send(
+            webhook.tenant, prepared.method, url, headers, body, timeout, certificate=certificate
+        )
         if isinstance(authentication, OAuth) and answer.status_code == outcomes.UNAUTHORIZED:
             self._tokens.drop(webhook.tenant, webhook.id, authentication, token)
         return _redacted(secrets, token, answer)

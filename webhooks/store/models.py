@@ -77,9 +77,9 @@ class EventVersion(SQLModel, table=True):
 
 
 class Webhook(SQLModel, table=True):
-    """A destination. `retry_policy` holds a contracts.RetryRules, and `timeout` is in seconds. `headers` and
-    `authentication` are masked. `sealed` holds them complete, together with the signing keys, as a sealed
-    credentials.webhook_secrets.Secrets."""
+    """A destination. `retry_policy` holds a contracts.RetryRules, and `timeout` is in seconds. `headers`,
+    `authentication` and `client_certificate` are masked. `sealed` holds them complete, together with the signing keys,
+    as a sealed credentials.webhook_secrets.Secrets."""
 
     __tablename__ = "webhooks"
 
@@ -93,6 +93,7 @@ class Webhook(SQLModel, table=True):
     sends_json: bool = True
     headers: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     authentication: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    client_certificate: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     signatures: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     public_key: str = ""
     sealed: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False), repr=False)

@@ -6,7 +6,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from webhooks.credentials import masking, signing
+from webhooks.credentials import client_certificate, masking, signing
 from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.store.models import Webhook
@@ -17,6 +17,7 @@ def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[s
     return {
         "headers": masking.masked(secrets.headers),
         "authentication": masking.masked_authentication(secrets.authentication),
+        "client_certificate": secrets.client_certificate and client_certificate.shown(secrets.client_certificate),
         "public_key": signing.public_key(secrets.signing[0]),
         "sealed": vault.seal(secrets.model_dump_json(by_alias=True).encode(), _context(tenant, webhook_id)),
     }

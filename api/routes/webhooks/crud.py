@@ -11,7 +11,17 @@ from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, unmasked, validated
 from api.protocol.problems import RESPONSES, invalid, responses
 from api.protocol.strict_json import StrictRoute
-from api.routes.webhooks.resource import SECRET, differ, document, find, patched, set_columns, view
+from api.routes.webhooks.resource import (
+    SECRET,
+    client_certificate,
+    differ,
+    document,
+    find,
+    patched,
+    set_columns,
+    view,
+    writable,
+)
 from api.schemas.common import MergePatch, Page
 from api.schemas.webhooks import (
     OneEvent,
@@ -57,11 +67,15 @@ async def create_webhook(
     await _check_urls(platform, caller.tenant, body.url, getattr(body.authentication, "token_url", None))
     key = signing.new_key(body.signing_secret)
     _check_signatures(body, key.secret)
+    secrets = Secrets(
+        signing=[key],
+        headers=body.headers,
+        authentication=body.authentication,
+        client_certificate=client_certificate(body, None),
+    )
     subscribed = await _active_events(session, caller, _places(body.events, one=body.event is not None))
     webhook = Webhook(tenant=caller.tenant, url=body.url)
-    set_columns(
-        platform.vault, webhook, body, Secrets(signing=[key], headers=body.headers, authentication=body.authentication)
-    )
+    set_columns(platform.vault, webhook, body, secrets)
     session.add(webhook)
     await session.flush()
     made = [(_subscription(webhook, event, body), event.key) for event in subscribed]
@@ -105,11 +119,11 @@ async def change_webhook(
     response: Response,
     if_match: IfMatch = None,
 ) -> WebhookOut:
-    """Changes the given fields. URL, headers, authentication, signatures and `active` apply from the next attempt of
-    every delivery. Body, method, timeout and retry policy of prepared deliveries stay as they are. Activating the
-    webhook or changing its URL resets `failing_since`, `deactivated_reason` and `deactivated_at`. A secret that is sent
-    back masked keeps its value. An `authentication` of another type replaces the old one as a whole. `events`,
-    `allowedClientIdentifiers` and `filter` change all subscriptions of the webhook."""
+    """Changes the given fields. URL, headers, authentication, client certificate, signatures and `active` apply from
+    the next attempt of every delivery. Body, method, timeout and retry policy of prepared deliveries stay as they are.
+    Activating the webhook or changing its URL resets `failing_since`, `deactivated_reason` and `deactivated_at`. A
+    secret that is sent back masked keeps its value. An `authentication` of another type replaces the old one as a
+    whole. `events`, `allowedClientIdentifiers` and `filter` change all subscriptions of the webhook."""
     patch = await _checked_patch(platform, caller, id, patch, if_match)
     webhook, subscribed = await find(session, caller.tenant, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
@@ -138,7 +152,7 @@ async def _checked_patch(
     async with platform.database.read() as reading:
         shown = view(*await find(reading, caller.tenant, id))
     require_match(if_match, shown)
-    patch = changes_in(patch, shown, WebhookBody)
+    patch = writable(changes_in(patch, shown, WebhookBody), shown)
     authentication = patch.get("authentication")
     token_url = authentication.get("token_url") if isinstance(authentication, dict) else None
     await _check_urls(platform, caller.tenant, patch.get("url"), token_url)
@@ -159,7 +173,13 @@ def _change_columns(
     _check_signatures(body, secrets.signing[0].secret)
     if body.url != webhook.url or (body.active and not webhook.active):
         webhook.failing_since = webhook.deactivated_reason = webhook.deactivated_at = None
-    secrets = secrets.model_copy(update={"headers": body.headers, "authentication": body.authentication})
+    secrets = secrets.model_copy(
+        update={
+            "headers": body.headers,
+            "authentication": body.authentication,
+            "client_certificate": client_certificate(body, secrets.client_certificate),
+        }
+    )
     set_columns(vault, webhook, body, secrets)
     webhook.updated_at = datetime.now(UTC)
     return body, patch

@@ -1,25 +1,28 @@
 """A webhook as a resource: how it is shown, what a patch is applied to, and how a body becomes a row."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import JsonValue
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.protocol.merge_patch import document_of, merged, unmasked
-from api.protocol.problems import require_found
-from api.schemas.webhooks import WebhookBody, WebhookOut
+from api.protocol.problems import invalid, require_found
+from api.schemas.webhooks import ClientCertificateIn, WebhookBody, WebhookOut
 from webhooks.contracts import RetryRules
+from webhooks.credentials.client_certificate import BadPartError, ClientCertificate, check
 from webhooks.credentials.signing import Style
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
+from webhooks.egress import tls
 from webhooks.store import sealed
 from webhooks.store import subscriptions as stored_subscriptions
 from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.models import Webhook
 from webhooks.store.subscriptions import Subscribed
 
-SECRET = {"headers", "authentication"}
+SECRET = {"headers", "authentication", "client_certificate"}
 """Fields that are shown masked."""
 _OF_SUBSCRIPTIONS = {"events", "allowed_client_identifiers", "filter"}
 
@@ -43,6 +46,39 @@ def patched(document: dict[str, Any], patch: dict[str, JsonValue]) -> dict[str, 
     return result
 
 
+def writable(patch: dict[str, JsonValue], shown: WebhookOut) -> dict[str, JsonValue]:
+    """Return the patch without the members of its client certificate that are only shown and have not changed: a client
+    may send back what it read."""
+    given = patch.get("client_certificate")
+    if not isinstance(given, dict) or shown.client_certificate is None:
+        return patch
+    known = shown.client_certificate.model_dump(mode="json")
+    kept = {
+        name: value
+        for name, value in given.items()
+        if name in ClientCertificateIn.model_fields or value != known.get(name)
+    }
+    return {**patch, "client_certificate": kept}
+
+
+def client_certificate(body: WebhookBody, stored: ClientCertificate | None) -> ClientCertificate | None:
+    """Return the client certificate that the webhook is to have. One that is stored already is not checked again: an
+    expired one must not stop other changes. Raises ProblemError 422."""
+    if body.client_certificate is None:
+        return None
+    given = ClientCertificate(**body.client_certificate.model_dump())
+    if given == stored:
+        return stored
+    try:
+        check(given, datetime.now(UTC))
+        tls.check(tls.ClientCertificate(given.certificate, given.private_key))
+    except BadPartError as error:
+        raise invalid(f"/client_certificate/{error.part}", str(error)) from None
+    except tls.BadCertificateError as error:
+        raise invalid("/client_certificate/certificate", str(error)) from None
+    return given
+
+
 def document(webhook: Webhook, subscribed: list[Subscribed], secrets: Secrets) -> dict[str, Any]:
     """Return the webhook as it was configured, with its secrets: the document that a patch is applied to."""
     shown = document_of(view(webhook, subscribed), WebhookBody)
@@ -50,6 +86,7 @@ def document(webhook: Webhook, subscribed: list[Subscribed], secrets: Secrets) -
         "allowedClientIdentifiers": shown["allowedClientIdentifiers"] or [],
         "headers": secrets.headers,
         "authentication": secrets.authentication.model_dump(mode="json", by_alias=True),
+        "client_certificate": secrets.client_certificate and secrets.client_certificate.model_dump(),
     }
 
 

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -46,8 +47,7 @@ class Certificates:
         ours, theirs = trustme.CA(), trustme.CA()
         now = datetime.now(UTC)
         before, until = now - timedelta(days=2), now - timedelta(days=1)
-        self.trusting = ssl.create_default_context()
-        ours.configure_trust(self.trusting)
+        self.authority = ours.cert_pem
         self.good = _context(ours.issue_cert("127.0.0.1"))
         self.expired = _context(ours.issue_cert("127.0.0.1", not_before=before, not_after=until))
         self.of_another_host = _context(ours.issue_cert("receiver.test"))
@@ -191,7 +191,8 @@ def certificates() -> Certificates:
 @pytest.fixture(scope="module")
 async def egress(certificates: Certificates) -> AsyncIterator[Egress]:
     async with NameServer().serving() as names:
-        egress = Egress(LOOPBACK, resolver=names.resolver(), context=certificates.trusting)
+        with certificates.authority.tempfile() as bundle:
+            egress = Egress(LOOPBACK, resolver=names.resolver(), ca_bundle=Path(bundle))
         yield egress
         await egress.close()
 

@@ -6,6 +6,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import trustme
@@ -80,11 +81,10 @@ async def proxy() -> AsyncIterator[Proxy]:
 @contextlib.asynccontextmanager
 async def through(proxy_url: str, authority: trustme.CA | None = None) -> AsyncIterator[Egress]:
     """Its own resolver has no name server: nothing may be looked up."""
-    context = ssl.create_default_context()
-    if authority:
-        authority.configure_trust(context)
     async with NameServer().serving() as names:
-        egress = Egress(LOOPBACK, proxy=proxy_url, resolver=names.resolver(), context=context)
+        with authority.cert_pem.tempfile() if authority else contextlib.nullcontext() as bundle:
+            ca_bundle = Path(bundle) if bundle else None
+            egress = Egress(LOOPBACK, proxy=proxy_url, resolver=names.resolver(), ca_bundle=ca_bundle)
         yield egress
         await egress.close()
         assert names.asked == {}

@@ -94,7 +94,7 @@ async def list_events(
 async def import_events(request: Request, caller: CurrentCaller, session: Writing) -> Page[ImportedOut]:
     """Imports a catalogue in JSON or YAML: `{"events": [...]}` with items as POST /v1/events takes them, or an OpenAPI
     3.1 document, whose `webhooks` become events. Events that exist are replaced as PUT does; the others are created. If
-    anything in the file is wrong, nothing is changed."""
+    anything in the file is wrong, nothing is changed. A file may also be sent as `application/yaml`."""
     # In a thread, and before the transaction begins: reading a large file takes long.
     bodies = await asyncio.to_thread(_read_catalogue, caller, await request.body())
     found = await stored_events.find_all(session, caller.tenant, list(bodies), lock=True)

@@ -23,17 +23,8 @@ async def client(platform_on_sqlite: PlatformProcess, tmp_path_factory: pytest.T
     """The folder of the generated package, which tests can import."""
     document, folder = await platform_on_sqlite.get("/openapi.json"), tmp_path_factory.mktemp("client")
     (folder / "openapi.json").write_text(json.dumps(document))
-    command = (
-        "openapi-python-client",
-        "generate",
-        "--path",
-        "openapi.json",
-        "--output-path",
-        PACKAGE,
-        "--meta",
-        "none",
-    )
-    output = await run(*command, "--fail-on-warning", cwd=folder)
+    options = ("--path", "openapi.json", "--output-path", PACKAGE, "--meta", "none", "--fail-on-warning")
+    output = await run("openapi-python-client", "generate", *options, cwd=folder)
     assert not re.search("warn|skip|unable|not be generated", output, re.IGNORECASE), output
     sys.path.insert(0, str(folder))
     yield folder / PACKAGE

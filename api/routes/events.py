@@ -114,7 +114,7 @@ async def get_event(key: str, caller: CurrentCaller, session: Reading, response:
     return tagged(response, EventOut.model_validate(await _event(session, caller, key)))
 
 
-@router.put("/{key}", responses={**responses(409, 412), 201: {"model": EventOut, "description": "Created"}})
+@router.put("/{key}", responses={**responses(404, 409, 412), 201: {"model": EventOut, "description": "Created"}})
 async def put_event(
     key: EventKey,
     body: EventReplace,

@@ -32,7 +32,16 @@ async def main(schemathesis: str, folder: Path) -> int:
         config = folder / "schemathesis.toml"
         config.write_text(await _config(platform, port))
         document = f"http://127.0.0.1:{platform.port}/openapi.json"
-        options = ("--max-time", str(_SECONDS), "--seed", _SEED, "--max-examples", _EXAMPLES)
+        options = (
+            "--phases",
+            "coverage,fuzzing,stateful",
+            "--max-time",
+            str(_SECONDS),
+            "--seed",
+            _SEED,
+            "--max-examples",
+            _EXAMPLES,
+        )
         checks = ("--checks", "all", "--exclude-checks", _LEFT_OUT, "--warnings", "off", "--continue-on-failure")
         command = (schemathesis, "--config-file", str(config), "run", document, *options, *checks)
         process = await asyncio.create_subprocess_exec(*command, cwd=folder)
@@ -59,8 +68,8 @@ async def _config(platform: PlatformProcess, port: int) -> str:
     kinds = {"events": "event", "webhooks": "webhook", "subscriptions": "subscription", "deliveries": "delivery"}
     for collection, kind in kinds.items():
         for methods, which in (("GET|POST|PUT|PATCH", "kept"), ("DELETE", "deleted")):
-            named = {"path.key" if kind == "event" else "path.id": kind}
-            lines += _operation(f"^({methods}) /v1/{collection}/{{", {key: f"{which}-{it}" for key, it in named.items()})
+            parameter = "path.key" if kind == "event" else "path.id"
+            lines += _operation(f"^({methods}) /v1/{collection}/{{", {parameter: f"{which}-{kind}"})
     given = {"body.event": "kept-event", "body.webhook_id": "kept-webhook"}
     lines += _operation("^POST /v1/(occurrences|subscriptions|webhooks)$", given)
     return "\n".join(lines)

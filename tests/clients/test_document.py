@@ -93,7 +93,7 @@ async def test_what_any_call_can_answer_is_documented(document: Json) -> None:
         if path.startswith("/v1/"):
             expected = {"401", "422", "503"}
             expected |= {"413", "415"} if "requestBody" in operation else set()
-            expected |= {"404"} if "{" in path and method != "put" else set()
+            expected |= {"404"} if "{" in path else set()
 
             assert expected <= operation["responses"].keys(), f"{method} {path}"
 

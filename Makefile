@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+SCHEMATHESIS := $(VENV)/schemathesis
 
-.PHONY: demo test test-postgresql test-faults test-production run check bench temporal rotate-master-key histories lock clean
+.PHONY: demo test test-api test-postgresql test-faults test-production run check bench temporal rotate-master-key histories lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -20,6 +21,9 @@ test: $(READY) temporal  ## the whole suite, against a real Temporal server and 
 
 test-postgresql: $(READY) temporal  ## what is about the configuration, on PostgreSQL
 	@TEST_DATABASE=postgresql $(PY) -m pytest tests/api tests/platform/test_configuration.py tests/webhooks/store tests/webhooks/sending/test_deactivation.py tests/webhooks/events/test_operational.py
+
+test-api: $(READY) $(SCHEMATHESIS)/.ready temporal  ## every answer is as the OpenAPI document says (SEED=2 for other calls)
+	@$(PY) -m tests.clients $(SCHEMATHESIS)/bin/schemathesis
 
 test-faults: $(READY) temporal  ## nothing accepted is lost, whatever part is killed (ONLY="worker disk" for some)
 	@$(PY) -m tests.faults $(ONLY)
@@ -51,9 +55,17 @@ histories: $(READY) temporal  ## saves a workflow history of each shape, for the
 lock: $(READY)  ## pins every dependency with its hashes (UPGRADE=--upgrade for newer ones)
 	@$(PY) -m uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o requirements.txt
 	@$(PY) -m uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -c requirements.txt -o requirements-dev.txt
+	@$(PY) -m uv pip compile -q tests/clients/requirements-schemathesis.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) -o tests/clients/requirements-schemathesis.txt
 
 clean:  ## removes .venv and .data
 	rm -rf $(VENV) .data
+
+$(SCHEMATHESIS)/.ready: tests/clients/requirements-schemathesis.txt | $(READY)
+	@echo "Installing schemathesis into $(SCHEMATHESIS) (once) ..."
+	@$(PY) -m venv $(SCHEMATHESIS)
+	@$(SCHEMATHESIS)/bin/python -m pip install --disable-pip-version-check --require-hashes --quiet --progress-bar off \
+		--requirement $<
+	@touch $@
 
 $(READY): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed (PYTHON=... make ...)")'

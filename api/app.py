@@ -4,9 +4,10 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import Scope
 
+from api import openapi
 from api.admission import Admission
 from api.platform import Platform
-from api.protocol import problems
+from api.protocol import problems, unrouted
 from api.routes import deliveries, events, health, occurrences, subscriptions
 from api.routes.webhooks import actions, crud
 from webhooks import VERSION
@@ -32,12 +33,16 @@ def create_app(platform: Platform) -> FastAPI:
         title="durable-webhooks",
         version=VERSION,
         description=_DESCRIPTION,
+        generate_unique_id_function=openapi.operation_id,
+        redirect_slashes=False,  # many clients drop the API key when they follow a redirect
         telemetry={"auto_configure": False, "logs": False, "operation_spans": False, "exclude": _is_health_check},
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
     )
     app.state.platform = platform
     app.add_middleware(Admission, platform=platform)
     problems.install(app)
+    unrouted.install(app)
+    openapi.install(app)
     for routes in (events, crud, actions, subscriptions, occurrences, deliveries, health):
         app.include_router(routes.router)
     return app

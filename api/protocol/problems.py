@@ -123,28 +123,21 @@ _EXAMPLES = {
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the app with a problem, and add the Problem schema to its OpenAPI document."""
+    """Answer every error of the app with a problem."""
     for kind, problem_of in _PROBLEMS.items():
         app.add_exception_handler(kind, _handler(problem_of))
-    describe = app.openapi
 
-    def openapi() -> dict[str, Any]:
-        schema = describe()
-        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schema["components"]["schemas"] |= {**problem.pop("$defs"), "Problem": problem}
-        return schema
 
-    app.openapi = openapi  # type: ignore[method-assign]
+def respond(problem: ProblemError) -> JSONResponse:
+    """Return the response for a problem."""
+    return JSONResponse(_body(problem), problem.status, headers=problem.headers, media_type="application/problem+json")
 
 
 def _handler(problem_of: Callable[[Any], ProblemError]) -> Callable[[Request, Exception], Any]:
-    async def respond(_: Request, error: Exception) -> JSONResponse:
-        problem = problem_of(error)
-        return JSONResponse(
-            _body(problem), problem.status, headers=problem.headers, media_type="application/problem+json"
-        )
+    async def handle(_: Request, error: Exception) -> JSONResponse:
+        return respond(problem_of(error))
 
-    return respond
+    return handle
 
 
 def _not_valid(error: RequestValidationError) -> ProblemError:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
 from pydantic import AfterValidator, StringConstraints
 
 from api.deps import MAX_VALUES, CurrentCaller, CurrentPlatform, Cursor, Limit
@@ -35,7 +35,7 @@ Time = Annotated[
 ]
 
 
-@router.get("", responses=responses(503))
+@router.get("")
 async def list_deliveries(
     caller: CurrentCaller,
     platform: CurrentPlatform,
@@ -66,26 +66,25 @@ async def list_deliveries(
     return Page(items=page, next_cursor=next_cursor)
 
 
-@router.get("/{id}", responses=responses(404, 503))
+@router.get("/{id}", responses=responses(404))
 async def get_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> DeliveryOut:
     """Returns a delivery with all attempts so far and the time of the next one."""
     detail = await platform.deliveries.get(caller.tenant, id) if is_delivery_id(id) else None
     return _view(require_found("delivery", detail))
 
 
-@router.post("/{id}/resend", status_code=202, responses=responses(404, 409, 503))
+@router.post("/{id}/resend", status_code=202, responses=responses(404, 409))
 async def resend_delivery(
-    id: str, caller: CurrentCaller, platform: CurrentPlatform, body: ResendIn | None = None
+    id: str, caller: CurrentCaller, platform: CurrentPlatform, body: ResendIn = Body(default_factory=ResendIn)
 ) -> ResendOut:
     """Sends a delivery again now, with a new retry policy: a delivery that failed, or one that waits for its next
     attempt. The new attempts are added to the delivery's list; the first has trigger `resend`. If an attempt is in
-    progress, no other is started. A delivery that succeeded is sent again only with `force`, and only
-    while its webhook and its subscription are active."""
-    force = body is not None and body.force
+    progress, no other is started. A delivery that succeeded is sent again only with `force`, and only while its webhook and its
+    subscription are active."""
     try:
-        if force and is_delivery_id(id):
+        if body.force and is_delivery_id(id):
             await _check_sendable(platform, caller.tenant, id)
-        found = is_delivery_id(id) and await platform.deliveries.resend(caller.tenant, id, force=force)
+        found = is_delivery_id(id) and await platform.deliveries.resend(caller.tenant, id, force=body.force)
     except AlreadyDeliveredError:
         raise ProblemError(409, 'the delivery has succeeded already; {"force": true} sends it again') from None
     except NotSendableError as error:

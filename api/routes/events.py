@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Body, Request, Response
 
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
 from api.protocol.conditional import IfMatch, require_match, tagged
@@ -40,9 +40,23 @@ imports = APIRouter(route_class=LargeStrictRoute)
 _CATALOGUE = {
     "requestBody": {
         "required": True,
-        "content": {type: {"schema": {"type": "object"}} for type in ("application/json", "application/yaml")},
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "`events`, or an OpenAPI document",
+                    "examples": [{"events": [{"key": "ShipmentOrderCreated", "sample": {"order": {"id": 4711}}}]}],
+                }
+            },
+            # Not application/yaml, which works too: client generators drop a media type that they do not know.
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary", "description": "The file, in JSON or YAML"}
+            },
+        },
     }
 }
+_IMPORT = "import"
+"""The last part of the import's path, so no event can have this key."""
 _VERSIONED = {"version", "json_schema", "template"}
 _OPERATIONAL_CHANGEABLE = {"active", "template"}
 """The fields of an operational event that can be changed."""
@@ -76,11 +90,11 @@ async def list_events(
     return Page(items=[EventOut.model_validate(event) for event in rows], next_cursor=next_cursor)
 
 
-@imports.post("/import", responses=responses(413), openapi_extra=_CATALOGUE)
+@imports.post("/import", responses=responses(409), openapi_extra=_CATALOGUE)
 async def import_events(request: Request, caller: CurrentCaller, session: Writing) -> Page[ImportedOut]:
     """Imports a catalogue in JSON or YAML: `{"events": [...]}` with items as POST /v1/events takes them, or an OpenAPI
     3.1 document, whose `webhooks` become events. Events that exist are replaced as PUT does; the others are created. If
-    anything in the file is wrong, nothing is changed."""
+    anything in the file is wrong, nothing is changed. A file may also be sent as `application/yaml`."""
     # In a thread, and before the transaction begins: reading a large file takes long.
     bodies = await asyncio.to_thread(_read_catalogue, caller, await request.body())
     found = await stored_events.find_all(session, caller.tenant, list(bodies), lock=True)
@@ -100,7 +114,7 @@ async def get_event(key: str, caller: CurrentCaller, session: Reading, response:
     return tagged(response, EventOut.model_validate(await _event(session, caller, key)))
 
 
-@router.put("/{key}", responses={**responses(412), 201: {"model": EventOut, "description": "Created"}})
+@router.put("/{key}", responses={**responses(404, 409, 412), 201: {"model": EventOut, "description": "Created"}})
 async def put_event(
     key: EventKey,
     body: EventReplace,
@@ -130,7 +144,7 @@ async def put_event(
     return tagged(response, EventOut.model_validate(event))
 
 
-@router.patch("/{key}", responses=responses(404, 412))
+@router.patch("/{key}", responses=responses(404, 409, 412))
 async def change_event(
     key: str,
     patch: MergePatch,
@@ -163,7 +177,7 @@ async def delete_event(key: str, caller: CurrentCaller, session: Writing, if_mat
 
 
 @router.get("/{key}/versions", responses=responses(404))
-async def list_versions(
+async def list_event_versions(
     key: str, caller: CurrentCaller, session: Reading, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[EventVersionOut]:
     """Lists the current and earlier versions of the event's schema and template, newest first."""
@@ -179,13 +193,16 @@ async def list_versions(
 
 @router.post("/{key}/preview", responses=responses(404))
 async def preview_event(
-    key: str, digits: DigitsOfData, caller: CurrentCaller, session: Reading, body: PreviewIn | None = None
+    key: str,
+    digits: DigitsOfData,
+    caller: CurrentCaller,
+    session: Reading,
+    body: PreviewIn = Body(default_factory=PreviewIn),
 ) -> PreviewOut:
     """Returns the body that a template makes of data, and sends nothing. Use it to write templates."""
     event = await _event(session, caller, key)
-    wanted = body or PreviewIn()
-    data = wanted.data if "data" in wanted.model_fields_set else event.sample
-    template = wanted.template if "template" in wanted.model_fields_set else event.template
+    data = body.data if "data" in body.model_fields_set else event.sample
+    template = body.template if "template" in body.model_fields_set else event.template
     try:
         rules.check_event_template(event, template, data)
     except BadEventError as error:
@@ -193,7 +210,7 @@ async def preview_event(
     occurrence = Occurrence(
         id="preview",
         event=event.key,
-        client_identifier=wanted.client_identifier,
+        client_identifier=body.client_identifier,
         occurred_at=datetime.now(UTC),
         data=data,
         digits=digits,
@@ -203,14 +220,14 @@ async def preview_event(
             template,
             occurrence,
             rendering.own_fields(caller.tenant, EXAMPLE_WEBHOOK, occurrence, event.entity, event.action),
-            format=wanted.format,
-            sends_json=wanted.sends_json,
+            format=body.format,
+            sends_json=body.sends_json,
         )
     except rendering.NotRenderedError as error:
-        raise invalid("/format" if wanted.format is Format.FORM else "/template", str(error)) from None
+        raise invalid("/format" if body.format is Format.FORM else "/template", str(error)) from None
     found = [] if event.json_schema is None else json_schema.violations(event.json_schema, data)
     return PreviewOut(
-        content_type=rendering.content_type(wanted.format, text),
+        content_type=rendering.content_type(body.format, text),
         body=text,
         schema_errors=[FieldError(pointer=f"/data{pointer}", detail=message) for pointer, message in found],
     )
@@ -246,6 +263,8 @@ def _read_catalogue(caller: CurrentCaller, content: bytes) -> dict[str, tuple[Ev
 def _refuse_reserved(key: str, place: str) -> None:
     if key in operational.KEYS:
         raise invalid(place, f"{key} is reserved for the platform's operational event")
+    if key == _IMPORT:
+        raise invalid(place, f"{key} cannot be a key: /v1/events/{key} imports a catalogue")
 
 
 def _allowed(event: Event, body: EventBody, given: set[str]) -> EventBody:

@@ -16,13 +16,13 @@ class Health(BaseModel):
 
 
 @router.get("/live")
-async def live() -> Health:
+async def check_live() -> Health:
     """Answers 200 while the process runs."""
     return Health()
 
 
 @router.get("/ready", responses=responses(503))
-async def ready(platform: CurrentPlatform) -> Health:
+async def check_ready(platform: CurrentPlatform) -> Health:
     """Answers 200 if the configuration database can be read, Temporal answers, and a worker runs; else 503."""
     if why := await platform.why_not_ready():
         raise ProblemError(503, why, headers={"Retry-After": "1"})

@@ -21,7 +21,7 @@ from webhooks.temporal.connection import is_passing
 router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RESPONSES, route_class=StrictRoute)
 
 
-@router.post("", status_code=202, responses=responses(409, 413, 415, 503))
+@router.post("", status_code=202, responses=responses(409))
 async def publish_occurrence(
     body: OccurrenceIn, digits: DigitsOfData, caller: CurrentCaller, platform: CurrentPlatform
 ) -> OccurrenceOut:

@@ -73,7 +73,7 @@ async def get_subscription(id: str, caller: CurrentCaller, session: Reading, res
     return tagged(response, _view(await _subscribed(session, caller, id)))
 
 
-@router.patch("/subscriptions/{id}", responses=responses(404, 412))
+@router.patch("/subscriptions/{id}", responses=responses(404, 409, 412))
 async def change_subscription(
     id: str,
     patch: MergePatch,
@@ -95,7 +95,7 @@ async def change_subscription(
     return tagged(response, _view((subscription, event)))
 
 
-@router.delete("/subscriptions/{id}", status_code=204, responses=responses(404, 412))
+@router.delete("/subscriptions/{id}", status_code=204, responses=responses(404, 409, 412))
 async def delete_subscription(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
     """Deletes a subscription. Deliveries that wait for their next attempt fail with outcome `subscription_deleted`."""
     subscribed = await _subscribed(session, caller, id, lock=True)

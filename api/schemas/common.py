@@ -1,7 +1,7 @@
 """Types that several resources share."""
 
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Body as FastAPIBody
 from pydantic import (
@@ -81,5 +81,10 @@ class Body(BaseModel):
 
 
 class Page(BaseModel, Generic[Item]):
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Return a name like `EventPage`: generated clients have a class of this name."""
+        return f"{params[0].__name__.removesuffix('Out').removesuffix('Summary')}{cls.__name__}"
+
     items: list[Item]
     next_cursor: str | None = Field(description="Pass as `cursor` to get the next page; null on the last page")

@@ -138,8 +138,9 @@ class WebhookBody(Body):
     sends_json: bool = Field(
         True, description="If false, the body leaves out everything that comes from the occurrence's data"
     )
-    headers: Headers = Field(default={})
-    authentication: Authentication = NoAuthentication()
+    # Factories, so that the OpenAPI document has no objects as defaults: client generators drop the whole model.
+    headers: Headers = Field(default_factory=dict)
+    authentication: Authentication = Field(default_factory=NoAuthentication, description="By default there is none")
     client_certificate: ClientCertificateIn | None = Field(
         None, repr=False, description="Shown to a receiver that asks for a TLS client certificate (mTLS)"
     )
@@ -150,7 +151,7 @@ class WebhookBody(Body):
         description="Standard Webhooks v1 and v1a (Ed25519), and the signature headers of Logto and GitHub",
     )
     bulk: bool = Field(False, description="Whether it receives bulk occurrences too")
-    retry_policy: RetryPolicy = RetryPolicyIn()
+    retry_policy: RetryPolicy = Field(default_factory=RetryPolicyIn, description="By default 10 attempts in 39 hours")
     timeout: float = Field(15, ge=1, le=30, description="Seconds for one whole attempt")
 
     @model_validator(mode="after")

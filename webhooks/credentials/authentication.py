@@ -62,7 +62,7 @@ class OAuth(_Mode):
     scope: Annotated[str, StringConstraints(pattern=r"^[\x20\x21\x23-\x5b\x5d-\x7e]{0,1000}$")] = ""
     audience: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,2048}$")] = ""
     parameters: dict[Visible, _Text] = Field(
-        {}, max_length=20, description="Further parameters of the token request", repr=False
+        default_factory=dict, max_length=20, description="Further parameters of the token request", repr=False
     )
 
     @model_validator(mode="after")

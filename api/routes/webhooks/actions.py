@@ -5,7 +5,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Body, Response
 
 from api.deps import CurrentCaller, CurrentPlatform, Reading, Writing
 from api.platform import Platform
@@ -34,7 +34,9 @@ _MAX_OLD_KEYS = 10
 
 
 @router.get("/{id}/traffic", responses=responses(404))
-async def get_traffic(id: str, caller: CurrentCaller, platform: CurrentPlatform, session: Reading) -> TrafficOut:
+async def get_webhook_traffic(
+    id: str, caller: CurrentCaller, platform: CurrentPlatform, session: Reading
+) -> TrafficOut:
     """Returns the webhook's circuit breaker, its requests in progress, and its waiting deliveries, as far as this
     process sends them. Other worker processes have their own figures."""
     await find(session, caller.tenant, id)
@@ -42,13 +44,13 @@ async def get_traffic(id: str, caller: CurrentCaller, platform: CurrentPlatform,
 
 
 @router.post("/{id}/rotate-secret", responses=responses(404, 409, 412))
-async def rotate_secret(
+async def rotate_webhook_secret(
     id: str,
     caller: CurrentCaller,
     platform: CurrentPlatform,
     session: Writing,
     response: Response,
-    body: RotateIn | None = None,
+    body: RotateIn = Body(default_factory=RotateIn),
     if_match: IfMatch = None,
 ) -> RotatedOut:
     """Makes a new signing secret and Ed25519 key. For `overlap` seconds, every request has the Standard Webhooks
@@ -56,16 +58,15 @@ async def rotate_secret(
     immediately."""
     webhook, subscribed = await find(session, caller.tenant, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
-    wanted = body or RotateIn()
     secrets = sealed.unseal(platform.vault, webhook)
-    new, now = signing.new_key(wanted.signing_secret), datetime.now(UTC)
+    new, now = signing.new_key(body.signing_secret), datetime.now(UTC)
     if Style.V1 in webhook.signatures and not signing.is_standard_secret(new.secret):
         raise invalid("/signing_secret", "v1 signatures need a secret of whsec_ and the base64 of 24 to 64 bytes")
-    until = now + timedelta(seconds=wanted.overlap)
+    until = now + timedelta(seconds=body.overlap)
     old = [
         key.model_copy(update={"expires_at": min(until, key.expires_at or until)}) for key in secrets.signing_keys(now)
     ]
-    keys = [new, *(key for key in old if wanted.overlap)]
+    keys = [new, *(key for key in old if body.overlap)]
     if len(keys) > _MAX_OLD_KEYS + 1:
         raise ProblemError(409, f"{_MAX_OLD_KEYS} older secrets are still in use; overlap 0 ends their use")
     for column, value in sealed.seal(
@@ -80,14 +81,14 @@ async def rotate_secret(
     )
 
 
-@router.post("/{id}/test", responses=responses(404, 503))
+@router.post("/{id}/test", responses=responses(404))
 async def test_webhook(
-    id: str, caller: CurrentCaller, platform: CurrentPlatform, body: TestIn | None = None
+    id: str, caller: CurrentCaller, platform: CurrentPlatform, body: TestIn = Body(default_factory=TestIn)
 ) -> Page[TestOut]:
     """Sends the sample of each subscribed event (`{}` if it has none) to the webhook's URL now, and returns the
     responses. The requests look like those of a delivery, but are sent once: they are not retried, do not appear among
     the deliveries, and their result does not affect the webhook. The occurrence's id begins with `test-`."""
-    only = body.event if body else None
+    only = body.event
     async with platform.database.read() as session:  # closed before requests are sent, which may take long
         webhook, subscribed = await find(session, caller.tenant, id)
         keys = [event for _, event in subscribed if only in (None, event)]

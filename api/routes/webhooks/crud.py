@@ -49,7 +49,7 @@ _NARROWING = {"allowedClientIdentifiers": "allowed_client_identifiers", "filter"
 _NO_SUBSCRIPTION = "it applies to subscriptions, and the webhook has none; add events"
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=responses(409))
 async def create_webhook(
     body: WebhookIn, caller: CurrentCaller, platform: CurrentPlatform, session: Writing, response: Response
 ) -> WebhookCreated:
@@ -109,7 +109,7 @@ async def get_webhook(id: str, caller: CurrentCaller, session: Reading, response
     return tagged(response, view(*await find(session, caller.tenant, id)))
 
 
-@router.patch("/{id}", responses=responses(404, 412))
+@router.patch("/{id}", responses=responses(404, 409, 412))
 async def change_webhook(
     id: str,
     patch: MergePatch,
@@ -134,7 +134,7 @@ async def change_webhook(
     return tagged(response, view(webhook, subscribed))
 
 
-@router.delete("/{id}", status_code=204, responses=responses(404, 412))
+@router.delete("/{id}", status_code=204, responses=responses(404, 409, 412))
 async def delete_webhook(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
     """Deletes a webhook and its subscriptions. Deliveries that wait for their next attempt fail with outcome
     `webhook_deleted` and stay in the monitor."""

@@ -79,8 +79,8 @@ async def resend_delivery(
 ) -> ResendOut:
     """Sends a delivery again now, with a new retry policy: a delivery that failed, or one that waits for its next
     attempt. The new attempts are added to the delivery's list; the first has trigger `resend`. If an attempt is in
-    progress, no other is started. A delivery that succeeded is sent again only with `force`, and only while its webhook and its
-    subscription are active."""
+    progress, no other is started. A delivery that succeeded is sent again only with `force`, and only while its webhook
+    and its subscription are active."""
     try:
         if body.force and is_delivery_id(id):
             await _check_sendable(platform, caller.tenant, id)

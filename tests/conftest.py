@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.clock import Clock
 from tests.support.postgresql import PostgreSQL, serving
@@ -30,10 +31,12 @@ STARTS_PLATFORMS = ("tests/platform/", "tests/faults/test_drills.py")
 """Tests here start platforms themselves."""
 SERVERS = {"platform", "own", "postgresql", "own_postgresql"}
 """Fixtures that start servers. A test is a unit test if it uses none of them and is not in `STARTS_PLATFORMS`."""
-TOGETHER = {"impatient": "impatient", "own_postgresql": "postgresql"}
-"""Servers that few tests use, each with a name for these tests. They run in one process, so one server is started."""
-if ONLY == "sqlite":
-    TOGETHER["postgresql"] = "postgresql"
+IN_ONE_PROCESS = (
+    "tests/faults/test_drills.py",  # each drill loads the machine
+    "tests/platform/test_operational.py",
+    "tests/webhooks/store/test_postgresql.py",
+)
+"""Files whose tests share a server that takes long to start, or must not run side by side."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -42,15 +45,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("database_kind", DATABASES, indirect=True)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups here
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the unit tests and sorts: these first, then the longest ones, and at the end those that must be alone."""
     for item in items:
-        used = _fixtures(item)
-        if not used & SERVERS and not item.nodeid.startswith(STARTS_PLATFORMS):
+        if not _fixtures(item) & SERVERS and not item.nodeid.startswith(STARTS_PLATFORMS):
             item.add_marker(pytest.mark.unit)
-        for group in {TOGETHER[name] for name in used & TOGETHER.keys()}:
-            item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_turn)
 
 
@@ -67,9 +66,22 @@ def _turn(item: pytest.Item) -> int:
         return 4
     if item.get_closest_marker("unit"):
         return 0
-    if item.get_closest_marker("slow") or item.get_closest_marker("xdist_group"):
+    if item.nodeid.startswith(IN_ONE_PROCESS) or item.get_closest_marker("slow"):
         return 1
     return 2 if item.nodeid.startswith(STARTS_PLATFORMS) else 3
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives the tests to the processes in their order, one by one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if nodeid.startswith(IN_ONE_PROCESS) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist, nobody calls it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

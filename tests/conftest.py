@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.support.clock import Clock
 from tests.support.postgresql import PostgreSQL, serving

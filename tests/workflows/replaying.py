@@ -28,10 +28,13 @@ def load(file: Path) -> WorkflowHistory:
 
 
 async def replay_all(client: Client) -> int:
-    """Replay every history that the server shows. Return their number. Raise the first replay's error."""
-    count = 0
+    """Replay every history that the server shows; of those with the same sequence of events, the first. Return their
+    number. Raise the first replay's error."""
+    seen = set[tuple[int, ...]]()
     async for execution in client.list_workflows(EVERY):
         history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
-        await replayer().replay_workflow(history)
-        count += 1
-    return count
+        sequence = tuple(event.event_type for event in history.events)
+        if sequence not in seen:
+            seen.add(sequence)
+            await replayer().replay_workflow(history)
+    return len(seen)

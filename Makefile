@@ -6,7 +6,13 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SCHEMATHESIS := $(VENV)/schemathesis
 
-.PHONY: demo test test-api test-postgresql test-faults test-production run check bench temporal rotate-master-key histories lock clean
+# Tests wait more than they compute: more processes than cores. Each starts a platform.
+PROCESSES ?= 5
+IN_PARALLEL = -n $(PROCESSES)
+# Tests start dozens of Python processes, which would compile every module again.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(PY) -m pytest
+
+.PHONY: demo test test-unit test-api test-postgresql test-faults test-production run check bench temporal rotate-master-key histories lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -16,11 +22,15 @@ help:  ## lists the commands
 demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## delivers and retries in front of you, and runs until Ctrl-C
 	@$(PY) -m demo
 
-test: $(READY) temporal  ## the whole suite, against a real Temporal server and real sockets
-	@TEST_DATABASE=$${TEST_DATABASE:-sqlite} $(PY) -m pytest
+test: $(READY) temporal  ## every test, against a real Temporal server and real sockets (ARGS="tests/api -k etag" for some)
+	@TEST_DATABASE=$${TEST_DATABASE:-sqlite} $(PYTEST) $(or $(ARGS),$(IN_PARALLEL))
+
+test-unit: $(READY)  ## the tests that start no server
+	@TEST_DATABASE=sqlite $(PYTEST) -m unit $(or $(ARGS),$(IN_PARALLEL))
 
 test-postgresql: $(READY) temporal  ## what is about the configuration, on PostgreSQL
-	@TEST_DATABASE=postgresql $(PY) -m pytest tests/api tests/platform/test_configuration.py tests/webhooks/store tests/webhooks/sending/test_deactivation.py tests/webhooks/events/test_operational.py
+	@TEST_DATABASE=postgresql $(PYTEST) $(or $(ARGS),$(IN_PARALLEL) tests/api tests/platform/test_configuration.py \
+		tests/webhooks/store tests/webhooks/sending/test_deactivation.py tests/webhooks/events/test_operational.py)
 
 test-api: $(READY) $(SCHEMATHESIS)/.ready temporal  ## every answer is as the OpenAPI document says (SEED=2 for other calls)
 	@$(PY) -m tests.clients $(SCHEMATHESIS)/bin/schemathesis

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.faults.checker import Verdict
 from tests.faults.drill import Drill
 from tests.faults.ledger_receiver import LATER_SECONDS
-from tests.workflows.test_replay import SAVED, load, replayer
+from tests.workflows.replaying import SAVED, load, replayer
 from webhooks.testing.child_process import ChildProcess
 from webhooks.testing.platform_process import PlatformProcess, until
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import ctypes
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +41,7 @@ class ChildProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C must reach only the parent process
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
 
     def signal(self, number: signal.Signals) -> None:
@@ -65,3 +68,12 @@ class ChildProcess:
 
     def assert_alive(self) -> None:
         assert self._process and self._process.returncode is None, f"{self._command} ended:\n{self.log[-3000:]}"
+
+
+if sys.platform == "linux":
+    _libc = ctypes.CDLL(None)
+    _PR_SET_PDEATHSIG = 1
+
+    def _end_with_parent() -> None:
+        """End with the parent, also where that is killed: a test run that is cut off leaves nothing behind."""
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import sys
@@ -176,13 +177,19 @@ async def until(
         await asyncio.sleep(0.05)
 
 
+_SLICE = 20
+_PORTS = itertools.cycle(range(10_000 + os.getpid() % 1_100 * _SLICE, 10_000 + (os.getpid() % 1_100 + 1) * _SLICE))
+"""A process that starts servers takes their ports from a slice of its own. The kernel takes ports of outgoing
+connections above these (from 32768), so nobody else takes one before its server listens."""
+
+
 def free_port(wanted: int = 0) -> int:
     """Return the port `wanted` if it is free, or else any free port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    candidates = (wanted, *itertools.islice(_PORTS, _SLICE)) if wanted else itertools.islice(_PORTS, _SLICE)
+    for port in candidates:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise OSError(f"no free port among {_SLICE}")

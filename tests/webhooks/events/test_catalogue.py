@@ -597,7 +597,7 @@ def read_or_refused(content: bytes) -> None:
 
 
 @given(st.binary() | st.text().map(str.encode) | st.text("[]{}:,-?&*!|>'\"#%@` \n\tabn01.~<=e").map(str.encode))
-@settings(deadline=None, max_examples=1000)
+@settings(deadline=None, max_examples=200)
 def test_arbitrary_bytes_are_read_or_refused(content: bytes) -> None:
     read_or_refused(content)
 
@@ -621,7 +621,7 @@ MEDIA_OBJECTS = st.fixed_dictionaries({"schema": PARTS}, optional={"example": PA
 
 
 @given(MEDIA_OBJECTS, PARTS, PARTS, PARTS, st.sampled_from(["", "# YAML\n"]))
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 def test_arbitrary_documents_are_read_or_refused(
     media: JsonValue, a: JsonValue, b: JsonValue, webhook: JsonValue, before: str
 ) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.clock import Clock
-from webhooks.isolation.lane import INITIAL_WIDTH, MAX_WIDTH, Condition, State
+from webhooks.isolation.lane import FIRST_PAUSE_SECONDS, INITIAL_WIDTH, MAX_WIDTH, Condition, State
 from webhooks.isolation.lanes import MAX_CONCURRENT_PER_TENANT, RESERVE_PER_TENANT, Lanes, Resumable
 
 
@@ -86,6 +86,19 @@ def test_failures_in_a_row_open_the_circuit_and_a_probe_closes_it(lanes: Lanes, 
     assert lanes.try_acquire("t", "w", "b") is None
     lanes.release("t", "w", Condition.HEALTHY)
     assert lanes.snapshot("w").state is State.CLOSED
+
+
+def test_after_an_answer_the_first_pause_is_short_again(lanes: Lanes, clock: Clock) -> None:
+    open_circuit(lanes)
+    assert lanes.try_acquire("t", "w", "waiting")  # keeps the lane
+    clock.now += FIRST_PAUSE_SECONDS
+    assert lanes.try_acquire("t", "w", "probe") is None
+    lanes.release("t", "w", Condition.HEALTHY)
+    open_circuit(lanes)
+    before = lanes.snapshot("w").state
+    clock.now += FIRST_PAUSE_SECONDS
+
+    assert (before, lanes.snapshot("w").state) == (State.OPEN, State.HALF_OPEN)
 
 
 def test_answers_in_between_keep_it_closed(lanes: Lanes) -> None:
@@ -197,6 +210,17 @@ def test_a_delivery_that_was_not_reached_is_the_next_again(lanes: Lanes) -> None
     lanes.requeue(found)
 
     assert [resumed(lanes), resumed(lanes), resumed(lanes)] == ["a", "b", None]
+
+
+def test_a_delivery_that_has_come_meanwhile_is_not_put_back(lanes: Lanes) -> None:
+    fill(lanes, INITIAL_WIDTH + 1)
+    lanes.release("t", "w", Condition.HEALTHY)
+    delivery = lanes.next_to_resume()
+    assert delivery
+    lanes.forget("w", delivery.workflow_id)
+    lanes.requeue(delivery)
+
+    assert lanes.snapshot("w").waiting == 0
 
 
 def test_a_forgotten_delivery_makes_room_for_the_next(lanes: Lanes, clock: Clock) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlmodel import select
 
-from tests.support.postgresql import PostgreSQL, serving
+from tests.support.postgresql import PostgreSQL
 from webhooks.credentials.vault import Vault, new_key
 from webhooks.errors import CannotRunError
 from webhooks.events import operational
@@ -29,13 +29,6 @@ from webhooks.testing.platform_process import PlatformProcess, until
 VAULT = Vault(new_key())
 NOWHERE = "127.0.0.1:1"
 """Where no Temporal server answers, and none of our own is started."""
-
-
-@pytest.fixture
-def server() -> Iterator[PostgreSQL]:
-    """One that a test may stop."""
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture
@@ -122,15 +115,15 @@ def test_an_api_does_not_make_a_master_key_that_only_it_would_have(postgresql: P
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_restart_costs_no_query(server: PostgreSQL) -> None:
-    database = Database(server.fresh())
+async def test_a_restart_costs_no_query(own_postgresql: PostgreSQL) -> None:
+    database = Database(own_postgresql.fresh())
     await database.migrate(VAULT)
     await add(database)
     for _ in range(2):
-        server.restart()
+        own_postgresql.restart()
         async with database.read() as session:
             event = await stored_events.find(session, "t", "E")
-        server.restart()
+        own_postgresql.restart()
         async with database.write() as session:
             changed = await stored_events.find(session, "t", "E", lock=True)
             assert changed
@@ -141,18 +134,18 @@ async def test_a_restart_costs_no_query(server: PostgreSQL) -> None:
     assert event.description == "x"
 
 
-async def test_while_it_is_away_the_api_says_so_and_then_goes_on(server: PostgreSQL, tmp_path: Path) -> None:
-    platform = PlatformProcess(tmp_path, WEBHOOKS_DATABASE_URL=server.fresh(), WEBHOOKS_MASTER_KEY=new_key())
+async def test_while_it_is_away_the_api_says_so_and_then_goes_on(own_postgresql: PostgreSQL, tmp_path: Path) -> None:
+    platform = PlatformProcess(tmp_path, WEBHOOKS_DATABASE_URL=own_postgresql.fresh(), WEBHOOKS_MASTER_KEY=new_key())
     try:
         await platform.start()
         event = await platform.event()
-        server.stop()
+        own_postgresql.stop()
         refused = [
             await platform.http.get(f"/v1/events/{event}"),
             await platform.http.post("/v1/events", json={"key": "E"}),
             await platform.http.get("/health/ready"),
         ]
-        server.start()
+        own_postgresql.start()
         again = await platform.http.post("/v1/events", json={"key": "E"})
         ready = await platform.http.get("/health/ready")
         assert await platform.stop() == 0

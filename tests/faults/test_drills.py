@@ -1,0 +1,20 @@
+"""Four of the drills of `make test-faults`: what was accepted under load is delivered, whatever is killed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.faults import FAULTS, run
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["all", "sigterm", "answer", "together"])
+async def test_nothing_accepted_is_lost(name: str, tmp_path: Path) -> None:
+    _, fault = FAULTS[name]
+    verdict = await run(fault, tmp_path)
+
+    assert verdict.broken == ()
+    assert verdict.accepted == verdict.delivered > 0
+    assert verdict.lost == 0
+    if name != "all":
+        assert verdict.twice == 0

@@ -31,7 +31,7 @@ class RetryRules(Contract):
     Each interval is then changed at random by up to 10 %. `maximum_attempts` includes the first attempt.
 
     An answer with a status of `non_retryable_statuses` ends the attempts. With `only_5xx`, every failure other than a
-    5xx answer does."""
+    5xx answer or a failed token request does."""
 
     initial_interval: float = 10
     backoff_coefficient: float = 4

@@ -77,7 +77,7 @@ class RetryPolicyIn(RetryRules):
     non_retryable_statuses: Annotated[tuple[FinalStatusCode, ...], Field(strict=False, max_length=100)] = Field(
         (400,), description="Status codes that are not retried. 400 and 410 never are"
     )
-    only_5xx: bool = Field(False, description="Retry only if the status code is 5xx")
+    only_5xx: bool = Field(False, description="Retry only if the status code is 5xx, or if the token request failed")
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:

@@ -47,11 +47,11 @@ def masked_authentication(authentication: Authentication) -> dict[str, Any]:
 def redact(text: str, secrets: Iterable[str], *, cut: bool = False) -> str:
     """Return `text` with the given secrets redacted, also where JSON or HTML escapes them: a receiver may repeat what
     it was sent. With `cut`, the text is the beginning of a longer one, and may end with a part of a secret."""
-    for secret in secrets:
-        for form in _spellings(secret):
-            text = text.replace(form, MASK)
-            if cut and (end := _cut_off_length(text, form)):
-                text = text[:-end] + MASK
+    forms = [form for secret in secrets for form in _spellings(secret)]
+    for form in forms:
+        text = text.replace(form, MASK)
+    if cut and (end := max((_cut_off_length(text, form) for form in forms), default=0)):
+        text = text[:-end] + MASK
     return text
 
 

@@ -216,6 +216,13 @@ def test_a_secret_that_json_escapes_is_redacted() -> None:
 VISIBLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x17F, exclude_characters="*\x7f"), min_size=4)
 
 
+def test_a_cut_off_secret_is_redacted_from_its_beginning_whatever_its_other_spellings() -> None:
+    """The end also looks like the beginning of the secret as JSON writes it with an escaped slash."""
+    secret = "0\x80/\x80\x88"
+
+    assert redact("<0\\u0080/\\u0080\\u0", [secret], cut=True) == "<********"
+
+
 @given(VISIBLE, st.data())
 @settings(deadline=None)
 def test_wherever_an_echo_is_cut_no_more_than_three_characters_of_a_secret_remain(

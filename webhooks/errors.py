@@ -18,6 +18,7 @@ WebhooksError
 ├── OccurrenceConflictError        deliveries/start.py
 ├── TooManyDelayedError            isolation/delayed_starts.py
 ├── TooCostlyError                 events/schema_cost.py
+├── UnknownReferenceError          events/schema_cost.py
 └── what somebody gave us is wrong: also a ValueError, which pydantic reports as a bad field
     ├── BadCursorError             cursors.py
     ├── BadPartError               credentials/client_certificate.py

@@ -20,6 +20,7 @@ MAX_REASONS = 50_000
 _MAX_PAIRS = 30_000
 """Pairs of a subschema and a value."""
 
+_NAMED = {"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"}
 _STANDARD = ("https://json-schema.org/", "http://json-schema.org/")
 _BRANCHES = ("anyOf", "oneOf")
 _IN_PLACE = ("not", "if", "then", "else")
@@ -152,14 +153,16 @@ class _Resources:
             raise UnknownReferenceError(path, "another schema of this document has the same $id")
         for schema, keyword in self._references:
             uri, _ = self._split(schema, keyword)
-            if uri not in self._by_uri and not uri.startswith(_STANDARD):
+            if not self._knows(uri):
                 path = (*self._places[id(schema)], keyword)
                 raise UnknownReferenceError(path, "no schema of this document has this $id; write both in the same way")
 
     def targets(self, schema: dict[str, JsonValue], keyword: str) -> list[JsonValue]:
-        """Return the schemas that the reference may point to, or the root if it is not in this document. Such a
-        reference is to the standard's own schemas, which take no more steps."""
+        """Return the schemas that the reference may point to; the root for one to the standard's own schemas, which
+        take no more steps. Raises TooCostlyError if it names no schema."""
         uri, fragment = self._split(schema, keyword)
+        if not self._knows(uri):
+            raise TooCostlyError
         if fragment and not fragment.startswith("/"):
             found = [self._anchors.get((uri, fragment), self._root)]
             others = self._dynamic.get(fragment, []) if keyword == "$dynamicRef" else []
@@ -173,15 +176,21 @@ class _Resources:
                     target = target[index]
                 case _:
                     return [self._root]
+        if isinstance(target, dict) and id(target) not in self._bases:  # within a keyword that is not the standard's
+            self._add(target, uri, ())
         return [target]
+
+    def _knows(self, uri: str) -> bool:
+        return uri in self._by_uri or uri.startswith(_STANDARD)
 
     def _split(self, schema: dict[str, JsonValue], keyword: str) -> tuple[str, str]:
         """Return the URI and the fragment that a reference means."""
         uri, fragment = urldefrag(_joined(self._bases.get(id(schema), ""), str(schema[keyword])))
         return uri, fragment
 
-    def _add(self, schema: JsonValue, base: str, path: tuple[str | int, ...]) -> None:
-        if isinstance(schema, dict):
+    def _add(self, schema: JsonValue, base: str, path: tuple[str | int, ...], *, named: bool = False) -> None:
+        """Add the schemas in this part of the document. `named`: its members have names, which are no keywords."""
+        if isinstance(schema, dict) and not named:
             if isinstance(own := schema.get("$id"), str):
                 base = urldefrag(_joined(base, own))[0]
                 if base in self._by_uri and self._by_uri[base] is not schema:
@@ -199,8 +208,8 @@ class _Resources:
                         self._dynamic.setdefault(name, []).append(schema)
         inner = schema.items() if isinstance(schema, dict) else enumerate(schema) if isinstance(schema, list) else ()
         for step, part in inner:
-            if isinstance(part, dict | list):
-                self._add(part, base, (*path, step))
+            if isinstance(part, dict | list) and (named or isinstance(schema, list) or step in _APPLIES | _NAMED):
+                self._add(part, base, (*path, step), named=not named and step in _NAMED)
 
 
 def _joined(base: str, reference: str) -> str:

@@ -284,6 +284,21 @@ def test_a_bundle_of_schemas_with_ids_works() -> None:
 
 
 @pytest.mark.parametrize(
+    "schema",
+    [
+        {"const": {"$ref": "x", "$id": "a"}, "$defs": {"a": {"$id": "a"}}, "$ref": "a"},
+        {"enum": [{"$ref": "x"}], "default": {"$id": "a"}, "examples": [{"$id": "a", "$dynamicRef": "y"}]},
+        {"x-see": {"$ref": "x", "$id": "a"}, "example": {"$ref": "y"}},
+        {"properties": {"const": {"$ref": "a"}, "$ref": {"const": {"$ref": "x"}}, "properties": {"$id": "a"}}},
+        {"$ref": "https://json-schema.org/draft/2020-12/schema"},
+    ],
+    ids=str,
+)
+def test_a_value_that_looks_like_a_schema_is_none(schema: JsonValue) -> None:
+    check_schema(schema)
+
+
+@pytest.mark.parametrize(
     ("schema", "message"),
     [
         ({"$defs": {"a": {"$id": "a"}, "b": {"$id": "a"}}}, "at /$defs/b/$id: another schema"),
@@ -353,6 +368,19 @@ def test_a_schema_that_branches_at_every_level_is_given_up_before_it_is_checked(
 
     assert violations(schema, nested(60)) == [("", "checking this data against the schema takes too many steps")]
     assert counted <= 20
+
+
+def test_references_inside_a_keyword_of_another_standard_count_too() -> None:
+    branch: JsonValue = [{"properties": {"c": {"$ref": "other"}}}, {"properties": {"c": {"$ref": "other"}}}]
+    schema: JsonValue = {
+        "$id": "https://e.com/n",
+        "$ref": "#/x-schemas/n",
+        "x-schemas": {"n": {"anyOf": branch}},
+        "$defs": {"o": {"$id": "other", "$ref": "n#/x-schemas/n"}},
+    }
+    check_schema(schema)
+
+    assert "too many steps" in violations(schema, nested(60))[0][1]
 
 
 def test_many_subschemas_for_many_values_are_given_up_too() -> None:

@@ -45,7 +45,7 @@ PURE = """
     credentials/authentication credentials/client_certificate credentials/header_rules credentials/masking
     credentials/signing credentials/webhook_secrets
     deliveries/status
-    egress/addresses egress/url_rules
+    egress/addresses egress/answer_heads egress/compression egress/url_rules
     events/presets events/rendering events/schema_cost
     publishing/filters
 """.split()

@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
+from tests.support.sockets import OK, read_request, serving
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.testing.platform_process import Json, PlatformProcess, until
 from webhooks.testing.receiver import Received, Receiver, Reply, Told
@@ -664,3 +665,48 @@ async def test_data_nested_as_deep_as_we_take_it(platform: PlatformProcess, rece
 
     assert accepted >= 2
     assert len(receiver.got(path)) == accepted
+
+
+async def test_a_kept_connection_that_closes_as_the_next_request_comes_costs_no_attempt(
+    platform: PlatformProcess,
+) -> None:
+    """With one attempt only, the delivery would fail for good."""
+    requests: list[tuple[int, str]] = []
+    opened = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        connection = opened
+        for answer in (OK, b""):
+            head = (await read_request(reader)).decode().lower()
+            requests.append((connection, head.partition("webhook-id: ")[2].partition("\r\n")[0]))
+            writer.write(answer)
+
+    async with serving(script) as url:
+        event = await platform.event()
+        await platform.webhook(event, url.replace("127.0.0.1", "localhost"), retry_policy={"maximum_attempts": 1})
+        deliveries = []
+        for _ in range(2):
+            published = await platform.publish(event)
+            deliveries.append(await platform.wait(await platform.delivery(published), "delivered"))
+
+    assert [outcomes(delivery) for delivery in deliveries] == [[(1, "event", "delivered")]] * 2
+    first, second = (delivery["id"].lower() for delivery in deliveries)
+    assert requests == [(1, first), (1, second), (2, second)]
+
+
+async def test_an_answer_with_a_header_that_cannot_be_read_is_an_answer(platform: PlatformProcess) -> None:
+    requests = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await read_request(reader))
+        writer.write(b"HTTP/1.1 200 OK\r\nX Request Id: 7\r\nContent-Length: 4\r\n\r\nfine")
+
+    async with serving(script) as url:
+        event = await platform.event()
+        await platform.webhook(event, url)
+        delivery = await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
+
+    assert [attempt["response_body"] for attempt in delivery["attempts"]] == ["fine"]
+    assert len(requests) == 1

@@ -122,6 +122,27 @@ def listening() -> Iterator[socket.socket]:
         yield server
 
 
+@contextlib.asynccontextmanager
+async def dropping(address: str, port: int = 0) -> AsyncIterator[int]:
+    """A port of this address at which connections are neither accepted nor refused. Yields the port."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family, backlog=0) as server:
+        port, loop, opened = port_of(server), asyncio.get_running_loop(), []
+        try:
+            async with asyncio.timeout(10):
+                while True:  # until the kernel's queue is full
+                    opened.append(socket.socket(family))
+                    opened[-1].setblocking(False)
+                    connecting = asyncio.create_task(loop.sock_connect(opened[-1], (address, port)))
+                    if not (await asyncio.wait([connecting], timeout=0.2))[0]:
+                        connecting.cancel()
+                        break
+            yield port
+        finally:
+            for each in opened:
+                each.close()
+
+
 def port_of(server: socket.socket) -> int:
     return int(server.getsockname()[1])
 

@@ -8,7 +8,7 @@ outside the list.
 
 from collections.abc import Sequence
 from enum import Enum, auto
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -80,3 +80,10 @@ def judge(address: Address, allowed: Sequence[Network]) -> Verdict:
     else:
         denied = address not in _GLOBAL_V6 or any(address in network for network in _DENIED_V6)
     return Verdict.DENIED if denied else Verdict.PUBLIC
+
+
+def smallest_network(address: Address) -> Network:
+    """Return the network that the operator would have to allow at least, so that requests may go to `address`."""
+    if isinstance(address, IPv6Address):
+        address = address.ipv4_mapped or address
+    return ip_network(address)

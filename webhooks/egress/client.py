@@ -16,11 +16,12 @@ from typing import Self
 import httpx
 
 from webhooks import USER_AGENT, outcomes, retry
-from webhooks.egress import tls, url_rules
+from webhooks.egress import compression, tls, url_rules
 from webhooks.egress.addresses import Network
 from webhooks.egress.connections import Pool, Pools
 from webhooks.egress.guard import AddressNotAllowedError, Guard, ProxyFaultError
 from webhooks.egress.resolver import NotResolvedError, Resolver
+from webhooks.egress.streams import ClosedWithoutAnswerError, StaleConnectionError
 from webhooks.egress.tls import ClientCertificate, Handshake
 from webhooks.errors import OutcomeError
 from webhooks.settings import Settings
@@ -132,13 +133,29 @@ class Egress:
             pool = await self._pools.get(tenant, request.url, certificate)
         except tls.BadCertificateError as error:
             return Answer(outcomes.TLS_ERROR, error=f"client certificate: {error}")
-        async with pool:
-            try:
-                with tls.watching(certificate) as handshake:
-                    response = await self._request(tenant, pool, request, deadline, timeout, handshake)
-            except NoAnswerError as error:
+        try:
+            return await self._exchange(pool, request, deadline, timeout, max_body_bytes)
+        except NoAnswerError as error:
+            if not _is_stale(error):
                 return Answer(error.outcome, error=str(error))
+        # The receiver had closed the idle connection, and most probably never read the request. It gets it once more.
+        pool = await self._pools.renew(pool)
+        try:
+            return await self._exchange(pool, request, deadline, timeout, max_body_bytes)
+        except NoAnswerError as error:
+            return Answer(error.outcome, error=str(error))
+
+    async def _exchange(
+        self, pool: Pool, request: httpx.Request, deadline: float, timeout: float, max_body_bytes: int
+    ) -> Answer:
+        """Send the request once. Raises NoAnswerError, or ProxyFaultError."""
+        async with pool:
+            tenant, _, certificate = pool.key
+            with tls.watching(certificate) as handshake:
+                response = await self._request(tenant, pool, request, deadline, timeout, handshake)
             content, complete = await self._read_body(pool, response, deadline, max_body_bytes)
+        encoding = response.headers.get("content-encoding", "")
+        content, complete = compression.readable(content, complete, encoding, max_body_bytes)
         return self._result(request.url, response, content, complete)
 
     async def _request(
@@ -281,10 +298,12 @@ def _target(text: str) -> httpx.URL:
         try:
             url = httpx.URL(text)
             _ = url.host  # decodes A-labels; raises if one is invalid
+            if url.raw_host.endswith(b"."):  # certificates name hosts without it
+                url = url.copy_with(host=url.raw_host[:-1].decode())
         except (httpx.InvalidURL, UnicodeError):
             problem = "not a URL"
         else:
-            problem = url_rules.host_problem(url.raw_host.decode().removesuffix("."))
+            problem = url_rules.host_problem(url.raw_host.decode())
             if problem is None:
                 return url
     raise AddressNotAllowedError(problem)
@@ -311,6 +330,8 @@ def _classify(error: Exception, handshake: Handshake) -> tuple[str, str]:
                 return outcomes.ADDRESS_NOT_ALLOWED, str(cause)
             case NotResolvedError():
                 return outcomes.DNS_ERROR, str(cause)
+            case ClosedWithoutAnswerError():
+                return outcomes.CONNECTION_RESET, "the receiver closed the connection without an answer"
             case ConnectionRefusedError():
                 return outcomes.CONNECTION_REFUSED, "connection refused"
             case ConnectionResetError() | BrokenPipeError():
@@ -332,6 +353,11 @@ def _classify(error: Exception, handshake: Handshake) -> tuple[str, str]:
         case httpx.TransportError():
             return outcomes.CONNECTION_FAILED, "connection failed"
     raise error
+
+
+def _is_stale(error: NoAnswerError) -> bool:
+    """Return whether a kept connection turned out to be closed, so that the request may be sent once more."""
+    return any(isinstance(cause, StaleConnectionError) for cause in _chain(error))
 
 
 def _proxy_fault(status: object) -> ProxyFaultError:

@@ -91,17 +91,32 @@ class Pools:
         context, now = await self._contexts.get(certificate), asyncio.get_running_loop().time()
         pool = self._pools.get(key)
         if pool is None:
-            if self._proxy:
-                backend: httpcore.AsyncNetworkBackend = ProxyBackend()
-            else:
-                backend = GuardedBackend(self._guard, tenant, plain=target.scheme == "http")
-            pool = self._pools[key] = Pool(key, _Transport(context, backend, self._proxy))
+            pool = self._pools[key] = self._new(key, context)
         self._pools.move_to_end(key)
         pool.used_at = now
         oldest = next(iter(self._pools.values()))
         if len(self._pools) > _MAX_POOLS or oldest.used_at < now - _POOL_IDLE_SECONDS:
             await self.retire(oldest)
         return pool
+
+    async def renew(self, pool: Pool) -> Pool:
+        """Return a pool without connections, for a request that found a connection of `pool` closed. The other idle
+        connections of `pool` are not used any more: they are as old."""
+        new = self._new(pool.key, await self._contexts.get(pool.key[2]))
+        if self._pools.get(pool.key) is pool:
+            self._pools[pool.key], new.used_at = new, pool.used_at
+            await pool.retire()
+        else:  # another request has renewed it; `new` is for one request, and is closed behind it
+            await new.retire()
+        return new
+
+    def _new(self, key: _Key, context: ssl.SSLContext) -> Pool:
+        tenant, origin, _ = key
+        if self._proxy:
+            backend: httpcore.AsyncNetworkBackend = ProxyBackend()
+        else:
+            backend = GuardedBackend(self._guard, tenant, plain=origin.startswith("http:"))
+        return Pool(key, _Transport(context, backend, self._proxy))
 
     async def retire(self, pool: Pool) -> None:
         """Give new requests a new pool. The old one is closed when its last request has ended."""

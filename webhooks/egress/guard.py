@@ -4,27 +4,30 @@ connection goes to a checked address: a second lookup could give another one (DN
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
+import aiohappyeyeballs
 import anyio
+import anyio.abc
 import httpcore
+from aiohappyeyeballs import AddrInfoType
+from httpcore._backends.anyio import AnyIOStream  # httpcore has no public stream for a socket that is connected
 
-from webhooks.egress.addresses import Address, Network, Verdict, judge
+from webhooks.egress.addresses import Address, Network, Verdict, judge, smallest_network
 from webhooks.egress.resolver import Resolver, is_literal
+from webhooks.egress.streams import Stream
 from webhooks.errors import WebhooksError
 
 log = logging.getLogger(__name__)
 
 _PROXY_CONNECT_SECONDS = 5.0
 """How long a connection to the operator's proxy may take."""
-_READ_BYTES = 2_048
-"""Bytes that are read in one step. Between two steps, other tasks run."""
-_MAX_ANSWER_READ_BYTES = 160 * 1024
-"""Bytes that are read of one answer: more than the head that httpcore accepts (100 KiB) and the body that we keep
-(16 KiB) together."""
+_NEXT_ADDRESS_SECONDS = 0.25
+"""How long an address has for itself before the next one is tried beside it (RFC 8305, 8)."""
+_MAX_CONCURRENT_CONNECTS = 8
+"""Sockets that one request may open at the same time. A tenant can give a name hundreds of addresses."""
 
 
 class AddressNotAllowedError(WebhooksError, httpcore.ConnectError):
@@ -45,9 +48,9 @@ class Guard:
         self._proxied = proxied
 
     async def addresses(self, tenant: str, host: str, *, plain: bool) -> list[Address]:
-        """Return the addresses that a connection to `host` may go to. If one address is not allowed, the whole name
-        is refused. `plain` means without TLS, which only the operator's networks may have. Returns an empty list if
-        the proxy resolves the name. Raises AddressNotAllowedError or NotResolvedError."""
+        """Return the addresses that a connection to `host` may go to: those of its addresses that are allowed. `plain`
+        means without TLS, which only the operator's networks may have. Returns an empty list if the proxy resolves the
+        name. Raises AddressNotAllowedError if no address is allowed, or NotResolvedError."""
         if self._proxied and not is_literal(host):
             if f".{host}".removesuffix(".").endswith(".localhost"):
                 raise AddressNotAllowedError("address not allowed")
@@ -56,14 +59,22 @@ class Guard:
             return []
         addresses = await self._resolver.addresses(tenant, host)
         verdicts = {address: self._judge(address) for address in addresses}
-        for address, verdict in verdicts.items():
-            if verdict is Verdict.DENIED:
-                # Only the operator's log gets the address: it would tell a tenant about our network.
-                log.warning("refused to connect to %s: its address %s is not allowed", host, address)
-                raise AddressNotAllowedError("address not allowed")
-        if plain and set(verdicts.values()) != {Verdict.OPERATOR_ALLOWED}:
-            raise AddressNotAllowedError("https is required")
-        return addresses
+        denied = [address for address, verdict in verdicts.items() if verdict is Verdict.DENIED]
+        usable = [
+            address
+            for address, verdict in verdicts.items()
+            if verdict is Verdict.OPERATOR_ALLOWED or (verdict is Verdict.PUBLIC and not plain)
+        ]
+        if denied:
+            # Only the operator's log gets the addresses: they would tell a tenant about our network.
+            missing = ", ".join(str(smallest_network(address)) for address in denied)
+            if usable:
+                log.debug("of the addresses of %s, WEBHOOKS_EGRESS_ALLOW does not allow %s", host, missing)
+            else:
+                log.warning("refused to connect to %s: WEBHOOKS_EGRESS_ALLOW does not allow %s", host, missing)
+        if usable:
+            return usable
+        raise AddressNotAllowedError("address not allowed" if len(denied) == len(addresses) else "https is required")
 
     def _judge(self, address: Address) -> Verdict:
         verdict = judge(address, self._allowed)
@@ -77,7 +88,6 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         self._guard = guard
         self._tenant = tenant
         self._plain = plain
-        self._inner: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -87,22 +97,28 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        failure: Exception = httpcore.ConnectError("the name has no address")
-        for address in await self._guard.addresses(self._tenant, host, plain=self._plain):
-            try:
-                stream = await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-                continue
-            peer = stream.get_extra_info("server_addr")
-            if peer and ip_address(peer[0]) == address:
-                return _Stream(stream)
-            await stream.aclose()
-            if peer is None:  # the receiver has closed it already
-                raise httpcore.ReadError("reset")
-            log.error("a connection to %s was opened to %s instead: refused", address, peer[0])
-            raise AddressNotAllowedError("address not allowed")
-        raise failure
+        allowed = await self._guard.addresses(self._tenant, host, plain=self._plain)
+        try:
+            connected = await _connect(allowed, port, timeout)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("timeout") from error
+        except (OSError, RuntimeError) as error:
+            raise httpcore.ConnectError("no address could be connected to") from error
+        try:
+            peer = ip_address(connected.getpeername()[0])
+            if peer in allowed:
+                for option in socket_options or ():
+                    connected.setsockopt(*option)
+                return Stream(AnyIOStream(await anyio.abc.SocketStream.from_socket(connected)))
+        except (OSError, ValueError) as error:  # the receiver has closed it already
+            connected.close()
+            raise httpcore.ReadError("reset") from error
+        except asyncio.CancelledError:
+            connected.close()
+            raise
+        connected.close()
+        log.error("a connection to %s was opened to %s instead: refused", host, peer)
+        raise AddressNotAllowedError("address not allowed")
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -111,6 +127,32 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
+
+
+async def _connect(addresses: Sequence[Address], port: int, timeout: float | None) -> socket.socket:
+    """Return a socket that is connected to one of `addresses`, the first that answers. IPv6 and IPv4 take turns. Raises
+    OSError or RuntimeError if no address can be connected to, TimeoutError if none answers in time."""
+    clock = asyncio.get_running_loop().time
+    groups = [addresses[n : n + _MAX_CONCURRENT_CONNECTS] for n in range(0, len(addresses), _MAX_CONCURRENT_CONNECTS)]
+    deadline = None if timeout is None else clock() + timeout
+    failure: Exception = OSError("the name has no address")
+    for number, group in enumerate(groups):
+        share = None if deadline is None else (deadline - clock()) / (len(groups) - number)
+        try:
+            async with asyncio.timeout(share):
+                return await aiohappyeyeballs.start_connection(
+                    [_socket_address(address, port) for address in group], happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS
+                )
+        except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for some failures of sockets
+            failure = error
+    raise failure
+
+
+def _socket_address(address: Address, port: int) -> AddrInfoType:
+    """Return an address as `getaddrinfo` does."""
+    if isinstance(address, IPv6Address):
+        return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port, 0, 0)
+    return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port)
 
 
 class ProxyBackend(httpcore.AnyIOBackend):
@@ -127,45 +169,9 @@ class ProxyBackend(httpcore.AnyIOBackend):
         # Shorter than the request's deadline: a timeout of the whole request would count against the receiver.
         timeout = _PROXY_CONNECT_SECONDS if timeout is None else min(timeout / 2, _PROXY_CONNECT_SECONDS)
         try:
-            return _Stream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+            return Stream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
             raise ProxyFaultError("cannot connect to the proxy of WEBHOOKS_EGRESS_PROXY") from error
-
-
-class _Stream(httpcore.AsyncNetworkStream):
-    """Limits how much is read of an answer, and lets other tasks run between two reads: parsing many small chunks takes
-    long. Also closes the socket when a TLS handshake is cancelled, which httpcore's stream does not."""
-
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
-        self._inner = inner
-        self._read = 0
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._read >= _MAX_ANSWER_READ_BYTES:
-            raise httpcore.RemoteProtocolError("the answer is too long")
-        data = await self._inner.read(min(max_bytes, _READ_BYTES), timeout)
-        self._read += len(data)
-        await asyncio.sleep(0)
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._read = 0  # the next request begins
-        await self._inner.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        try:
-            return await self._inner.start_tls(ssl_context, server_hostname, timeout)
-        except asyncio.CancelledError:
-            await self._inner.aclose()
-            raise
 
 
 def _is_of_this_machine(address: Address) -> bool:

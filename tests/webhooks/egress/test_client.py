@@ -7,12 +7,14 @@ import gzip
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.support.name_server import NameServer
 from tests.support.sockets import (
@@ -25,6 +27,7 @@ from tests.support.sockets import (
     listening,
     port_of,
     serving,
+    silence,
     without_end,
 )
 from webhooks import outcomes
@@ -161,12 +164,40 @@ async def test_of_a_body_16_kib_are_kept(egress: Egress, receiver: Receiver, pat
     assert [(answer.status_code, answer.body) for answer in answers] == [(503, body[: 16 * 1024])] * 2
 
 
-async def test_a_compressed_body_is_kept_as_it_came(egress: Egress, receiver: Receiver, path: str) -> None:
-    """A bomb stays small: nothing is ever unpacked."""
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_that_is_compressed_unasked_is_unpacked(
+    egress: Egress, receiver: Receiver, path: str, encoding: str
+) -> None:
+    body = (gzip if encoding == "gzip" else zlib).compress(b"no such order")
+    answer = await send(egress, receiver.tell(path, [Reply(404, body, {"content-encoding": encoding})]))
+
+    assert answer == Answer("http_404", 404, "404 Not Found", b"no such order")
+
+
+async def test_of_a_bomb_16_kib_are_kept(egress: Egress, receiver: Receiver, path: str) -> None:
     bomb = gzip.compress(bytes(10_000_000))
     answer = await send(egress, receiver.tell(path, [Reply(200, bomb, {"content-encoding": "gzip"})]))
 
-    assert answer == Answer("delivered", 200, body=bomb[:MAX_ANSWER_BYTES])
+    assert answer == Answer("delivered", 200, body=bytes(MAX_ANSWER_BYTES), complete=False)
+
+
+async def test_a_compressed_body_that_is_not_unpacked_is_named(egress: Egress, receiver: Receiver, path: str) -> None:
+    answer = await send(egress, receiver.tell(path, [Reply(200, b"\x0b\x00\x80ok\x03", {"content-encoding": "br"})]))
+
+    assert answer.body == b"compressed, 6 bytes (br)"
+
+
+@pytest.mark.parametrize("odd", ["X Request Id: 7", "x-id : 7", ": 7", "hello", "x: a\0b", "größe: 7", " folded: 7"])
+@pytest.mark.parametrize("times", [1, 2_000])
+async def test_behind_a_status_that_can_be_read_an_odd_header_costs_the_connection_only(
+    egress: Egress, odd: str, times: int
+) -> None:
+    lines = f"{odd}\r\n" * times
+    head = f"HTTP/1.1 503 Busy\r\n{lines}Retry-After: 7\r\nContent-Length: 4\r\n\r\nbusy".encode()
+    async with serving(answering(head, then=silence)) as url, asyncio.timeout(SLACK):
+        answers = [await send(egress, url) for _ in range(2)]
+
+    assert answers == [Answer("http_503", 503, "503 Service Unavailable", b"busy", retry_after=7)] * 2
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
@@ -392,3 +423,28 @@ async def test_closing_ends_kept_connections() -> None:
         await send(egress, url)
         await egress.close()
         await closed.wait()
+
+
+@pytest.mark.parametrize("host", ["receiver.test", "RECEIVER.test", "receiver.test.", "Receiver.Test。"])
+async def test_tls_and_the_host_header_get_one_spelling_of_a_host(names: NameServer, host: str) -> None:
+    """A certificate's names have no dot at the end."""
+    authority, told, requests = trustme.CA(), list[str | None](), list[bytes]()
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("receiver.test").configure_cert(own)
+    own.set_servername_callback(lambda _, name, __: told.append(name))
+    names.tell("receiver.test", ["127.0.0.1"])
+    with authority.cert_pem.tempfile() as bundle:
+        egress = Egress(LOOPBACK, resolver=names.resolver(), ca_bundle=Path(bundle))
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(await reader.readuntil(b'{"a":1}'))
+        writer.write(OK)
+
+    async with serving(script, own) as url:
+        port = url.rstrip("/").rpartition(":")[2]
+        answer = await send(egress, f"https://{host}:{port}/")
+        await egress.close()
+
+    assert answer == Answer("delivered", 200)
+    assert told == ["receiver.test"]
+    assert f"host: receiver.test:{port}\r\n".encode() in requests[0].lower()

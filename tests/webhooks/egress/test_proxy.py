@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from tests.support.name_server import NameServer
-from tests.support.sockets import LOOPBACK, OK, listening, port_of, serving, silence, watching_connects
+from tests.support.sockets import LOOPBACK, OK, answering, listening, port_of, serving, silence, watching_connects
 from webhooks import outcomes
 from webhooks.credentials.authentication import ClientCredentials
 from webhooks.egress.client import Answer, Egress
@@ -127,6 +127,44 @@ async def test_https_goes_through_a_tunnel_with_the_name_that_the_proxy_looks_up
         ("127.0.0.1", int(proxy.url.split(":")[2].rstrip("/"))),
         ("127.0.0.1", proxy.to),  # the proxy's own
     }
+
+
+async def test_a_dot_at_the_end_of_a_name_stays_out_of_the_tunnel_and_of_its_tls(
+    proxy: Proxy, authority: trustme.CA
+) -> None:
+    async with serving(answering(OK), trusted(authority, "receiver.test")) as url:
+        proxy.to = int(url.split(":")[2].rstrip("/"))
+        async with through(proxy.url, authority) as egress:
+            assert (await send(egress, "https://receiver.test./")).outcome == "delivered"
+
+    assert proxy.asked[0][0] == "CONNECT receiver.test:443 HTTP/1.1"
+
+
+async def test_a_kept_tunnel_that_closes_as_the_next_request_comes_is_replaced(
+    proxy: Proxy, authority: trustme.CA
+) -> None:
+    requests = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        for answer in (OK, b""):
+            await reader.readuntil(b'{"a":1}')
+            requests += 1
+            writer.write(answer)
+
+    async with serving(script, trusted(authority, "receiver.test")) as url:
+        proxy.to = int(url.split(":")[2].rstrip("/"))
+        async with through(proxy.url, authority) as egress:
+            answers = [await send(egress, "https://receiver.test/") for _ in range(2)]
+
+    assert [answer.outcome for answer in answers] == ["delivered"] * 2
+    assert (requests, len(proxy.asked)) == (3, 2)
+
+
+async def test_an_odd_header_of_the_proxy_s_own_answer_is_not_the_receiver_s_answer(proxy: Proxy) -> None:
+    proxy.answer = b"HTTP/1.1 200 Connected\r\nX Y: 7\r\n\r\n"
+    async with through(proxy.url) as egress:
+        assert (await send(egress, "https://receiver.test/")).outcome == outcomes.PROTOCOL_ERROR
 
 
 async def test_http_to_a_named_address_goes_through_in_absolute_form(

@@ -3,9 +3,8 @@ asked for. Nothing of this machine or its networks is named by the operator here
 
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
 
-import httpcore
+import aiohappyeyeballs
 import pytest
 
 from tests.support.name_server import NameServer
@@ -22,8 +21,7 @@ NAMES = {
     "private.test": ["10.0.0.1"],
     "private6.test": ["fd00::1"],
     "mapped.test": ["::ffff:127.0.0.1"],
-    "mixed.test": ["1.1.1.1", "fd00::1"],
-    "mixed4.test": ["1.1.1.1", "127.0.0.1"],
+    "inside2.test": ["192.168.1.1", "fd00::1"],
     "inside.test": ["192.168.1.1"],
 }
 REFUSED = {
@@ -41,7 +39,7 @@ REFUSED = {
         http://100.64.0.1/ http://192.0.0.192/opc/v2/ http://168.63.129.16/ http://198.18.0.1/ http://192.0.2.1/
         http://203.0.113.1/ http://224.0.0.1/ http://240.0.0.1/ http://255.255.255.255/ http://192.88.99.1/
         http://metadata.google.internal/ http://private.test/ http://private6.test/ http://mapped.test/
-        http://mixed.test/ http://mixed4.test/ http://outside.test/ http://PRIVATE.test./
+        http://inside2.test/ http://outside.test/ http://PRIVATE.test./ http://private.test。/
         """,
     "credentials": """
         http://example.com@127.0.0.1/ http://1.1.1.1&@127.0.0.1#@2.2.2.2/ http://example.com:443@127.0.0.1/
@@ -196,21 +194,75 @@ async def test_the_operator_s_networks_are_allowed_also_by_http(
     [
         (["1.1.1.1", "2606:4700::1111"], "https", None),
         (["1.1.1.1", "2606:4700::1111"], "http", "https is required"),
-        (["1.1.1.1", "10.0.0.1"], "https", "address not allowed"),
-        (["1.1.1.1", "10.0.0.1"], "http", "address not allowed"),
+        (["1.1.1.1", "10.0.0.1"], "https", None),
+        (["1.1.1.1", "10.0.0.1"], "http", "https is required"),
         (["127.0.0.1", "1.1.1.1"], "https", None),
-        (["127.0.0.1", "1.1.1.1"], "http", "https is required"),
-        (["127.0.0.1", "127.0.0.2"], "http", None),
+        (["127.0.0.1", "1.1.1.1"], "http", None),
+        (["127.0.0.1", "::1"], "http", None),
+        (["fd00::1", "10.0.0.1"], "https", "address not allowed"),
+        (["fd00::1", "10.0.0.1"], "http", "address not allowed"),
+        (["127.0.0.1", "169.254.169.254"], "http", None),
     ],
 )
-async def test_every_address_of_a_name_counts(
+async def test_a_name_is_refused_if_none_of_its_addresses_is_allowed(
     names: NameServer, addresses: list[str], scheme: str, expected: str | None
+) -> None:
+    names.tell("several.test", addresses)
+    egress = Egress(parse_networks("127.0.0.0/8"), resolver=names.resolver())
+
+    assert await egress.check_url("acme", f"{scheme}://several.test/") == expected
+    await egress.close()
+
+
+@pytest.mark.parametrize("others", ["10.0.0.1", "::1", "fd00::1 169.254.169.254 192.168.1.1", "1.1.1.1"])
+async def test_only_the_allowed_addresses_of_a_name_are_connected_to(names: NameServer, others: str) -> None:
+    """`1.1.1.1` is public, but plain http goes to the operator's networks only."""
+    names.tell("several.test", [*others.split(), "127.0.0.1"])
+    egress = Egress(parse_networks("127.0.0.0/8"), resolver=names.resolver())
+    with socket.socket() as bound, watching_connects() as connects:
+        bound.bind(("127.0.0.1", 0))  # and not listening: every address that may be tried is tried
+        answer = await send(egress, f"http://several.test:{port_of(bound)}/")
+        await egress.close()
+        assert answer == Answer(outcomes.CONNECTION_REFUSED, error="connection refused")
+        assert connects == [("127.0.0.1", port_of(bound))]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "LocalHost.", "localhost。"])
+async def test_localhost_is_reached_where_the_operator_allows_ipv4_only(
+    names: NameServer, receiver: Receiver, path: str, host: str
+) -> None:
+    egress = Egress(parse_networks("127.0.0.0/8"), resolver=names.resolver())
+    url = f"http://{host}:{receiver.port}{path}"
+
+    assert await egress.check_url("acme", url) is None
+    assert (await send(egress, url)).outcome == "delivered"
+    await egress.close()
+    assert receiver.got(path)[0].headers["host"] == f"localhost:{receiver.port}"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "networks"),
+    [
+        (["10.0.0.1", "fd00::1"], {"10.0.0.1/32", "fd00::1/128"}),
+        (["::ffff:10.0.0.1"], {"10.0.0.1/32"}),
+        (["169.254.169.254"], {"169.254.169.254/32"}),
+    ],
+)
+async def test_the_operator_s_log_says_which_network_is_missing_and_the_tenant_is_not_told(
+    names: NameServer, caplog: pytest.LogCaptureFixture, addresses: list[str], networks: set[str]
 ) -> None:
     names.tell("several.test", addresses)
     egress = Egress(LOOPBACK, resolver=names.resolver())
 
-    assert await egress.check_url("acme", f"{scheme}://several.test/") == expected
+    assert await egress.check_url("acme", "https://several.test/") == "address not allowed"
+    assert (await send(egress, "https://several.test/")).error == "address not allowed"
     await egress.close()
+    [message, _] = [record.getMessage() for record in caplog.records if record.name == "webhooks.egress.guard"]
+    named = message.removeprefix("refused to connect to several.test: WEBHOOKS_EGRESS_ALLOW does not allow ")
+    assert set(named.split(", ")) == networks
+    allowing = Egress(parse_networks(" ".join(networks)), resolver=names.resolver())
+    assert await allowing.check_url("acme", "http://several.test/") is None
+    await allowing.close()
 
 
 async def test_a_name_that_moves_inside_after_it_was_configured_is_not_followed(
@@ -290,17 +342,15 @@ async def test_an_address_of_this_machine_is_refused_where_the_lists_would_let_i
     await named.close()
 
 
-class _Elsewhere(httpcore.AnyIOBackend):
-    """A network that does not connect to where it is asked to."""
-
-    async def connect_tcp(self, host: str, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
-        return await super().connect_tcp("127.0.0.1", *args, **options)
-
-
 async def test_a_connection_that_went_elsewhere_is_not_used(
     names: NameServer, receiver: Receiver, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(httpcore, "AnyIOBackend", _Elsewhere)
+    """The network does not connect to where it is asked to."""
+
+    async def elsewhere(_: object, **__: object) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", receiver.port))
+
+    monkeypatch.setattr(aiohappyeyeballs, "start_connection", elsewhere)
     egress = Egress(LOOPBACK, resolver=names.resolver())
     answers = [await send(egress, f"http://127.0.0.{n}:{receiver.port}{path}") for n in (2, 1)]
     await egress.close()

@@ -24,7 +24,7 @@ export const occurrence: Body<"publishOccurrence"> = {
   data: { order: { id: 4711 } },
 };
 
-export const query: paths["/v1/deliveries"]["get"]["parameters"]["query"] = { occurrence_id: "order-4711" };
+export const query: paths["/v1/deliveries"]["get"]["parameters"]["query"] = { occurrence_id: ["order-4711"] };
 
 export function waiting(deliveries: Answer<"listDeliveries", 200>): string[] {
   return deliveries.items.filter((delivery) => delivery.status === "retrying").map((delivery) => delivery.id);

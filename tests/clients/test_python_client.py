@@ -67,7 +67,7 @@ async def test_the_calls_of_the_readme(platform: PlatformProcess, receiver: Rece
         assert delivery.webhook_id == webhook.parsed.id
 
         async def status() -> list[str]:
-            listed = await call("deliveries", "list_deliveries")(client=api, occurrence_id=occurrence)
+            listed = await call("deliveries", "list_deliveries")(client=api, occurrence_id=[occurrence])
             assert listed.status_code == 200
             return [item.status for item in listed.parsed.items]
 

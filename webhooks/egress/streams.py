@@ -15,8 +15,8 @@ _READ_BYTES = 2_048
 _MAX_HEAD_BYTES = 100 * 1024
 """A longer head is cut off. h11 would refuse it."""
 _MAX_ANSWER_READ_BYTES = 256 * 1024
-"""Bytes that are read of one answer: more than the longest head and the longest body that is kept, a token endpoint's of
-128 KiB, together."""
+"""Bytes that are read of one answer: more than the longest head and the longest body that is kept (128 KiB, of a token
+endpoint) together."""
 _STALE_SECONDS = 2.0
 """How long after a request it can turn out that the connection was closed before: a round trip, and time to spare. A
 receiver that reads the request, works for longer and then closes may have handled it."""

@@ -116,8 +116,8 @@ async def delayed_deliveries(
 async def test_delayed_deliveries_come_when_the_receiver_is_back(
     own: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
-    """Long before its delay would end; once; and the list shows each delivery once. The oldest one is gone, because an
-    operator has terminated it: those behind it come nevertheless."""
+    """Long before its delay would end; once; and the list shows each delivery once. An operator has terminated the
+    oldest one: the others come nevertheless."""
     back = asyncio.Event()
     webhook, [gone, *delayed] = await delayed_deliveries(own, receiver, path, back)
     await (await own.temporal()).get_workflow_handle(f"default/{gone}").terminate()
@@ -209,7 +209,7 @@ async def test_publishing_again_what_was_delivered_closes_no_door(
 
 
 async def test_a_delivery_that_is_gone_is_not_resumed_for_ever(platform: PlatformProcess) -> None:
-    """Because an operator has terminated it, for example."""
+    """Temporal knows it no longer, for example because its retention is over."""
     lanes = Lanes()
     lanes.add_delayed("default", "webhook", "default/gone", 100)
 

@@ -1,16 +1,19 @@
 """The four ways in which a delivery authenticates to its receiver. Their names are those of LogiSense. Pure."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from webhooks import characters
 from webhooks.credentials import header_rules
+
+_NOT_VISIBLE = re.compile(r"[^\x20-\x7e]")
 
 
 def _visible(text: str) -> str:
-    for position, char in enumerate(text, 1):
-        if not " " <= char <= "~":
-            raise ValueError(f"may hold printable ASCII characters only; character {position} is U+{ord(char):04X}")
+    if bad := _NOT_VISIBLE.search(text):
+        raise ValueError(characters.refusal(text, bad.start(), "printable ASCII characters"))
     return text
 
 

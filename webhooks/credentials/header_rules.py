@@ -13,6 +13,7 @@ _RESERVED = frozenset(
 )  # fmt: skip
 """Headers that the platform sets itself, and those that belong to one connection."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_NOT_IN_NAME = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 MAX_VALUE_CHARACTERS = 8_192
 """Long enough for a large JWT. Many servers refuse a longer header."""
 _NOT_ALLOWED = re.compile(r"[^\x20-\x7e\t]")
@@ -21,7 +22,9 @@ _NOT_ALLOWED = re.compile(r"[^\x20-\x7e\t]")
 def check_header(name: str, value: str) -> None:
     """Raise ValueError if a webhook may not have this header. The message does not hold the value."""
     if not _NAME.fullmatch(name):
-        raise ValueError("a header name is a token of at most 128 characters")
+        bad = _NOT_IN_NAME.search(name)
+        why = f"; {characters.refusal(name, bad.start())}" if bad else ""
+        raise ValueError(f"a header name is a token of at most 128 characters{why}")
     if name.lower() in _RESERVED or name.lower().startswith("webhook-"):
         raise ValueError(f"the header {name} is set by the platform")
     if not 1 <= len(value) <= MAX_VALUE_CHARACTERS:

@@ -96,3 +96,12 @@ def test_what_is_accepted_goes_over_the_wire_as_it_is(name: str, value: str) -> 
     request = h11.Request(method="POST", target="/", headers=[("Host", "example.com"), (name, value)])
 
     assert request.headers.raw_items()[1:] == [(name.encode(), value.encode())]
+
+
+def test_a_character_that_no_header_can_have_is_named_and_the_value_is_not() -> None:
+    with pytest.raises(ValueError, match=r"; character 2 is U\+0020 \(SPACE\), which is not allowed here$"):
+        check_header("X Y", "x")
+    with pytest.raises(ValueError, match=r"header X: character 8 is U\+00E9 .*; allowed are printable ASCII") as caught:
+        check_header("X", "canary é")
+
+    assert "canary" not in str(caught.value)

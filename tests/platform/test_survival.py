@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -106,6 +107,16 @@ async def test_our_temporal_server_is_started_again_when_it_dies(
     await until(accepted, timeout=60, what="a publication")
     await receiver.wait_for(path, 1, timeout=60)
     assert await own.stop() == 0
+    # Also what Temporal's SDK logs while its server is away has the shape of our lines.
+    lines = [json.loads(line) for line in own.log.splitlines()]
+    [ended] = [line for line in lines if "server ended" in line["message"]]
+
+    assert (ended["level"], ended["message"].split(";")[0]) == ("error", "the Temporal server ended with code -9")
+    assert any(line["logger"].startswith("temporalio") for line in lines)
+    for line in lines:
+        assert line["level"] in ("info", "warning", "error")
+        assert isinstance(line["message"], str)
+        assert "\x1b" not in line["message"]
 
 
 async def test_temporal_unreachable(tmp_path: Path) -> None:

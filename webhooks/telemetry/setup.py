@@ -47,7 +47,7 @@ def running(settings: Settings) -> Iterator[None]:
     try:
         if exporter("TRACES"):
             ends.append(_traces())
-        if settings.metrics_port or exporter("METRICS"):
+        if exports_metrics(settings):
             ends.append(_metrics(settings))
         yield
     finally:
@@ -57,6 +57,11 @@ def running(settings: Settings) -> Iterator[None]:
             thread.start()
         for thread in flushing:
             thread.join(max(deadline - time.monotonic(), 0))
+
+
+def exports_metrics(settings: Settings) -> bool:
+    """Return whether this process exports metrics. Raises CannotRunError."""
+    return bool(settings.metrics_port or exporter("METRICS"))
 
 
 def exporter(signal: str) -> str | None:

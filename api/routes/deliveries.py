@@ -26,8 +26,7 @@ Outcomes = Annotated[
     list[Term] | None,
     Query(
         max_length=MAX_VALUES,
-        description="Of the last attempt. Repeat it to list any one of the outcomes",
-        examples=["http_503"],
+        description="Of the last attempt, like `http_503`. Repeat it to list any one of the outcomes",
     ),
 ]
 

@@ -128,9 +128,9 @@ async def test_every_error_is_a_problem(platform: PlatformProcess, method: str, 
 @pytest.mark.parametrize(
     ("since", "detail"),
     [
-        ("2026-01-01T00:00:00+00:00", "in a URL a + means a space: write it as %2B, or use a time in UTC like 2026-"),
-        ("2026-01-01T00:00:00", "must be a time with a time zone as in RFC 3339, for example 2026-01-10T10:30:00Z"),
-        ("yesterday", "must be a time with a time zone as in RFC 3339, for example 2026-01-10T10:30:00Z"),
+        ("2026-01-01T00:00:00+00:00", "in a URL a + means a space: write it as %2B, or a time in UTC like 2026-"),
+        ("2026-01-01T00:00:00", "must be a time as in RFC 3339 with a time zone, for example 2026-01-31T09:30:00Z"),
+        ("yesterday", "must be a time as in RFC 3339 with a time zone, for example 2026-01-31T09:30:00Z"),
     ],
 )
 async def test_a_bad_time_is_told_how_to_be_written(platform: PlatformProcess, since: str, detail: str) -> None:

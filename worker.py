@@ -16,6 +16,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunn
 
 from activities.delivery import DeliveryActivities
 from webhooks import process
+from webhooks.deliveries import counts
 from webhooks.isolation import gauges
 from webhooks.isolation.backlog import LocalBacklog
 from webhooks.isolation.delayed_starts import DelayedStarts
@@ -77,11 +78,12 @@ def create_worker(
 
 @contextlib.asynccontextmanager
 async def delivering(client: Client, resources: Resources, lanes: Lanes, publisher: Publisher) -> AsyncIterator[Worker]:
-    """Deliver while the block runs: a worker, and the resuming of what waits."""
-    rate = resources.settings.resume_rate
+    """Deliver while the block runs: a worker, the resuming of what waits, and a count of what waits for a person."""
+    settings = resources.settings
     async with (
         create_worker(client, resources, lanes, publisher) as worker,
-        resuming(client, lanes, publisher.task_queue, rate),
+        resuming(client, lanes, publisher.task_queue, settings.resume_rate),
+        counts.exporting(client) if setup.exports_metrics(settings) else contextlib.nullcontext(),
     ):
         yield worker
 

@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from webhooks import outcomes, retry
-from webhooks.contracts import Attempt, Deferred, Delivery, DeliveryChange, Prepared, SendInput, Trigger
+from webhooks.contracts import INTERNAL_ERROR, Attempt, Deferred, Delivery, DeliveryChange, Prepared, SendInput, Trigger
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.lane import Condition, condition_of
 from webhooks.isolation.lanes import Lanes
@@ -64,14 +64,14 @@ class DeliveryActivities:
     async def send(self, send: SendInput) -> Attempt | Deferred:
         """Make one attempt. A failed one is raised, with its outcome as type and the attempt as detail, so that the
         retry policy applies. What is no fault of the receiver is returned as Deferred."""
-        number = send.attempts_made + activity.info().attempt
+        number = send.attempts_made + activity.info().attempt  # in its chain
         trigger = send.trigger if number == 1 else Trigger.RETRY
         traces.describe(
             tenant=send.tenant,
             webhook_id=send.webhook_id,
             event_key=send.event,
             delivery_id=send.delivery_id,
-            attempt=number,
+            attempt=send.attempts_before + number,
             trigger=trigger.value,
         )
         workflow_id, by_person = activity.info().workflow_id or "", trigger is Trigger.RESEND
@@ -83,11 +83,11 @@ class DeliveryActivities:
             attempt, superseded = await self._finish(send, trigger)
         except Exception as error:
             self._sender.internal_errors.report(error, where)
-            traces.describe(deferred="internal error")
+            traces.describe(deferred=INTERNAL_ERROR)
             seconds = min(_FIRST_DEFERRAL_SECONDS * 2**send.deferrals, _LONGEST_DEFERRAL_SECONDS)
             return Deferred(
                 after=seconds * random.uniform(1, 2),  # noqa: S311  spreads load, guards nothing
-                reason="internal error",
+                reason=INTERNAL_ERROR,
                 attempts_made=number - 1,
             )
         self._sender.internal_errors.resolved(where)
@@ -159,8 +159,8 @@ def _benign(message: str, *details: object, **options: Any) -> ApplicationError:
 def _record(
     send: SendInput, number: int, attempt: Attempt, *, status: str | None, backoff: float | None = None
 ) -> None:
-    """Record an attempt in metrics, trace and log: ids and outcomes, never a body or an answer. `status` is how its
-    chain ended, if it ended. `backoff` is in seconds."""
+    """Record an attempt in metrics, trace and log: ids and outcomes, never a body or an answer. `number` counts the
+    attempts of its chain. `status` is how the chain ended, if it ended. `backoff` is in seconds."""
     metrics.attempt(attempt)
     if number == 1 and send.trigger is Trigger.EVENT and send.accepted_at:
         metrics.first_attempt(attempt, send.accepted_at)
@@ -174,7 +174,7 @@ def _record(
             "webhook_id": send.webhook_id,
             "event_key": send.event,
             "tenant": send.tenant,
-            "attempt": number,
+            "attempt": send.attempts_before + number,
             "trigger": attempt.trigger.value,
             "outcome": attempt.outcome,
             "status_code": attempt.status_code,

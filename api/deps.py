@@ -6,10 +6,13 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from fastapi.security import HTTPBearer
+from pydantic import AfterValidator, StringConstraints
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.platform import Platform
 from api.protocol.problems import ProblemError
+from api.schemas.common import Moment, printable
+from webhooks.temporal.names import MAX_KEYWORD
 
 _bearer = HTTPBearer(auto_error=False, description="An API key")
 
@@ -68,4 +71,12 @@ MAX_VALUES = 20
 """Of one query parameter that may be repeated."""
 Either = Annotated[
     list[str] | None, Query(max_length=MAX_VALUES, description="Repeat it to list what has any one of the values")
+]
+Term = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEYWORD), AfterValidator(printable)]
+Terms = Annotated[
+    list[Term] | None, Query(max_length=MAX_VALUES, description="Repeat it to list what has any one of the values")
+]
+Time = Annotated[
+    Moment | None,
+    Query(description="RFC 3339 with a time zone (in a URL, write `+` as `%2B`); compared with `created_at`"),
 ]

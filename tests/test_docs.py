@@ -361,6 +361,27 @@ async def test_the_receiver_verifies_and_drops_duplicates(platform: PlatformProc
     assert (tmp_path / "log").read_text().count("canary-1290") == 1
 
 
+async def test_the_receiver_to_look_at_prints_what_it_gets(platform: PlatformProcess, tmp_path: Path) -> None:
+    event, port = await platform.event(), free_port()
+    await platform.webhook(event, f"http://127.0.0.1:{port}/")
+    with (tmp_path / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(SAMPLES / "show_requests.py")), env={"PORT": str(port)}, stdout=log
+        )
+    try:
+        await platform.wait(
+            await platform.delivery(await platform.publish(event, {"text": "canary-1291"})), "delivered"
+        )
+    finally:
+        process.terminate()
+        await process.wait()
+    printed = (tmp_path / "log").read_text()
+
+    assert printed.startswith("POST / HTTP/1.1\n")
+    assert "webhook-signature: v1," in printed
+    assert '"data":{"text":"canary-1291"}' in printed.replace(": ", ":")
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     for match in LINK.finditer(document.read_text()):

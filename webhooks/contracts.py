@@ -13,8 +13,18 @@ from webhooks.ids import delivery_id
 RESEND_SIGNAL = "resend"
 """Signal of `DeliverWebhook`, without arguments: attempt now, and begin the retry policy again."""
 
+ATTEMPTS_SIGNAL = "attempts"
+"""Signal of `DeliverWebhook`, which may precede `resend`: how many attempts the delivery has had. Not an argument of
+`resend`: workers of an earlier version would fail to call it."""
+
 PROCEED_SIGNAL = "proceed"
 """Signal of `DeliverWebhook`, without arguments: the reason to defer the delivery is over, attempt now."""
+
+NO_ANSWER = "the receiver gives no answer"
+WEBHOOK_SHARE_USED = "the webhook's share of requests is in flight"
+TENANT_SHARE_USED = "the tenant's share of requests is in flight"
+INTERNAL_ERROR = "internal error"
+"""Reasons of `Deferred`. The monitor reads them from histories."""
 
 
 class Contract(BaseModel):
@@ -82,6 +92,8 @@ class Delivery(Contract):
     """Whether an earlier workflow run of this delivery ended with a final failure."""
     delivered_before: bool = False
     """Whether the workflow run before this one delivered it. If nothing can be sent then, it stays delivered."""
+    attempts_before: int = 0
+    """Attempts of earlier workflow runs of this delivery."""
 
     @property
     def id(self) -> str:
@@ -122,8 +134,9 @@ class Trigger(StrEnum):
 
 class SendInput(Contract):
     """The input of `send`. A chain is a first attempt and its retries; a resend begins a new one. `trigger` is the
-    reason of the chain's first attempt. `attempts_made` counts the chain's attempts so far, `deferrals` how often in a
-    row no attempt could be made. `accepted_at` is when the delivery was accepted."""
+    reason of the chain's first attempt. `attempts_made` counts the chain's attempts so far, `attempts_before` those of
+    earlier chains, `deferrals` how often in a row no attempt could be made. `accepted_at` is when the delivery was
+    accepted."""
 
     tenant: str
     webhook_id: str
@@ -132,6 +145,7 @@ class SendInput(Contract):
     prepared: Prepared
     trigger: Trigger
     attempts_made: int = 0
+    attempts_before: int = 0
     deferrals: int = 0
     accepted_at: AwareDatetime | None = None
 

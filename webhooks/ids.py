@@ -8,6 +8,7 @@ OCCURRENCE_ID = r"[A-Za-z0-9_:-]{1,128}"
 """Pattern of an occurrence's id. A dot is not allowed because dots separate the parts of the signed text, and a `~` is
 not because it separates the parts of a delivery's id."""
 
+_OCCURRENCE_ID = re.compile(OCCURRENCE_ID)
 _DELIVERY_ID = re.compile(rf"{OCCURRENCE_ID}~[0-9a-f-]{{36}}")
 
 
@@ -22,6 +23,11 @@ def uuid7() -> str:
 def delivery_id(occurrence_id: str, webhook_id: str) -> str:
     """Return the id of an occurrence's delivery to a webhook."""
     return f"{occurrence_id}~{webhook_id}"
+
+
+def is_occurrence_id(text: str) -> bool:
+    """Return whether `text` has the form of an occurrence's id."""
+    return _OCCURRENCE_ID.fullmatch(text) is not None
 
 
 def is_delivery_id(text: str) -> bool:

@@ -56,5 +56,5 @@ def tune_gc() -> None:
 def _bad_settings(error: ValidationError) -> Iterator[str]:
     """Yield a line for each wrong setting. It names the variable and never holds its value."""
     for item in error.errors(include_input=False, include_url=False):
-        name = str(item["loc"][0])
-        yield f"{name if name.isupper() else (Settings.model_config['env_prefix'] + name).upper()}: {item['msg']}"
+        name, message = str(item["loc"][0]), item["msg"].removeprefix("Value error, ")
+        yield f"{name if name.isupper() else (Settings.model_config['env_prefix'] + name).upper()}: {message}"

@@ -21,7 +21,21 @@ _PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:
 def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Return the networks in a comma- or space-separated list of CIDRs. Raises ValueError, which names the first part
     that is not a CIDR."""
-    return tuple(ip_network(part) for part in text.replace(",", " ").split())
+    return tuple(_network(part) for part in text.replace(",", " ").split())
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        try:
+            network = ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text} is not a network; write one like 10.0.0.0/8 or fd00::/8") from None
+    address = text.split("/", maxsplit=1)[0]
+    raise ValueError(
+        f"{text} has bits set after its prefix; write {network} for the network, or {address} for the one address"
+    )
 
 
 def old_names(environment: Mapping[str, str]) -> Iterator[str]:

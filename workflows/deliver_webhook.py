@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
     from webhooks import outcomes, retry
     from webhooks.contracts import (
+        ATTEMPTS_SIGNAL,
         PROCEED_SIGNAL,
         RESEND_SIGNAL,
         Attempt,
@@ -57,6 +58,8 @@ class DeliverWebhook:
         self._prepared: Prepared | None = None
         self._resend = False
         self._proceed = False
+        self._attempts_before = delivery.attempts_before
+        """Attempts before the chain that comes next, for log and trace."""
         self._failure = ""
         self._outcome = outcomes.UNKNOWN
         """Outcome of the chain that failed last."""
@@ -66,6 +69,11 @@ class DeliverWebhook:
     @workflow.signal(name=RESEND_SIGNAL)
     def resend(self) -> None:
         self._resend = True
+
+    @workflow.signal(name=ATTEMPTS_SIGNAL)
+    def attempts(self, number: int) -> None:
+        """The workflow cannot count them itself: the SDK does not tell it which attempt a resend interrupts."""
+        self._attempts_before = number
 
     @workflow.signal(name=PROCEED_SIGNAL)
     def proceed(self) -> None:
@@ -134,15 +142,18 @@ class DeliverWebhook:
             await workflow.wait_condition(
                 lambda: self._resend or self._proceed,
                 timeout=deferred.after,
-                timeout_summary=f"deferred: {deferred.reason}",
+                timeout_summary=f"{deferred.reason}, next in {deferred.after:.0f} s",
             )
         return self._resend
 
     async def _send(self, prepared: Prepared, trigger: Trigger) -> Attempt | None:
         attempts_made = deferrals = 0
+        attempts_before = self._attempts_before
         while True:
             self._resend = self._proceed = False  # earlier signals get what they asked for now
             rules = retry.remaining(prepared.retry, attempts_made)
+            earlier = attempts_before + attempts_made
+            since = f"attempts from {earlier + 1}: " if earlier else ""
             sending = workflow.start_local_activity_method(
                 DeliveryActivities.send,
                 SendInput(
@@ -153,6 +164,7 @@ class DeliverWebhook:
                     prepared=prepared,
                     trigger=trigger,
                     attempts_made=attempts_made,
+                    attempts_before=attempts_before,
                     deferrals=deferrals,
                     accepted_at=workflow.info().typed_search_attributes.get(CREATED_AT),
                 ),
@@ -166,7 +178,7 @@ class DeliverWebhook:
                 ),
                 local_retry_threshold=_RETRY_THRESHOLD,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=f"{prepared.method} {prepared.url}"[:MAX_SUMMARY],
+                summary=f"{since}{prepared.method} {prepared.url}"[:MAX_SUMMARY],
             )
             await self._end(sending)
             if sending.cancelled():  # in a backoff
@@ -203,19 +215,23 @@ class DeliverWebhook:
         """Wait for `resend`. Raises ApplicationError when the window ends without one."""
         workflow.upsert_search_attributes([DELIVERY_STATUS.value_set(AWAITING_RESEND)])
         self._failed = True
+        workflow.set_current_details(  # kept in memory, and read by a query: it writes nothing
+            f"Failed for good: {self._failure}. `POST /v1/deliveries/{self._delivery.id}/resend` sends it again."
+        )
         if self._reporting():
             self._report(operational.DELIVERY_FAILED, self._outcome)
         try:
             await workflow.wait_condition(
                 lambda: self._resend,
                 timeout=self._delivery.resend_window,
-                timeout_summary="failed: waiting for resend",
+                timeout_summary=f"failed ({self._outcome.removeprefix('http_')}), waits for resend",
             )
         except TimeoutError:
             await self._reported()
             raise ApplicationError(
                 f"not delivered: {self._failure}", type="DeliveryFailed", non_retryable=True
             ) from None
+        workflow.set_current_details("")
         workflow.upsert_search_attributes([DELIVERY_STATUS.value_set(RESENT)])
 
     def _reporting(self) -> bool:

@@ -3,13 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query
-from pydantic import AfterValidator, StringConstraints
 
-from api.deps import MAX_VALUES, CurrentCaller, CurrentPlatform, Cursor, Limit
+from api.deps import MAX_VALUES, CurrentCaller, CurrentPlatform, Cursor, Limit, Term, Terms, Time
 from api.platform import Platform
 from api.protocol.problems import RESPONSES, ProblemError, not_found, require_found, responses
 from api.protocol.strict_json import StrictRoute
-from api.schemas.common import Moment, Page, printable
+from api.schemas.common import Page
 from api.schemas.deliveries import AttemptOut, DeliveryOut, RequestOut, ResendIn, ResendOut
 from webhooks.deliveries.monitor import AlreadyDeliveredError, DeliveryDetail, DeliverySummary
 from webhooks.deliveries.status import DeliveryStatus
@@ -17,21 +16,18 @@ from webhooks.deliveries.visibility import Filter
 from webhooks.ids import is_delivery_id
 from webhooks.sending.sender import NotSendableError, sendable
 from webhooks.store import webhooks as stored_webhooks
-from webhooks.temporal.names import MAX_KEYWORD
 
 router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES, route_class=StrictRoute)
 
-Term = Annotated[str, StringConstraints(min_length=1, max_length=MAX_KEYWORD), AfterValidator(printable)]
-Terms = Annotated[
-    list[Term] | None,
-    Query(max_length=MAX_VALUES, description="Repeat it to list deliveries with any one of the values"),
-]
 Statuses = Annotated[
     list[DeliveryStatus] | None, Query(max_length=MAX_VALUES, description="Repeat it to list any one of the statuses")
 ]
-Time = Annotated[
-    Moment | None,
-    Query(description="RFC 3339 with a time zone (in a URL, write `+` as `%2B`); compared with `created_at`"),
+Outcomes = Annotated[
+    list[Term] | None,
+    Query(
+        max_length=MAX_VALUES,
+        description="Of the last attempt, like `http_503`. Repeat it to list any one of the outcomes",
+    ),
 ]
 
 
@@ -44,6 +40,7 @@ async def list_deliveries(
     occurrence_id: Terms = None,
     client_identifier: Terms = None,
     status: Statuses = None,
+    outcome: Outcomes = None,
     since: Time = None,
     until: Time = None,
     limit: Limit = 50,
@@ -59,6 +56,7 @@ async def list_deliveries(
         occurrence_ids=occurrence_id or (),
         client_identifiers=client_identifier or (),
         statuses=status or (),
+        outcomes=outcome or (),
         since=since,
         until=until,
     )

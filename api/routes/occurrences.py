@@ -1,18 +1,34 @@
-"""Publishing."""
+"""Publishing, and what was published."""
 
 from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from temporalio.service import RPCError
 
-from api.deps import CurrentCaller, CurrentPlatform
-from api.protocol.problems import RESPONSES, ProblemError, responses, temporal_unreachable, too_much_at_once
+from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Terms, Time
+from api.protocol.problems import (
+    RESPONSES,
+    ProblemError,
+    require_found,
+    responses,
+    temporal_unreachable,
+    too_much_at_once,
+)
 from api.protocol.producer_digits import DigitsOfData
 from api.protocol.strict_json import StrictRoute
-from api.schemas.occurrences import OccurrenceIn, OccurrenceOut, PublishedOut
+from api.schemas.common import Page
+from api.schemas.occurrences import (
+    OccurrenceDetail,
+    OccurrenceIn,
+    OccurrenceOut,
+    OccurrenceSummary,
+    PublishedOut,
+)
 from webhooks.contracts import Occurrence
+from webhooks.deliveries.occurrences import Occurrences, PublishedOccurrence
 from webhooks.deliveries.start import OccurrenceConflictError
-from webhooks.ids import uuid7
+from webhooks.ids import is_occurrence_id, uuid7
 from webhooks.isolation.delayed_starts import TooManyDelayedError
 from webhooks.publishing.accept import NotAcceptedError, accept
 from webhooks.telemetry import metrics
@@ -58,3 +74,48 @@ async def publish_occurrence(
         deliveries=[PublishedOut(id=item.delivery_id, webhook_id=item.webhook_id) for item in accepted.published],
         unmatched=accepted.unmatched or None,
     )
+
+
+@router.get("")
+async def list_occurrences(
+    caller: CurrentCaller,
+    platform: CurrentPlatform,
+    event: Terms = None,
+    client_identifier: Terms = None,
+    matched: Annotated[bool | None, Query(description="false: only those that no webhook wanted")] = None,
+    since: Time = None,
+    until: Time = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[OccurrenceSummary]:
+    """Lists what was published, newest first, with its deliveries or why there is none. A new occurrence appears after
+    a short delay. A page may have fewer items than `limit`, or none, although more follow: read on until `next_cursor`
+    is null."""
+    page, next_cursor = await Occurrences(platform.publishing.client, caller.tenant).list(
+        events=event or (),
+        client_identifiers=client_identifier or (),
+        matched=matched,
+        since=since,
+        until=until,
+        limit=limit,
+        cursor=cursor,
+    )
+    return Page(items=[OccurrenceSummary(**_shown(item)) for item in page], next_cursor=next_cursor)
+
+
+@router.get("/{id}", responses=responses(404))
+async def get_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> OccurrenceDetail:
+    """Returns an occurrence with its data, and its deliveries or why there is none. Deliveries appear after a short
+    delay; reading one by its own id works immediately."""
+    occurrences = Occurrences(platform.publishing.client, caller.tenant)
+    found = require_found("occurrence", await occurrences.get(id) if is_occurrence_id(id) else None)
+    return OccurrenceDetail(**_shown(found), data=found.occurrence.data)
+
+
+def _shown(published: PublishedOccurrence) -> dict[str, Any]:
+    return {
+        **published.occurrence.model_dump(exclude={"data", "digits"}),
+        "created_at": published.created_at,
+        "deliveries": [PublishedOut(id=item.id, webhook_id=item.webhook_id) for item in published.deliveries],
+        "unmatched": published.unmatched,
+    }

@@ -1,5 +1,6 @@
 """Types that several resources share."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -24,6 +25,9 @@ Item = TypeVar("Item")
 
 EXAMPLE_WEBHOOK = "123e4567-e89b-12d3-a456-426614174000"
 
+_LOST_PLUS = re.compile(r"T.+ \d{2}:?\d{2}$")
+"""A time whose zone has a space instead of its plus sign."""
+
 
 def printable(text: str | None) -> str | None:
     """Return the text. Raises ValueError if it contains a control character."""
@@ -33,6 +37,8 @@ def printable(text: str | None) -> str | None:
 
 
 def _moment(value: object) -> object:
+    if isinstance(value, str) and _LOST_PLUS.search(value):
+        raise ValueError("in a URL a + means a space: write it as %2B, or a time in UTC like 2026-01-31T09:30:00Z")
     return value if isinstance(value, datetime) else parse_time(value if isinstance(value, str) else "")
 
 

@@ -1,5 +1,7 @@
 """Occurrences and the result of publishing them."""
 
+from datetime import datetime
+
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from api.schemas.common import EXAMPLE_WEBHOOK, Body, EventKey, Identifier, Moment, OccurrenceId
@@ -52,3 +54,36 @@ class OccurrenceOut(BaseModel):
     event: str
     deliveries: list[PublishedOut] = Field(description="One for each webhook that wants it; empty if none does")
     unmatched: str | None = Field(description="Why no webhook wants it, if none does")
+
+
+_EXAMPLE: dict[str, JsonValue] = {
+    "id": "order-4711-created",
+    "event": "ShipmentOrderCreated",
+    "client_identifier": "a1b2c3d4-e5f6-7890-abcd-ef1234567890",
+    "owner_id": None,
+    "user_id": None,
+    "bulk": False,
+    "occurred_at": "2026-01-10T10:30:00Z",
+    "created_at": "2026-01-10T10:30:00.120Z",
+    "deliveries": [],
+    "unmatched": "the client is not among allowedClientIdentifiers (2)",
+}
+
+
+class OccurrenceSummary(OccurrenceOut):
+    """An occurrence that was published."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    client_identifier: str | None
+    owner_id: str | None
+    user_id: str | None
+    bulk: bool
+    occurred_at: datetime
+    created_at: datetime = Field(description="When it was first accepted")
+
+
+class OccurrenceDetail(OccurrenceSummary):
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_EXAMPLE, "data": {"order": {"id": 4711}}}]})
+
+    data: JsonValue

@@ -282,12 +282,22 @@ class TestOut(BaseModel):
 
 
 class TrafficOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    state: State = Field(
+    state: State | None = Field(
+        None,
         description="`closed`: requests flow. `open`: the receiver does not answer, no requests are sent. `half_open`: "
-        "one request at a time tests whether it answers again"
+        "one request at a time tests whether it answers again. null: not known here, this process has no worker",
     )
-    in_flight: int = Field(description="Requests in progress")
-    waiting: int = Field(description="Deliveries that wait until they may be sent; waiting uses no attempt")
-    limit: int = Field(description="The current maximum of concurrent requests")
+    in_flight: int | None = Field(None, description="Requests in progress; null: not known here")
+    waiting: int | None = Field(
+        None,
+        description="Deliveries that wait until they may be sent; waiting uses no attempt. null: not known here",
+    )
+    limit: int | None = Field(None, description="The current maximum of concurrent requests; null: not known here")
+    unfinished: int | None = Field(
+        None,
+        description="Deliveries of the whole platform whose attempts follow by themselves, some seconds late. null: "
+        "Temporal does not answer",
+    )
+    awaiting_resend: int | None = Field(
+        None, description="Deliveries of the whole platform that failed and wait for a resend; otherwise as before"
+    )

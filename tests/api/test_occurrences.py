@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.platform_process import Json, PlatformProcess, until
 from webhooks.testing.receiver import Receiver
 
 
@@ -198,11 +198,24 @@ async def test_a_bad_field_is_refused_and_named(
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
-async def test_an_inactive_event_takes_no_occurrences(platform: PlatformProcess) -> None:
-    event = await platform.event(active=False)
-    problem = await platform.post("/v1/occurrences", {"event": event, "data": {}}, expect=422)
+async def test_an_occurrence_of_an_inactive_event_is_recorded_and_not_sent(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """A producer must not fail because somebody switched an event off."""
+    event = await platform.event(schema={"type": "object"})
+    await platform.webhook(event, receiver.url(path))
+    await platform.call("PATCH", f"/v1/events/{event}", {"active": False})
+    published = await platform.publish(event)
+    bad = await platform.post("/v1/occurrences", {"event": event, "data": 1}, expect=422)
+    found = await platform.get(f"/v1/occurrences/{published['id']}")
+    await platform.call("PATCH", f"/v1/events/{event}", {"active": True})
+    await platform.publish(event, id=published["id"])
+    [request] = await receiver.wait_for(path, 1)
 
-    assert problem["errors"] == [{"pointer": "/event", "detail": "the event is inactive"}]
+    assert (published["deliveries"], published["unmatched"]) == ([], "the event is inactive")
+    assert (found["deliveries"], found["unmatched"]) == ([], "the event is inactive")
+    assert [error["pointer"] for error in bad["errors"]] == ["/data"]
+    assert request.headers["webhook-id"].startswith(published["id"])
 
 
 async def test_data_is_required(platform: PlatformProcess) -> None:
@@ -256,3 +269,66 @@ async def test_an_event_may_require_an_owner(
 
     assert len(published["deliveries"]) == told
     assert published["unmatched"] == (None if told else "the event requires an owner_id or a user_id")
+
+
+async def listed(platform: PlatformProcess, expected: list[str], **query: Any) -> list[Json]:
+    """The list once it shows exactly these occurrences in this order: visibility follows a moment later."""
+    page: Json = {}
+
+    async def shown() -> bool:
+        nonlocal page
+        page = await platform.get("/v1/occurrences", **query)
+        return [item["id"] for item in page["items"]] == expected
+
+    await until(shown, timeout=15, what=f"{query}: {expected}", shown=lambda: str(page))
+    items: list[Json] = page["items"]
+    return items
+
+
+async def test_what_was_published_can_be_found(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """With every delivery that it has, or with the reason why it has none."""
+    event = await platform.event()
+    unmatched = await platform.publish(event, {"n": 0}, client_identifier="c-9")
+    webhooks = [await platform.webhook(event, receiver.url(f"{path}/{n}")) for n in range(2)]
+    matched = await platform.publish(event, {"n": 1}, owner_id="o-1", occurred_at="2026-01-02T03:04:05Z")
+    [later, earlier] = await listed(platform, [matched["id"], unmatched["id"]], event=event)
+
+    async def complete() -> bool:
+        return len((await platform.get(f"/v1/occurrences/{matched['id']}"))["deliveries"]) == 2
+
+    await until(complete, timeout=15, what="both deliveries")
+    detail = await platform.get(f"/v1/occurrences/{matched['id']}")
+    [later, earlier] = await listed(platform, [matched["id"], unmatched["id"]], event=event)
+    await listed(platform, [unmatched["id"]], event=event, matched=False)
+    await listed(platform, [matched["id"]], event=event, matched=True)
+    await listed(platform, [unmatched["id"]], event=event, client_identifier="c-9")
+    await listed(platform, [matched["id"]], event=event, since=later["created_at"])
+    await listed(platform, [unmatched["id"]], event=event, until=later["created_at"])
+
+    assert detail.pop("data") == {"n": 1}
+    assert detail == later
+    by_webhook = {item["webhook_id"]: item["id"] for item in later["deliveries"]}
+    assert by_webhook == {webhook["id"]: f"{matched['id']}~{webhook['id']}" for webhook in webhooks}
+    assert (later["owner_id"], later["occurred_at"], later["unmatched"]) == ("o-1", "2026-01-02T03:04:05Z", None)
+    assert (earlier["deliveries"], earlier["unmatched"]) == ([], "no webhook is subscribed")
+    assert (await platform.get(f"/v1/occurrences/{unmatched['id']}"))["data"] == {"n": 0}
+
+
+async def test_pages_hold_every_occurrence_once(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """Also if the deliveries of an occurrence lie on different pages of rows."""
+    event = await platform.event()
+    for n in range(3):
+        await platform.webhook(event, receiver.url(f"{path}/{n}"))
+    ids = [(await platform.publish(event, {"n": n}))["id"] for n in range(5)]
+    ids.reverse()
+    await receiver.wait_for(f"{path}/0", 5)
+    await listed(platform, ids, event=event)
+    seen: list[str] = []
+    query: dict[str, Any] = {"event": event, "limit": 2}
+    while "cursor" not in query or query["cursor"]:
+        page = await platform.get("/v1/occurrences", **query)
+        assert len(page["items"]) <= 2
+        seen += [item["id"] for item in page["items"]]
+        query["cursor"] = page["next_cursor"]
+
+    assert seen == ids

@@ -35,6 +35,8 @@ ROUTES = [
     ("DELETE", "/v1/subscriptions/{id}"),
     ("POST", "/v1/filters/match"),
     ("POST", "/v1/occurrences"),
+    ("GET", "/v1/occurrences"),
+    ("GET", "/v1/occurrences/{id}"),
     ("GET", "/v1/deliveries"),
     ("GET", "/v1/deliveries/{id}"),
     ("POST", "/v1/deliveries/{id}/resend"),
@@ -104,6 +106,12 @@ async def test_without_a_valid_key_nothing_is_served(
         ("GET", "/v1/deliveries?client_identifier=%00", 422),
         ("GET", "/v1/deliveries?since=1700000000", 422),
         ("GET", "/v1/deliveries?stat=failed", 422),
+        ("GET", "/v1/deliveries?outcome=", 422),
+        ("GET", "/v1/occurrences?matched=perhaps", 422),
+        ("GET", "/v1/occurrences?cursor=bm8", 422),
+        ("GET", "/v1/occurrences?since=yesterday", 422),
+        ("GET", "/v1/occurrences/never-published", 404),
+        ("GET", "/v1/occurrences/with.dot", 404),
     ],
 )
 async def test_every_error_is_a_problem(platform: PlatformProcess, method: str, path: str, status: int) -> None:
@@ -115,6 +123,22 @@ async def test_every_error_is_a_problem(platform: PlatformProcess, method: str, 
     assert problem["status"] == status
     assert problem["title"]
     assert problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("since", "detail"),
+    [
+        ("2026-01-01T00:00:00+00:00", "in a URL a + means a space: write it as %2B, or a time in UTC like 2026-"),
+        ("2026-01-01T00:00:00", "must be a time as in RFC 3339 with a time zone, for example 2026-01-31T09:30:00Z"),
+        ("yesterday", "must be a time as in RFC 3339 with a time zone, for example 2026-01-31T09:30:00Z"),
+    ],
+)
+async def test_a_bad_time_is_told_how_to_be_written(platform: PlatformProcess, since: str, detail: str) -> None:
+    answer = await platform.http.get(f"/v1/deliveries?since={since}")
+
+    [error] = answer.json()["errors"]
+    assert error["parameter"] == "since"
+    assert error["detail"].startswith(detail)
 
 
 @pytest.mark.parametrize(

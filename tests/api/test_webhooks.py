@@ -157,6 +157,27 @@ async def test_the_list_is_newest_first_and_paged(platform: PlatformProcess) -> 
     assert "signing_secret" not in str(first)
 
 
+async def test_a_customer_s_webhooks_can_be_found(platform: PlatformProcess) -> None:
+    """By client, event and the beginning of the URL, alone and together."""
+    event, other = await platform.event(), await platform.event()
+    client, base = f"c-{event}", f"https://{event.lower()}.example/"
+    one = await platform.webhook(event, f"{base}one", allowedClientIdentifiers=["c-0", client])
+    two = await platform.webhook(other, f"{base}two", allowedClientIdentifiers=[client], active=False)
+    everyone = await platform.webhook(event, f"{base}everyone%_")
+
+    async def found(**query: Any) -> list[str]:
+        return [item["id"] for item in (await platform.get("/v1/webhooks", **query))["items"]]
+
+    assert await found(client_identifier=client) == [two["id"], one["id"]]
+    assert await found(client_identifier=client, event=event) == [one["id"]]
+    assert await found(client_identifier=client, active=True) == [one["id"]]
+    assert await found(client_identifier=client[:-1]) == []
+    assert await found(url=base) == [everyone["id"], two["id"], one["id"]]
+    assert await found(url=f"{base}everyone%_") == [everyone["id"]]
+    assert await found(url=f"{base}%") == []
+    assert await found(url=f"{base}o", event=other) == []
+
+
 async def test_an_inactive_webhook_gets_nothing(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     event = await platform.event()
     await platform.webhook(event, receiver.url(path), active=False)

@@ -44,6 +44,8 @@ async def test_a_hanging_receiver_holds_nobody_else(platform: PlatformProcess, r
 
     assert seen < 30
     assert during["waiting"] > 40
+    assert during["unfinished"] > 40
+    assert {delivery["waiting_for"] for delivery in waiting if not delivery["attempts"]} >= {"receiver_in_trouble"}
     assert sum(not delivery["attempts"] and delivery["next_attempt_at"] is not None for delivery in waiting) > 40
     assert (after["state"], after["waiting"], after["in_flight"]) == ("closed", 0, 0)
     assert requests == {id: len(attempts) for id, attempts in outcomes.items()}, "a request that is no attempt"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, Register
 
 from tests.workflows.save_histories import break_database
 from webhooks.testing.child_process import ROOT
-from webhooks.testing.platform_process import PlatformProcess, free_port, running, until
+from webhooks.testing.platform_process import Json, PlatformProcess, free_port, running, until
 from webhooks.testing.receiver import Receiver, Reply
 
 
@@ -106,6 +107,16 @@ async def test_our_temporal_server_is_started_again_when_it_dies(
     await until(accepted, timeout=60, what="a publication")
     await receiver.wait_for(path, 1, timeout=60)
     assert await own.stop() == 0
+    # Also what Temporal's SDK logs while its server is away has the shape of our lines.
+    lines = [json.loads(line) for line in own.log.splitlines()]
+    [ended] = [line for line in lines if "server ended" in line["message"]]
+
+    assert (ended["level"], ended["message"].split(";")[0]) == ("error", "the Temporal server ended with code -9")
+    assert any(line["logger"].startswith("temporalio") for line in lines)
+    for line in lines:
+        assert line["level"] in ("info", "warning", "error")
+        assert isinstance(line["message"], str)
+        assert "\x1b" not in line["message"]
 
 
 async def test_temporal_unreachable(tmp_path: Path) -> None:
@@ -205,7 +216,7 @@ async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver,
     await own.start(ready=False)
 
     event = await own.event()
-    await own.webhook(event, receiver.tell(path, [Reply(200, before=never.wait), 200]), timeout=30)
+    webhook = await own.webhook(event, receiver.tell(path, [Reply(200, before=never.wait), 200]), timeout=30)
 
     async def accepted() -> bool:
         return (
@@ -214,6 +225,15 @@ async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver,
 
     await until(accepted, timeout=30, what="Temporal")
     assert await own.is_ready() is False
+    waiting = await own.get(f"/v1/deliveries/waits~{webhook['id']}")
+    traffic: Json = {}
+
+    async def counted() -> bool:
+        nonlocal traffic
+        traffic = await own.get(f"/v1/webhooks/{webhook['id']}/traffic")
+        return bool(traffic["unfinished"])
+
+    await until(counted, timeout=15, what="the delivery in the traffic")
     first, second = own.worker(), own.worker()
     await first.spawn()
     await receiver.wait_for(path, 1)
@@ -226,6 +246,9 @@ async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver,
     assert await own.stop() == 0
     await own.close()
 
+    assert (waiting["status"], waiting["waiting_for"]) == ("pending", "worker")
+    not_known_here = dict.fromkeys(("state", "in_flight", "waiting", "limit"))
+    assert traffic == {**not_known_here, "unfinished": 1, "awaiting_resend": 0}
     assert one.headers["webhook-id"] == two.headers["webhook-id"]
     assert len(delivery["attempts"]) == 1
 

@@ -68,7 +68,7 @@ async def test_one_trace_from_the_producer_to_every_attempt(tmp_path: Path, rece
 
     ours = {span.id: span for span in spans if span.trace == PRODUCER}
     attempts = sent(list(ours.values()))
-    assert [span.attributes["webhooks.attempt"] for span in attempts] == [1, 2, 3, 1]
+    assert [span.attributes["webhooks.attempt"] for span in attempts] == [1, 2, 3, 4]
     assert [span.attributes["webhooks.outcome"] for span in attempts] == ["http_503"] * 3 + ["delivered"]
     for span in attempts:
         assert span.attributes["webhooks.delivery_id"] == id
@@ -254,6 +254,7 @@ async def test_prometheus_is_told_what_happened(tmp_path: Path, receiver: Receiv
         "webhooks_own_faults_total{}": 0,
         "webhooks_in_flight{}": 0,
         "webhooks_waiting{}": 0,
+        "webhooks_awaiting_resend{}": 0,
         "webhooks_lanes{state=closed}": 0,
     }.items():
         assert before[series] == value, series

@@ -59,6 +59,22 @@ def test_what_is_no_cidr_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch,
     assert "192.168.0.0" not in error["msg"]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("10.0.0.1/8", "10.0.0.1/8 has bits set after its prefix; write 10.0.0.0/8 for the network, or 10.0.0.1 for"),
+        ("fd00::1/8", "fd00::1/8 has bits set after its prefix; write fd00::/8 for the network, or fd00::1 for"),
+        ("localhost", "localhost is not a network; write one like 10.0.0.0/8"),
+    ],
+)
+def test_a_bad_network_is_told_with_what_to_write(monkeypatch: pytest.MonkeyPatch, text: str, message: str) -> None:
+    monkeypatch.setenv("WEBHOOKS_EGRESS_ALLOW", text)
+
+    with pytest.raises(SystemExit) as caught:
+        process.run(NotImplemented)
+    assert str(caught.value).startswith(f"Bad setting: WEBHOOKS_EGRESS_ALLOW: {message}")
+
+
 @pytest.mark.parametrize("name", ["bootstrap_key", "master_key"])
 def test_a_key_shows_nowhere_but_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(f"WEBHOOKS_{name.upper()}", SECRET)

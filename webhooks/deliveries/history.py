@@ -18,8 +18,8 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from webhooks import outcomes
-from webhooks.contracts import RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
-from webhooks.deliveries.status import DeliveryStatus
+from webhooks.contracts import INTERNAL_ERROR, NO_ANSWER, RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
+from webhooks.deliveries.status import DeliveryStatus, WaitingFor
 from webhooks.telemetry import traces
 from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS, MEMO_EXACT_DIGEST, MEMO_URL
 
@@ -28,6 +28,9 @@ _CREATED_AT = TypeAdapter(AwareDatetime)
 _PREPARED: TypeAdapter[Prepared | Deferred] = TypeAdapter(Prepared | Deferred)
 _SENT: TypeAdapter[Attempt | Deferred] = TypeAdapter(Attempt | Deferred)
 Model = TypeVar("Model", bound=BaseModel)
+
+_DEFERRED_FOR = {NO_ANSWER: WaitingFor.RECEIVER_IN_TROUBLE, INTERNAL_ERROR: WaitingFor.REPAIR}
+"""What a deferred delivery waits for, by the reason. For any other reason it is room."""
 
 _CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: DeliveryStatus.DELIVERED,
@@ -63,6 +66,8 @@ class Run:
     resend_due: bool = False
     """Whether a resend was requested and `send` has not ended since."""
     status: DeliveryStatus = DeliveryStatus.PENDING
+    waiting_for: WaitingFor | None = None
+    """None during an attempt, and when it is closed."""
     closed_at: datetime | None = None
 
 
@@ -95,6 +100,10 @@ class _Reader:
         self._first_task_at = _time(started) + _duration(first.first_workflow_task_backoff)
         self._timers: dict[str, datetime] = {}
         """When each running timer ends."""
+        self._timers_are_for: WaitingFor | None = None
+        """What the last activity that ended makes the delivery wait for."""
+        self._needs_worker = False
+        """Whether its next workflow task has not been begun."""
         self._awaiting_resend = False
         self._trigger = Trigger.EVENT
         """Why the next attempt is made, for an attempt whose record does not say it."""
@@ -115,10 +124,27 @@ class _Reader:
             run.status = DeliveryStatus.RETRYING if run.attempts or run.resent else DeliveryStatus.PENDING
             begins = None if run.begun else self._first_task_at
             run.next_attempt_at = None if run.resend_due else max(self._timers.values(), default=begins)
+        run.waiting_for = self._waiting_for()
         return run
 
+    def _waiting_for(self) -> WaitingFor | None:
+        run = self._run
+        if self._awaiting_resend and not run.resend_due:
+            return WaitingFor.PERSON
+        if not run.begun:  # only starts for receivers in trouble are delayed
+            return WaitingFor.RECEIVER_IN_TROUBLE
+        if self._needs_worker:
+            return WaitingFor.WORKER
+        return self._timers_are_for if self._timers and not run.resend_due else None
+
     def _task_scheduled(self, _: HistoryEvent) -> None:
-        self._run.begun = True
+        self._run.begun = self._needs_worker = True
+
+    def _task_begun(self, _: HistoryEvent) -> None:
+        self._needs_worker = False
+
+    def _task_failed(self, _: HistoryEvent) -> None:
+        self._needs_worker = True
 
     def _marker(self, event: HistoryEvent) -> None:
         marker = event.marker_recorded_event_attributes
@@ -127,6 +153,8 @@ class _Reader:
         activity: str = json.loads(marker.details["data"].payloads[0].data)["activity_type"]
         if marker.HasField("failure"):
             attempt = self._failed(activity, marker.failure, _time(event))
+            if activity in ("prepare", "send"):
+                self._timers_are_for = WaitingFor.BACKOFF if attempt else WaitingFor.REPAIR
         else:
             attempt = self._succeeded(activity, marker.details["result"].payloads[0])
         if attempt:
@@ -136,14 +164,19 @@ class _Reader:
             self._run.resend_due = False
 
     def _succeeded(self, activity: str, result: Payload) -> Attempt | None:
+        ended: Prepared | Attempt | Deferred
         if activity == "prepare":
-            prepared = _PREPARED.validate_json(result.data)
-            if isinstance(prepared, Prepared):
-                self._run.prepared = prepared
+            ended = _PREPARED.validate_json(result.data)
         elif activity == "send":
-            sent = _SENT.validate_json(result.data)
-            return sent if isinstance(sent, Attempt) else None
-        return None
+            ended = _SENT.validate_json(result.data)
+        else:
+            return None
+        self._timers_are_for = None
+        if isinstance(ended, Prepared):
+            self._run.prepared = ended
+        elif isinstance(ended, Deferred):
+            self._timers_are_for = _DEFERRED_FOR.get(ended.reason, WaitingFor.ROOM)
+        return ended if isinstance(ended, Attempt) else None
 
     def _failed(self, activity: str, failure: Failure, at: datetime) -> Attempt | None:
         """Return the attempt that failed; None if the failure is ours and not an attempt."""
@@ -185,6 +218,10 @@ class _Reader:
 
     _READ: ClassVar[dict[int, Callable[["_Reader", HistoryEvent], None]]] = {
         EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: _task_scheduled,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED: _task_begun,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED: _task_begun,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED: _task_failed,
+        EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT: _task_failed,
         EventType.EVENT_TYPE_MARKER_RECORDED: _marker,
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: _signaled,
         EventType.EVENT_TYPE_TIMER_STARTED: _timer_started,

@@ -11,10 +11,11 @@ from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from webhooks.contracts import RESEND_SIGNAL, Attempt, Prepared
+from webhooks.contracts import ATTEMPTS_SIGNAL, RESEND_SIGNAL, Attempt, Prepared
 from webhooks.deliveries import restart
 from webhooks.deliveries.history import Run, read
-from webhooks.deliveries.status import DeliveryStatus
+from webhooks.deliveries.pages import page
+from webhooks.deliveries.status import DeliveryStatus, WaitingFor
 from webhooks.deliveries.visibility import Filter, Position, found, latest_runs, newest_first, quoted
 from webhooks.errors import WebhooksError
 from webhooks.ids import name_in, workflow_id
@@ -24,8 +25,6 @@ from webhooks.temporal.names import RPC_TIMEOUT
 log = logging.getLogger(__name__)
 
 _MAX_CONCURRENT_READS = 10
-_MAX_ROWS_READ = 500
-"""Rows that one call reads. Then it returns the page as it is, with a cursor."""
 
 
 class AlreadyDeliveredError(WebhooksError):
@@ -42,6 +41,13 @@ class DeliverySummary(BaseModel):
     client_identifier: str | None
     url: str
     status: DeliveryStatus
+    waiting_for: WaitingFor | None
+    """None during an attempt, and when it is closed."""
+    attempt_count: int
+    last_outcome: str | None
+    """That of the last attempt; None before the first one has ended."""
+    last_status_code: int | None
+    """None if the last attempt got no answer."""
     occurred_at: datetime
     created_at: datetime
     last_attempt_at: datetime | None
@@ -84,20 +90,12 @@ class Deliveries:
 
         Raises BadCursorError and RPCError."""
         after = Position.from_cursor(cursor) if cursor else None
-        page: list[DeliverySummary] = []
-        chunk: list[WorkflowExecution] = []
-        seen = 0
-        async for row in newest_first(self._client, filter, after):
-            if len(page) >= limit or seen >= _MAX_ROWS_READ:
-                assert after  # noqa: S101  set by the rows that were read
-                return page, after.cursor()
-            chunk.append(row)
-            if len(chunk) < limit - len(page):
-                continue
-            page += await self._summaries(filter, chunk)
-            seen, after, chunk = seen + len(chunk), Position.of(row), []
-        page += await self._summaries(filter, chunk)
-        return page, None
+        rows = newest_first(self._client, filter, after)
+
+        async def items_of(rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
+            return await self._summaries(filter, rows)
+
+        return await page(rows, after, limit, items_of)
 
     async def resend(self, tenant: str, delivery_id: str, *, force: bool) -> bool:
         """Send the delivery again now. Return False if there is no such delivery.
@@ -113,7 +111,9 @@ class Deliveries:
                 return True
             try:
                 with traces.continuing("resend", detail.latest.trace):
-                    await self._client.get_workflow_handle(id).signal(RESEND_SIGNAL, rpc_timeout=RPC_TIMEOUT)
+                    handle = self._client.get_workflow_handle(id)
+                    await handle.signal(ATTEMPTS_SIGNAL, len(detail.attempts), rpc_timeout=RPC_TIMEOUT)
+                    await handle.signal(RESEND_SIGNAL, rpc_timeout=RPC_TIMEOUT)
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
@@ -124,7 +124,7 @@ class Deliveries:
             return False
         if detail.summary.status is DeliveryStatus.DELIVERED and not force:
             raise AlreadyDeliveredError
-        await restart.resend(self._client, self._task_queue, detail.latest)
+        await restart.resend(self._client, self._task_queue, detail.latest, len(detail.attempts))
         return True
 
     async def _detail(self, delivery_id: str, id: str, run_id: str) -> DeliveryDetail | None:
@@ -147,6 +147,10 @@ class Deliveries:
             client_identifier=occurrence.client_identifier,
             url=attempts[-1].url if attempts else latest.url,
             status=latest.status,
+            waiting_for=latest.waiting_for,
+            attempt_count=len(attempts),
+            last_outcome=attempts[-1].outcome if attempts else None,
+            last_status_code=attempts[-1].status_code if attempts else None,
             occurred_at=occurrence.occurred_at,
             created_at=latest.created_at,
             last_attempt_at=attempts[-1].started_at if attempts else None,
@@ -169,7 +173,7 @@ class Deliveries:
 
     async def _summaries(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
         """Return the current state of the deliveries, read from their histories. Leave out rows of older runs, and
-        deliveries that do not have one of the filter's statuses any more."""
+        deliveries that do not have one of the filter's statuses or outcomes (any more)."""
         closed = [row.id for row in rows if row.status is not WorkflowExecutionStatus.RUNNING]
         latest = await latest_runs(self._client, closed) if closed else {}
         gate = asyncio.Semaphore(_MAX_CONCURRENT_READS)
@@ -184,6 +188,8 @@ class Deliveries:
                     log.exception("the history of %s cannot be read", row.id)
                     return None
             if detail is None or (filter.statuses and detail.summary.status not in filter.statuses):
+                return None
+            if filter.outcomes and detail.summary.last_outcome not in filter.outcomes:
                 return None
             return detail.summary
 

@@ -16,14 +16,16 @@ from webhooks.telemetry import traces
 from webhooks.temporal import names
 
 
-async def resend(client: Client, task_queue: str, run: Run) -> None:
+async def resend(client: Client, task_queue: str, run: Run, attempts: int) -> None:
     """Start another run of a closed delivery, with the input and the labels of `run`; or start a delayed one now.
+    `attempts`: how many the delivery has had.
 
     Raises RPCError."""
     delivery = run.delivery
     if run.begun:
         delivered = run.status is DeliveryStatus.DELIVERED
-        delivery = delivery.model_copy(update={"failed_before": not delivered, "delivered_before": delivered})
+        changes = {"failed_before": not delivered, "delivered_before": delivered, "attempts_before": attempts}
+        delivery = delivery.model_copy(update=changes)
     policy = WorkflowIDReusePolicy.ALLOW_DUPLICATE if run.begun else WorkflowIDReusePolicy.REJECT_DUPLICATE
     with traces.continuing("resend", run.trace):
         await _signal_with_start(client, task_queue, run, RESEND_SIGNAL, policy, delivery)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import Client, WorkflowExecution
 from temporalio.common import SearchAttributeKey
 
-from webhooks import cursors
+from webhooks import cursors, outcomes
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.temporal.names import (
     AWAITING_RESEND,
@@ -70,13 +70,16 @@ class Filter:
     occurrence_ids: Sequence[str] = ()
     client_identifiers: Sequence[str] = ()
     statuses: Sequence[DeliveryStatus] = ()
+    outcomes: Sequence[str] = ()
+    """Of the last attempt. Histories tell it, so the query selects more."""
     since: datetime | None = None
     until: datetime | None = None
+    workflow_types: Sequence[str] = (DELIVER_WEBHOOK,)
 
     def query(self) -> str | None:
         """Return the filter in the visibility query language, without `since` and `until`. None if no delivery can
         match, because the language cannot name any of the values."""
-        terms = [f"WorkflowType = '{DELIVER_WEBHOOK}'"]
+        terms = [f"WorkflowType IN ({', '.join(map(quoted, self.workflow_types))})"]
         for attribute, values in self._values():
             literals = [quoted(value) for value in dict.fromkeys(values) if can_be_queried(value)]
             if not literals:
@@ -84,6 +87,9 @@ class Filter:
             terms.append(f"{attribute.name} IN ({', '.join(literals)})")
         if self.statuses:
             terms.append(f"({' OR '.join(dict.fromkeys(_BY_STATUS[status] for status in self.statuses))})")
+        # A delivered one can end with another outcome only if a forced resend had nothing to send.
+        if self.outcomes and not {outcomes.DELIVERED, *outcomes.NEVER_SENT} & {*self.outcomes}:
+            terms.append("ExecutionStatus != 'Completed'")
         return " AND ".join(terms)
 
     def selects(self, row: WorkflowExecution) -> bool:

@@ -37,6 +37,10 @@ _URL_CHECK_SECONDS = 5.0
 """How long `check_url` waits for name servers: a person waits for its result."""
 _LOCAL_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """This machine has no socket or memory left. That is an internal error, not a failure of the receiver."""
+_MAX_SHOWN_REDIRECT_CHARACTERS = 200
+_UNKNOWN_PLAIN_HOST = (
+    "the host name does not resolve; http is allowed only for hosts in the operator's networks, others need https"
+)
 _CONNECT_FAILED_STATUSES = ("403", "502", "503", "504")
 """A proxy's answers to CONNECT when it cannot reach the destination, or does not allow it."""
 
@@ -214,7 +218,7 @@ class Egress:
         return Answer(
             outcomes.of_status(status),
             status,
-            None if response.is_success else f"{status} {httpx.codes.get_reason_phrase(status)}".strip(),
+            None if response.is_success else _description(target, response),
             content,
             complete,
             retry.retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC)),
@@ -234,7 +238,7 @@ class Egress:
         except AddressNotAllowedError as error:
             return str(error)
         except (NotResolvedError, TimeoutError):
-            return "https is required" if plain else None
+            return _UNKNOWN_PLAIN_HOST if plain else None
         return None
 
     def refusal(self, text: str) -> str | None:
@@ -307,6 +311,20 @@ def _target(text: str) -> httpx.URL:
             if problem is None:
                 return url
     raise AddressNotAllowedError(problem)
+
+
+def _description(target: httpx.URL, response: httpx.Response) -> str:
+    """Return what an answer other than 2xx says. Of a redirect's destination, the query and credentials are left out:
+    they may repeat what was sent."""
+    text = f"{response.status_code} {httpx.codes.get_reason_phrase(response.status_code)}".strip()
+    if not response.has_redirect_location:
+        return text
+    try:
+        place = target.join(response.headers["location"])
+        shown = str(place.copy_with(userinfo=b"", query=None, fragment=None))
+    except (httpx.InvalidURL, UnicodeError):
+        return f"{text}, not followed"
+    return f"{text}, not followed: it leads to {shown[:_MAX_SHOWN_REDIRECT_CHARACTERS]}"
 
 
 def _is_plain(target: httpx.URL) -> bool:

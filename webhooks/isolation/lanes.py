@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from webhooks.contracts import NO_ANSWER, TENANT_SHARE_USED, WEBHOOK_SHARE_USED
 from webhooks.isolation.lane import MAX_WIDTH, Condition, Lane, State
 
 MAX_CONCURRENT_PER_TENANT = 112
@@ -124,7 +125,7 @@ class Lanes:
             if self._tenant_has_room(lane):
                 self._begin_request(lane)
                 return None
-            return self._wait(webhook_id, workflow_id, "the tenant's share of requests is in flight")
+            return self._wait(webhook_id, workflow_id, TENANT_SHARE_USED)
         return self._wait_for_lane(webhook_id, workflow_id)
 
     def reject_early(self, webhook_id: str, workflow_id: str) -> Wait | None:
@@ -220,7 +221,7 @@ class Lanes:
 
     def _wait_for_lane(self, webhook_id: str, workflow_id: str) -> Wait:
         closed = self._lanes[webhook_id].state(self._clock()) is State.CLOSED
-        reason = "the webhook's share of requests is in flight" if closed else "the receiver gives no answer"
+        reason = WEBHOOK_SHARE_USED if closed else NO_ANSWER
         return self._wait(webhook_id, workflow_id, reason)
 
     def _wait(self, webhook_id: str, workflow_id: str, reason: str) -> Wait:

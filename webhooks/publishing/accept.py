@@ -46,8 +46,6 @@ async def accept(
         event, subscribed = await stored_webhooks.subscribed(session, tenant, occurrence.event)
     if event is None:
         raise _refused("/event", "no such event")
-    if not event.active:
-        raise _refused("/event", "the event is inactive")
     checked = None if operational_event else event.json_schema
     if checked is not None and (found := json_schema.violations(checked, occurrence.data)):
         errors = [(f"/data{pointer}", message) for pointer, message in found]

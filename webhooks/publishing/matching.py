@@ -22,6 +22,8 @@ def match(
     event: Event, subscribed: Sequence[tuple[Subscription, Webhook]], occurrence: Occurrence
 ) -> tuple[list[Match], str]:
     """Return the webhooks that receive the occurrence, in the given order. If there are none, also return why."""
+    if not event.active:
+        return [], "the event is inactive"
     if event.owner_required and not (occurrence.owner_id or occurrence.user_id):
         return [], "the event requires an owner_id or a user_id"
     seen = filters.fields_of(occurrence) if any(one.filter is not None for one, _ in subscribed) else {}

@@ -64,7 +64,7 @@ class OperationalEvents:
         try:
             async with self._gate:
                 await accept(self._publisher, self._database, tenant, occurrence, operational_event=True)
-        except NotAcceptedError as error:  # a tenant may switch the event off
+        except NotAcceptedError as error:  # the catalogue of the tenant may lack the event
             log.debug("%s is not published: %s", id, error)
         except OccurrenceConflictError:  # the webhook was renamed since an earlier report
             log.info("%s was reported before", id)

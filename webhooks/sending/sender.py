@@ -212,9 +212,10 @@ def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, ans
 
 
 def _redacted(secrets: Secrets, token: str, answer: Answer) -> Answer:
-    """Redact secrets from the body: a receiver may repeat what it was sent."""
-    if not answer.body:
-        return answer
-    text = answer.body.decode("utf-8", "replace").replace("\0", "")
+    """Redact secrets from the body and from where a redirect leads: a receiver may repeat what it was sent."""
     values = [token, *secrets.values()] if token else secrets.values()
-    return replace(answer, body=masking.redact(text, values, cut=not answer.complete).encode())
+    error = answer.error and masking.redact(answer.error, values)
+    if not answer.body:
+        return replace(answer, error=error)
+    text = answer.body.decode("utf-8", "replace").replace("\0", "")
+    return replace(answer, error=error, body=masking.redact(text, values, cut=not answer.complete).encode())

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, update
+from sqlalchemy import ColumnElement, bindparam, func, update
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import load_only
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
 from sqlmodel import SQLModel, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -65,26 +68,47 @@ async def list_newest_first(
     tenant: str,
     *,
     events: Sequence[str] | None,
+    client_identifiers: Sequence[str] | None,
+    url: str | None,
     active: bool | None,
     before: str | None,
     limit: int,
 ) -> Sequence[Webhook]:
-    """Return up to `limit` webhooks older than the one with id `before`, filtered by what is not
-    None. Of several values, any one may match."""
+    """Return up to `limit` webhooks older than the one with id `before`, filtered by what is not None. Of several
+    values, any one may match. One subscription must be for the event and name the client. `url` is a prefix."""
     query = select(Webhook).where(col(Webhook.tenant) == tenant).order_by(col(Webhook.id).desc()).limit(limit)
+    subscription = [col(Subscription.webhook_id) == col(Webhook.id)]
     if events is not None:
-        query = query.where(
-            exists().where(
-                col(Subscription.webhook_id) == col(Webhook.id),
-                col(Subscription.event_id) == col(Event.id),
-                col(Event.key).in_(events),
-            )
-        )
+        subscription += [col(Subscription.event_id) == col(Event.id), col(Event.key).in_(events)]
+    if client_identifiers is not None:
+        subscription.append(_names_any_client(client_identifiers))
+    if len(subscription) > 1:
+        query = query.where(exists().where(*subscription))
+    if url is not None:
+        query = query.where(func.substr(col(Webhook.url), 1, len(url)) == url)
     if active is not None:
         query = query.where(col(Webhook.active) == active)
     if before is not None:
         query = query.where(col(Webhook.id) < before)
     return (await session.exec(query)).all()
+
+
+class _JsonElements(GenericFunction[str]):
+    """The elements of a JSON list, as a table with a column `value`."""
+
+    name = "json_each"  # SQLite's
+    inherit_cache = True
+
+
+@compiles(_JsonElements, "postgresql")
+def _on_postgresql(function: _JsonElements, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_array_elements_text{compiler.process(function.clause_expr, **options)}"
+
+
+def _names_any_client(client_identifiers: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition that a subscription names one of these clients."""
+    allowed = _JsonElements(col(Subscription.allowed_client_identifiers)).table_valued("value")
+    return exists(select(allowed.c.value).where(allowed.c.value.in_(client_identifiers)))
 
 
 async def subscribed(

@@ -5,7 +5,9 @@ Imports of the SDK are inside functions: they cost time and memory that a proces
 """
 
 import contextlib
+import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from temporalio.client import Interceptor
 from temporalio.runtime import (
+    LogForwardingConfig,
     LoggingConfig,
-    LoggingFormat,
     OpenTelemetryConfig,
     PrometheusConfig,
     Runtime,
@@ -26,7 +28,7 @@ from temporalio.runtime import TelemetryConfig as RuntimeTelemetry
 from webhooks import VERSION
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
-from webhooks.telemetry import logs, metrics, traces
+from webhooks.telemetry import metrics, traces
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
@@ -45,7 +47,7 @@ def running(settings: Settings) -> Iterator[None]:
     try:
         if exporter("TRACES"):
             ends.append(_traces())
-        if settings.metrics_port or exporter("METRICS"):
+        if exports_metrics(settings):
             ends.append(_metrics(settings))
         yield
     finally:
@@ -55,6 +57,11 @@ def running(settings: Settings) -> Iterator[None]:
             thread.start()
         for thread in flushing:
             thread.join(max(deadline - time.monotonic(), 0))
+
+
+def exports_metrics(settings: Settings) -> bool:
+    """Return whether this process exports metrics. Raises CannotRunError."""
+    return bool(settings.metrics_port or exporter("METRICS"))
 
 
 def exporter(signal: str) -> str | None:
@@ -90,9 +97,9 @@ def interceptors() -> Sequence[Interceptor]:
 
 
 def runtime(settings: Settings) -> Runtime:
-    """Return the runtime of Temporal's SDK. The SDK writes its own log and exports its own metrics from Rust, outside
-    our event loop. It can serve metrics to Prometheus or send them to a collector, but not both; Prometheus comes
-    first. Raises CannotRunError."""
+    """Return the runtime of Temporal's SDK. The SDK exports its own metrics from Rust, outside our event loop. It can
+    serve metrics to Prometheus or send them to a collector, but not both; Prometheus comes first. Raises
+    CannotRunError."""
     target: PrometheusConfig | OpenTelemetryConfig | None = None
     if settings.temporal_metrics_port:
         target = PrometheusConfig(
@@ -108,15 +115,27 @@ def runtime(settings: Settings) -> Runtime:
         )  # fmt: skip
     log = LoggingConfig(
         filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
-        format=LoggingFormat.JSON if logs.chosen(settings.log_format) == "json" else None,
+        # To our log, so that its lines have the same shape as all others.
+        forwarding=LogForwardingConfig(
+            logger=logging.getLogger("temporalio"), append_target_to_name=False, prepend_target_on_message=False
+        ),
     )
     try:
         return Runtime(telemetry=RuntimeTelemetry(logging=log, metrics=target))
     except Exception as error:  # the SDK raises no narrower type
+        if isinstance(target, PrometheusConfig):
+            raise CannotRunError(
+                f"Cannot serve the metrics of Temporal's SDK on {target.bind_address} ({_cause(error)}). Set "
+                "WEBHOOKS_TEMPORAL_METRICS_PORT to a free port, and WEBHOOKS_HOST to an IP address of this machine."
+            ) from None
         raise CannotRunError(
-            f"Cannot serve or send the metrics of Temporal's SDK: {error}. Check WEBHOOKS_TEMPORAL_METRICS_PORT and "
-            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT."
+            f"Cannot send the metrics of Temporal's SDK ({_cause(error)}). Check OTEL_EXPORTER_OTLP_METRICS_ENDPOINT."
         ) from None
+
+
+def _cause(error: Exception) -> str:
+    """Return the last part of the SDK's message, without the number of the system's error."""
+    return re.sub(r" \(os error \d+\)", "", str(error)).rsplit(": ", 1)[-1]
 
 
 def _address(host: str, port: int) -> str:

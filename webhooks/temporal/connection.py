@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import secrets
 import socket
 from datetime import timedelta
@@ -42,6 +43,8 @@ _TEMPORARY = (
 """Status of errors that may pass."""
 _STARTING = (*_TEMPORARY, RPCStatusCode.INTERNAL, RPCStatusCode.UNKNOWN)
 """Status of errors of a server that is starting."""
+_RUST_MESSAGE = re.compile(r'message: "([^"]+)"')
+_RUST_TLS = re.compile(r"tls|certificate|InvalidCertificate|UnknownIssuer", re.IGNORECASE)
 _ENCODERS = tuple(PydanticPayloadConverter().converters.values())
 
 
@@ -85,6 +88,7 @@ async def connect(settings: Settings) -> Client:
     # Unique, even if an earlier process had the same id on the same host: isolation/takeover.py relies on it.
     identity = f"{os.getpid()}@{socket.gethostname()}#{secrets.token_hex(4)}"
     ours = settings.temporal_address is None
+    advice = "" if ours else "; is TEMPORAL_ADDRESS right?"
     runtime = setup.runtime(settings)
     pause = _FIRST_RECONNECT_SECONDS
     while True:
@@ -100,12 +104,24 @@ async def connect(settings: Settings) -> Client:
             await namespace.prepare(client, ours=ours)
             return client
         except RuntimeError as error:  # no connection
-            reason: Exception = error
+            reason = _why_no_connection(error)
+        except ValueError as error:  # no address
+            raise NotReadyError(f"TEMPORAL_ADDRESS {settings.temporal_target}: {error}") from None
         except RPCError as error:
             if error.status not in _STARTING and not (ours and error.status is RPCStatusCode.NOT_FOUND):
                 raise NotReadyError(f"Temporal at {settings.temporal_target}: {error}") from error
-            reason = error
+            reason = str(error)
         if pause > _WARN_AFTER_PAUSE_SECONDS:
-            log.warning("Temporal at %s does not answer yet: %s", settings.temporal_target, reason)
+            log.warning("Temporal at %s does not answer yet: %s%s", settings.temporal_target, reason, advice)
         await asyncio.sleep(pause)
         pause = min(pause * _RECONNECT_FACTOR, _MAX_RECONNECT_SECONDS)
+
+
+def _why_no_connection(error: Exception) -> str:
+    """Return the cause in an error of the SDK, which is Rust's description of a nested value."""
+    text = str(error)
+    if "dns error" in text:
+        return "its host name does not resolve"
+    if cause := _RUST_MESSAGE.search(text):
+        return cause[1].lower()
+    return "the TLS handshake failed" if _RUST_TLS.search(text) else "no connection"

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from webhooks.settings import Settings
 from webhooks.temporal.dev_binary import NoTemporalError, Say, find_temporal, without_ours
+
+log = logging.getLogger(__name__)
 
 _DYNAMIC_CONFIG = {
     "frontend.rps": 20_000,
@@ -92,7 +95,7 @@ class TemporalServer:
             early_ends = early_ends + 1 if time.monotonic() - started < _EARLY_END_SECONDS else 0
             if early_ends == _MAX_EARLY_ENDS:
                 raise NoTemporalError(f"The Temporal server ends immediately (code {code}):\n{self._log_tail()}")
-            self._say(f"Temporal: the server ended with code {code}; starting it again.")
+            log.error("the Temporal server ended with code %d; starting it again", code)
             await asyncio.sleep(_RESTART_SECONDS)
             process = await self._spawn(binary)
 

@@ -1,11 +1,14 @@
 """Actions on a webhook: show its traffic, rotate its secret, send it a test."""
 
 import asyncio
+import contextlib
 import logging
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Body, Response
+from temporalio.service import RPCError
 
 from api.deps import CurrentCaller, CurrentPlatform, Reading, Writing
 from api.platform import Platform
@@ -18,9 +21,9 @@ from api.schemas.webhooks import RotatedOut, RotateIn, TestIn, TestOut, TrafficO
 from webhooks.contracts import Occurrence
 from webhooks.credentials import signing
 from webhooks.credentials.signing import Style
+from webhooks.deliveries import counts
 from webhooks.egress.guard import ProxyFaultError
 from webhooks.ids import uuid7
-from webhooks.isolation.lanes import Lanes
 from webhooks.sending.sender import NotSendableError
 from webhooks.store import events as stored_events
 from webhooks.store import sealed
@@ -38,9 +41,15 @@ async def get_webhook_traffic(
     id: str, caller: CurrentCaller, platform: CurrentPlatform, session: Reading
 ) -> TrafficOut:
     """Returns the webhook's circuit breaker, its requests in progress, and its waiting deliveries, as far as this
-    process sends them. Other worker processes have their own figures."""
+    process sends them. Other worker processes have their own figures; a process without a worker has none.
+    `unfinished` and `awaiting_resend` are those of the whole platform."""
     await find(session, caller.tenant, id)
-    return TrafficOut.model_validate((platform.lanes or Lanes()).snapshot(id))
+    lane = platform.lanes.snapshot(id) if platform.lanes else None
+    stored = None
+    if platform.publisher:
+        with contextlib.suppress(RPCError):
+            stored = await counts.of_webhook(platform.publisher.client, caller.tenant, id)
+    return TrafficOut(**(asdict(lane) if lane else {}), **(asdict(stored) if stored else {}))
 
 
 @router.post("/{id}/rotate-secret", responses=responses(404, 409, 412))

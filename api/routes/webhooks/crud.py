@@ -1,8 +1,9 @@
 """Create, list, read, change and delete webhooks with their subscriptions."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import JsonValue
 
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Either, Limit, Reading, Writing
@@ -90,14 +91,24 @@ async def list_webhooks(
     caller: CurrentCaller,
     session: Reading,
     event: Either = None,
+    client_identifier: Either = None,
+    url: Annotated[str | None, Query(description="What the URL begins with")] = None,
     active: bool | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[WebhookOut]:
-    """Lists webhooks, newest first."""
+    """Lists webhooks, newest first. `event` and `client_identifier` together select webhooks in which one subscription
+    has both. A webhook for all clients (`allowedClientIdentifiers` is `[]`) names none."""
     before = cursors.decode(cursor) if cursor else None
     found = await stored_webhooks.list_newest_first(
-        session, caller.tenant, events=event, active=active, before=before, limit=limit + 1
+        session,
+        caller.tenant,
+        events=event,
+        client_identifiers=client_identifier,
+        url=url,
+        active=active,
+        before=before,
+        limit=limit + 1,
     )
     rows, next_cursor = cursors.page(found, limit, lambda webhook: webhook.id)
     subscribed = await stored_subscriptions.of_webhooks(session, caller.tenant, [row.id for row in rows])

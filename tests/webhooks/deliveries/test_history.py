@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.api.enums.v1 import EventType, TimeoutType
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure, TimeoutFailureInfo
@@ -15,9 +16,10 @@ from temporalio.api.history.v1 import (
     WorkflowExecutionStartedEventAttributes,
 )
 
+from webhooks import contracts
 from webhooks.contracts import Attempt, Deferred, Delivery, Occurrence, Prepared, RetryRules, Trigger
 from webhooks.deliveries.history import read
-from webhooks.deliveries.status import DeliveryStatus
+from webhooks.deliveries.status import DeliveryStatus, WaitingFor
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DELIVERY = Delivery(
@@ -75,6 +77,12 @@ def timer_canceled(id: str) -> HistoryEvent:
     return event("TIMER_CANCELED", timer_canceled_event_attributes=TimerCanceledEventAttributes(timer_id=id))
 
 
+ATTEMPT = Attempt(trigger=Trigger.EVENT, url="https://a.example/", started_at=NOW, duration_ms=1, outcome="http_503")
+FAILED = Failure(
+    application_failure_info=ApplicationFailureInfo(
+        type="http_503", details=Payloads(payloads=[Payload(data=ATTEMPT.model_dump_json().encode())])
+    )
+)
 TIMED_OUT = Failure(timeout_failure_info=TimeoutFailureInfo(timeout_type=TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE))
 
 
@@ -115,14 +123,7 @@ def test_our_own_faults_are_no_attempts() -> None:
 
 
 def test_a_resend_is_due_until_its_attempt_ends() -> None:
-    attempt = Attempt(
-        trigger=Trigger.EVENT, url="https://a.example/", started_at=NOW, duration_ms=1, outcome="http_503"
-    )
-    payload = Payload(data=attempt.model_dump_json().encode())
-    failed = Failure(
-        application_failure_info=ApplicationFailureInfo(type="http_503", details=Payloads(payloads=[payload]))
-    )
-    waiting = [marker("prepare", PREPARED), marker("send", failure=failed), timer("1", 60)]
+    waiting = [marker("prepare", PREPARED), marker("send", failure=FAILED), timer("1", 60)]
     assert read([started(), *waiting]).next_attempt_at == NOW + timedelta(seconds=60)
     due = read([started(), *waiting, resend()])
     assert due.resend_due
@@ -132,7 +133,7 @@ def test_a_resend_is_due_until_its_attempt_ends() -> None:
     put_off = read([started(), *waiting, resend(), timer_canceled("1"), marker("send", deferred), timer("2", 5)])
     assert not put_off.resend_due
     assert put_off.next_attempt_at == NOW + timedelta(seconds=5)
-    over = read([started(), *waiting, resend(), timer_canceled("1"), marker("send", failure=failed), timer("2", 60)])
+    over = read([started(), *waiting, resend(), timer_canceled("1"), marker("send", failure=FAILED), timer("2", 60)])
     assert not over.resend_due
     assert over.next_attempt_at == NOW + timedelta(seconds=60)
 
@@ -147,3 +148,36 @@ def test_a_cancelled_delivery_is_failed_and_closed() -> None:
     assert run.status is DeliveryStatus.FAILED
     assert run.closed_at == NOW
     assert run.next_attempt_at is None
+
+
+OURS = Failure(message="away", application_failure_info=ApplicationFailureInfo(type="OperationalError"))
+
+
+def deferred(reason: str) -> list[HistoryEvent]:
+    return [marker("send", Deferred(after=5, reason=reason, attempts_made=0)), timer("1", 5)]
+
+
+BEGUN = [event("WORKFLOW_TASK_SCHEDULED"), event("WORKFLOW_TASK_STARTED")]
+ENDED = event("WORKFLOW_TASK_COMPLETED")
+BACKOFF = [*BEGUN, marker("prepare", PREPARED), ENDED, marker("send", failure=FAILED), timer("1", 60)]
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], WaitingFor.RECEIVER_IN_TROUBLE),  # its start is delayed
+        (BEGUN[:1], WaitingFor.WORKER),
+        (BEGUN, None),  # an attempt is in progress
+        ([*BEGUN, event("WORKFLOW_TASK_TIMED_OUT")], WaitingFor.WORKER),
+        ([*BEGUN, ENDED, *deferred(contracts.NO_ANSWER)], WaitingFor.RECEIVER_IN_TROUBLE),
+        ([*BEGUN, ENDED, *deferred(contracts.WEBHOOK_SHARE_USED)], WaitingFor.ROOM),
+        ([*BEGUN, ENDED, *deferred(contracts.TENANT_SHARE_USED)], WaitingFor.ROOM),
+        ([*BEGUN, ENDED, *deferred(contracts.INTERNAL_ERROR)], WaitingFor.REPAIR),
+        ([*BEGUN, ENDED, marker("prepare", failure=OURS), timer("1", 5)], WaitingFor.REPAIR),
+        (BACKOFF, WaitingFor.BACKOFF),
+        ([*BACKOFF, resend(), *BEGUN], None),
+        ([*BACKOFF, resend(), *BEGUN[:1]], WaitingFor.WORKER),
+    ],
+)
+def test_what_a_delivery_waits_for(events: list[HistoryEvent], expected: WaitingFor | None) -> None:
+    assert read([started(), *events]).waiting_for is expected

@@ -121,8 +121,26 @@ async def test_a_redirect_is_not_followed(egress: Egress, receiver: Receiver, pa
             answer = await send(egress, receiver.url(path))
 
             assert answer.outcome == f"http_{status}"
+            assert str(answer.error).endswith(f", not followed: it leads to {target}")
         assert receiver.got(f"{path}/next") == []
         assert connections(elsewhere) == 0
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("/next?key=canary#canary", ": it leads to http://127.0.0.1:{port}/next"),
+        ("https://canary:canary@example.com/a", ": it leads to https://example.com/a"),
+        ("https://example.com/" + "a" * 300, ": it leads to https://example.com/" + "a" * 180),
+        ("https://example.com:canary/", ""),
+    ],
+)
+async def test_where_a_redirect_leads_is_told_without_query_and_credentials(
+    egress: Egress, receiver: Receiver, path: str, location: str, shown: str
+) -> None:
+    answer = await send(egress, receiver.tell(path, [Reply(302, headers={"location": location})]))
+
+    assert answer.error == "302 Found, not followed" + shown.format(port=receiver.port)
 
 
 async def test_a_cookie_is_not_sent_back(egress: Egress, receiver: Receiver, path: str) -> None:

@@ -1,8 +1,11 @@
 """What the standard OTEL_* variables mean."""
 
+import socket
+
 import pytest
 
 from webhooks.errors import CannotRunError
+from webhooks.settings import Settings
 from webhooks.telemetry import setup
 
 HERE = "http://127.0.0.1:4318"
@@ -49,3 +52,16 @@ def test_what_is_not_spoken_is_said(monkeypatch: pytest.MonkeyPatch, name: str, 
     monkeypatch.setenv(name, value)
     with pytest.raises(CannotRunError, match=name):
         setup.exporter("TRACES")
+
+
+@pytest.mark.parametrize(("host", "reason"), [("127.0.0.1", "Address already in use"), ("nowhere.invalid", "invalid")])
+def test_a_port_that_cannot_be_served_names_its_variable(host: str, reason: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = Settings(host=host, temporal_metrics_port=taken.getsockname()[1])
+        with pytest.raises(CannotRunError, match="WEBHOOKS_TEMPORAL_METRICS_PORT") as caught:
+            setup.runtime(settings)
+
+    assert reason in str(caught.value)
+    assert "os error" not in str(caught.value)

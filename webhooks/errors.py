@@ -10,6 +10,8 @@ WebhooksError
 │   ├── NoTokenError               sending/oauth_tokens.py
 │   └── NotSendableError           sending/sender.py
 ├── AddressNotAllowedError         egress/guard.py; also an httpcore.ConnectError
+├── ClosedWithoutAnswerError       egress/streams.py; also an httpcore.ReadError
+├── StaleConnectionError           egress/streams.py; also an httpcore.ReadError
 ├── BadCertificateError            egress/tls.py
 ├── NotResolvedError               egress/resolver.py
 ├── ProxyFaultError                egress/guard.py

@@ -9,6 +9,7 @@ from typing import Any
 import httpcore
 
 from webhooks.egress import answer_heads
+from webhooks.errors import WebhooksError
 
 _READ_BYTES = 2_048
 """Bytes that are read in one step. Between two steps, other tasks run: parsing many small chunks takes long."""
@@ -22,11 +23,11 @@ _STALE_SECONDS = 2.0
 receiver that reads the request, works for longer and then closes may have handled it."""
 
 
-class ClosedWithoutAnswerError(httpcore.ReadError):
+class ClosedWithoutAnswerError(WebhooksError, httpcore.ReadError):
     """The receiver closed the connection and had sent no answer."""
 
 
-class StaleConnectionError(httpcore.ReadError):
+class StaleConnectionError(WebhooksError, httpcore.ReadError):
     """A kept connection ended as the next request was sent, without one byte of an answer: most probably the receiver
     had closed it because it was idle, and never read the request. The cause says how it ended."""
 

@@ -31,6 +31,11 @@ class ExactNumber(float):
         return number
 
 
+_MAY_BE_EXACT = frozenset((dict, list, ExactNumber))
+_MAY_BE_FLOAT = _MAY_BE_EXACT | {float}
+"""Types. Every publication is looked through, so it must be fast."""
+
+
 def read_float(text: str) -> float:
     """Return the number: an ExactNumber if a float would not write the same digits. Hook `parse_float` of `json`.
 
@@ -50,18 +55,21 @@ def read_integer(text: str) -> int | float:
 
 def digits_in(value: object) -> JsonValue:
     """Return the digits of the exact numbers in a parsed document; None if there are none."""
-    match value:
-        case ExactNumber():
-            return value.digits
-        case dict():
-            members = ((name, digits_in(member)) for name, member in value.items())
-            return {name: digits for name, digits in members if digits is not None} or None
-        case list():
-            items = [digits_in(item) for item in value]
-            while items and items[-1] is None:
-                items.pop()
-            return items or None
-    return None
+    if isinstance(value, ExactNumber):
+        return value.digits
+    if isinstance(value, dict):
+        members: dict[str, JsonValue] = {}
+        for name, part in value.items():
+            if type(part) in _MAY_BE_EXACT and (digits := digits_in(part)) is not None:
+                members[name] = digits
+        return members or None
+    items: list[JsonValue] = []
+    if isinstance(value, list):
+        for index, part in enumerate(value):
+            if type(part) in _MAY_BE_EXACT and (digits := digits_in(part)) is not None:
+                items += [None] * (index - len(items))
+                items.append(digits)
+    return items or None
 
 
 def with_digits(value: JsonValue, digits: JsonValue) -> JsonValue:
@@ -103,8 +111,10 @@ def to_json(value: JsonValue, number: Callable[[int | float], str], *, canonical
 def has_float(value: JsonValue) -> bool:
     """Return whether a float is in the value."""
     if isinstance(value, dict | list):
-        parts = value.values() if isinstance(value, dict) else value
-        return any(has_float(part) for part in parts if isinstance(part, float | dict | list))
+        for part in value.values() if isinstance(value, dict) else value:
+            if type(part) in _MAY_BE_FLOAT and has_float(part):
+                return True
+        return False
     return isinstance(value, float)
 
 

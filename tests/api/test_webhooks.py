@@ -94,6 +94,7 @@ async def test_logiwas_own_request(platform: PlatformProcess) -> None:
         "format": "JSON",
         "sends_json": True,
         "authentication": {"type": "None"},
+        "client_certificate": None,
         "signatures": ["v1"],
         "public_key": None,
         "bulk": False,

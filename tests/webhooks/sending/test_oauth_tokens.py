@@ -1,8 +1,10 @@
 """What a token endpoint may answer: every token that can be sent is used, and an error names what the server said."""
 
 import base64
+import gzip
 import json
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,18 @@ async def test_a_good_token(egress: Egress, server: OAuthServer, fields: dict[st
 async def test_an_answer_in_another_encoding(egress: Egress, server: OAuthServer, encoding: str) -> None:
     body = json.dumps({"access_token": "abc", "note": "Größe"}, ensure_ascii=False).encode(encoding)
     server.tell(Reply(201, body))
+
+    assert await Tokens(egress).get("acme", "webhook", at(server.token_url)) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+async def test_a_compressed_answer(
+    egress: Egress, server: OAuthServer, encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    body = compress(json.dumps({"access_token": "abc", "id_token": "x" * 100_000}).encode())
+    server.tell(Reply(200, body, {"content-encoding": encoding}))
 
     assert await Tokens(egress).get("acme", "webhook", at(server.token_url)) == "abc"
 

@@ -254,6 +254,7 @@ async def test_an_upgrade_from_the_first_release_loses_nothing(tmp_path: Path) -
         "sends_json": True,
         "headers": {"Authorization": MASK, "X-Custom-Header": "logiwa-webhook"},
         "authentication": {"type": "None"},
+        "client_certificate": None,
         "signatures": ["v1"],
         "active": False,
         "deactivated_reason": "gone",

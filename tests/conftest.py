@@ -26,6 +26,8 @@ ONLY = os.environ.get("TEST_DATABASE")
 """`sqlite` or `postgresql`: everything runs on that one. Otherwise what is about the configuration runs on both."""
 DATABASES = [ONLY] if ONLY else ["sqlite", "postgresql"]
 ON_BOTH = ("tests/api/", "tests/platform/test_configuration.py")
+LONGEST_ID = 60
+"""Characters of a value that is part of a test's name."""
 
 STARTS_PLATFORMS = ("tests/platform/", "tests/faults/test_drills.py")
 """Tests here start platforms themselves."""
@@ -44,6 +46,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     place = metafunc.definition.nodeid
     if "database_kind" in metafunc.fixturenames and place.startswith(ON_BOTH):
         metafunc.parametrize("database_kind", DATABASES, indirect=True)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long value by its argument. Keys and compressed bytes are random, and every process must collect the same
+    names."""
+    return argname if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

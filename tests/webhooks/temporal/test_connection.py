@@ -14,7 +14,7 @@ from webhooks.testing.platform_process import free_port, until
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
-        (f"127.0.0.1:{free_port()}", "connection refused"),
+        ("127.0.0.1:{port}", "connection refused"),
         ("temporal.invalid:7233", "its host name does not resolve"),
     ],
 )
@@ -22,7 +22,7 @@ async def test_the_reason_is_told_in_plain_words(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, address: str, reason: str
 ) -> None:
     monkeypatch.setattr(connection, "_WARN_AFTER_PAUSE_SECONDS", 0)
-    connecting = asyncio.create_task(connection.connect(Settings(temporal_address=address)))
+    connecting = asyncio.create_task(connection.connect(Settings(temporal_address=address.format(port=free_port()))))
 
     async def warned() -> bool:
         return bool(caplog.records)

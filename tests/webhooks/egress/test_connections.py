@@ -1,18 +1,18 @@
 """Which pool a request gets. No connection is opened here."""
 
-import ssl
 from typing import cast
 
 import httpx
 
 from webhooks.egress.connections import Pools
 from webhooks.egress.guard import Guard
+from webhooks.egress.tls import Contexts
 
 URL = httpx.URL("https://a.example/path")
 
 
 async def test_a_pool_is_of_one_tenant_and_one_origin() -> None:
-    pools = Pools(cast("Guard", None), None, ssl.create_default_context())
+    pools = Pools(cast("Guard", None), None, Contexts())
     pool = await pools.get("acme", URL)
     others = [
         await pools.get(tenant, httpx.URL(url))
@@ -31,7 +31,7 @@ async def test_a_pool_is_of_one_tenant_and_one_origin() -> None:
 
 async def test_a_retired_pool_is_replaced_once() -> None:
     """Many requests may fail on one pool, and each retires it."""
-    pools = Pools(cast("Guard", None), None, ssl.create_default_context())
+    pools = Pools(cast("Guard", None), None, Contexts())
     old = await pools.get("acme", URL)
     await pools.retire(old)
     new = await pools.get("acme", URL)

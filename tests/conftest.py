@@ -42,8 +42,6 @@ IN_ONE_PROCESS = (
 """Files whose tests share a server that takes long to start, or must not run side by side."""
 
 
-_MAX_ID = 60
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     place = metafunc.definition.nodeid
@@ -81,13 +79,6 @@ def _turn(item: pytest.Item) -> int:
     if item.nodeid.startswith(IN_ONE_PROCESS) or item.get_closest_marker("slow"):
         return 1
     return 2 if item.nodeid.startswith(STARTS_PLATFORMS) else 3
-
-
-def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Names a long or binary value by its argument. Reports stay readable; and where such a value is made anew in each
-    process, as a key is, the test has the same name in all of them, which xdist needs."""
-    text = val.decode("latin-1") if isinstance(val, bytes) else val
-    return argname if isinstance(text, str) and (len(text) > _MAX_ID or not text.isprintable()) else None
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]

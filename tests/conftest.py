@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from pydantic import SecretStr
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -41,6 +42,10 @@ IN_ONE_PROCESS = (
 )
 """Files whose tests share a server that takes long to start, or must not run side by side."""
 
+
+hypothesis_settings.register_profile("many_runs", max_examples=40)
+hypothesis_settings.load_profile("many_runs")
+"""A run tries fewer random examples than Hypothesis does by default (100). Each run tries other ones."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

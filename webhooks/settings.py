@@ -1,6 +1,8 @@
 """The settings of a process, read from environment variables once when it starts."""
 
+import errno
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -15,6 +17,16 @@ RENAMED = {"WEBHOOKS_RELEASE_RATE": "WEBHOOKS_RESUME_RATE"}
 """Variables that have a new name, by their old one. The old one is still read if the new one is not set."""
 
 _POSTGRESQL = re.compile(r"postgres(ql)?://([^/?#@\s]+@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#\s]*)?")
+_REMEDIES = {
+    errno.EROFS: "Mount its file system for writing",
+    errno.EACCES: "Let the user of this process write there",
+    errno.EPERM: "Let the user of this process write there",
+    errno.ENOSPC: "Free space on its file system",
+    errno.EDQUOT: "Free space within the quota",
+}
+"""What to do if `data_dir` cannot be written to."""
+_START_BYTES = 65_536
+"""The least free space that a start needs: SQLite's index of its log alone takes 32 KiB."""
 _PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 
@@ -132,11 +144,18 @@ class Settings(BaseSettings):
         return value
 
     def make_data_dir(self) -> None:
-        """Create `data_dir` if it does not exist; only its owner may read it. Raises CannotRunError."""
+        """Create `data_dir` if it does not exist; only its owner may read it. Raises CannotRunError if it cannot be
+        written to."""
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.data_dir) as probe:
+                probe.write(bytes(_START_BYTES))
         except OSError as error:
-            raise CannotRunError(f"Cannot use WEBHOOKS_DATA_DIR {self.data_dir}: {error.strerror}") from None
+            remedy = _REMEDIES.get(error.errno or 0, "Make it a directory that this process may write to")
+            raise CannotRunError(
+                f"Cannot write to WEBHOOKS_DATA_DIR {self.data_dir.absolute()}: {error.strerror}. {remedy}, or set "
+                "WEBHOOKS_DATA_DIR to another directory."
+            ) from None
 
     @property
     def master_key_path(self) -> Path:

@@ -1,8 +1,6 @@
 """The settings of a process, read from environment variables once when it starts."""
 
-import errno
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -11,22 +9,13 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from webhooks import disk
 from webhooks.errors import CannotRunError
 
 RENAMED = {"WEBHOOKS_RELEASE_RATE": "WEBHOOKS_RESUME_RATE"}
 """Variables that have a new name, by their old one. The old one is still read if the new one is not set."""
 
 _POSTGRESQL = re.compile(r"postgres(ql)?://([^/?#@\s]+@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#\s]*)?")
-_REMEDIES = {
-    errno.EROFS: "Mount its file system for writing",
-    errno.EACCES: "Let the user of this process write there",
-    errno.EPERM: "Let the user of this process write there",
-    errno.ENOSPC: "Free space on its file system",
-    errno.EDQUOT: "Free space within the quota",
-}
-"""What to do if `data_dir` cannot be written to."""
-_START_BYTES = 65_536
-"""The least free space that a start needs: SQLite's index of its log alone takes 32 KiB."""
 _PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 
@@ -148,13 +137,11 @@ class Settings(BaseSettings):
         written to."""
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.data_dir) as probe:
-                probe.write(bytes(_START_BYTES))
+            disk.try_to_write(self.data_dir)
         except OSError as error:
-            remedy = _REMEDIES.get(error.errno or 0, "Make it a directory that this process may write to")
             raise CannotRunError(
-                f"Cannot write to WEBHOOKS_DATA_DIR {self.data_dir.absolute()}: {error.strerror}. {remedy}, or set "
-                "WEBHOOKS_DATA_DIR to another directory."
+                f"Cannot write to WEBHOOKS_DATA_DIR {self.data_dir.absolute()}: {error.strerror}. "
+                f"{disk.remedy(error)}, or set WEBHOOKS_DATA_DIR to another directory."
             ) from None
 
     @property

@@ -24,6 +24,8 @@ from webhooks.store.postgresql import DatabaseAwayError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOST_KEY = 'If it is lost, see "A lost master key" in docs/operations.md.'
+_DISK_FULL = "53100"
+"""The SQLSTATE of PostgreSQL."""
 _DEFAULT_CONNECTIONS = 10
 """As the setting `database_connections`."""
 
@@ -161,3 +163,9 @@ def is_away(error: Exception) -> bool:
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError):
         return postgresql.is_passing(error)
     return isinstance(error, OperationalError | DatabaseAwayError | NoConnectionFreeError)
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether the disk of the database is full."""
+    cause = getattr(error, "orig", None)
+    return "disk is full" in str(cause) or getattr(cause, "sqlstate", None) == _DISK_FULL

@@ -1,15 +1,14 @@
 """A data directory or a master key that cannot be used: one line says which, why, and what to do."""
 
-import contextlib
 import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.file_system import mounted
 from webhooks.credentials import signing
 from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id
 from webhooks.credentials.webhook_secrets import Secrets
@@ -18,18 +17,6 @@ from webhooks.settings import Settings
 from webhooks.store import sealed
 from webhooks.store.database import Database
 from webhooks.store.models import Webhook
-
-
-@contextlib.contextmanager
-def mounted(folder: Path, options: str) -> Iterator[None]:
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("to mount a file system needs root")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.parametrize("module", ["api", "webhooks.store.migrate"])

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
+"""Where the modules of the platform are."""
+
 
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:

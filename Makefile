@@ -12,7 +12,7 @@ IN_PARALLEL = -n $(PROCESSES)
 # Tests start dozens of Python processes, which would compile every module again.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(PY) -m pytest
 
-.PHONY: demo test test-unit test-api test-postgresql test-faults test-production run check bench temporal rotate-master-key histories lock clean
+.PHONY: demo test test-unit test-api test-postgresql test-faults test-production run check bench temporal rotate-master-key backup new-api-key reset-lost-secrets histories lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -58,6 +58,15 @@ temporal: $(READY)  ## finds, downloads or builds the Temporal server, once on a
 
 rotate-master-key: $(READY)  ## encrypts every secret with a new master key, while the platform runs
 	@$(PY) -m webhooks.store.rotate_master_key
+
+backup: $(READY)  ## copies databases and key while the platform runs (TO=/mnt/backups/monday)
+	@$(PY) -m webhooks.store.backup $(TO)
+
+new-api-key: $(READY)  ## makes an API key and prints it once (ARGS=--revoke-others ends all others)
+	@$(PY) -m webhooks.store.new_api_key $(ARGS)
+
+reset-lost-secrets: $(READY)  ## resets what a lost master key had sealed (ARGS=--confirm does it)
+	@$(PY) -m webhooks.store.reset_lost_secrets $(ARGS)
 
 histories: $(READY) temporal  ## saves a workflow history of each shape, for the replay tests
 	@$(PY) -m tests.workflows.save_histories

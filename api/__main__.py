@@ -18,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from api.app import create_app
 from api.platform import Platform
 from webhooks import process
+from webhooks.disk import Disk
 from webhooks.errors import CannotRunError
 from webhooks.events import seed
 from webhooks.isolation.backlog import LocalBacklog, RemoteBacklog
@@ -58,18 +59,21 @@ async def serve(settings: Settings) -> None:
         async with resources.database.write_alone() as session:
             await _ensure_key(settings, session)
             await seed.provide(session)
+        disk = None
         if settings.temporal_address is None:
+            disk = Disk(settings.data_dir)
+            await stack.enter_async_context(disk.watched())
             temporal_server = TemporalServer(settings, lambda line: log.info("%s", line), on_end=stop.set)
             stack.push_async_callback(temporal_server.stop)
             if not await _before(stop, temporal_server.start()):
                 return
         if settings.embedded_worker:
             lanes = Lanes()
-            platform = Platform(resources, LocalBacklog(), lanes)
+            platform = Platform(resources, LocalBacklog(), lanes, disk)
             work = _deliver(platform, settings, lanes)
         else:
             backlog = RemoteBacklog(settings.max_backlog)
-            platform = Platform(resources, backlog, None)
+            platform = Platform(resources, backlog, None, disk)
             work = _publish_only(platform, settings, backlog)
         await stack.enter_async_context(_in_background(work, platform, stop))
         server = _Server(

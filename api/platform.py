@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 from api.protocol.problems import temporal_unreachable
 from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
+from webhooks.disk import Disk
 from webhooks.egress.client import Egress
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
@@ -39,6 +40,8 @@ class Platform:
     resources: Resources
     backlog: Backlog
     lanes: Lanes | None
+    disk: Disk | None = None
+    """That of the embedded Temporal server, if there is one."""
     keys: KeyRing = field(init=False)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
     """Of all callers: a test takes as long as its receiver takes."""
@@ -70,15 +73,31 @@ class Platform:
 
     @property
     def publishing(self) -> Publisher:
-        """Raises ProblemError 503 while there is no connection to Temporal."""
+        """Raises ProblemError 503 while there is no connection to Temporal, or its disk cannot be written to."""
+        if self.disk and self.disk.problem:
+            raise temporal_unreachable(f"{self.disk.problem}; try again later")
+        return self._connected
+
+    @property
+    def client(self) -> Client:
+        """For reading. Raises ProblemError 503 while there is no connection to Temporal."""
+        return self._connected.client
+
+    @property
+    def _connected(self) -> Publisher:
         if self.publisher is None:
             raise temporal_unreachable()
         return self.publisher
 
     @property
+    def why_unreachable(self) -> str:
+        """Return the reason for which a call to Temporal has probably failed."""
+        return (self.disk and self.disk.problem) or "Temporal is not reachable"
+
+    @property
     def deliveries(self) -> Deliveries:
         """Raises ProblemError 503 while there is no connection to Temporal."""
-        return Deliveries(self.publishing.client, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
+        return Deliveries(self.client, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
 
     def publisher_of(self, client: Client) -> Publisher:
         """Return the publisher on this connection."""
@@ -87,6 +106,8 @@ class Platform:
 
     async def why_not_ready(self) -> str | None:
         """Return what keeps deliveries from flowing, or None."""
+        if self.disk and self.disk.problem:
+            return self.disk.problem
         if self.publisher is None:
             return "connecting to Temporal"
         client = self.publisher.client

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from webhooks import disk
 from webhooks.errors import CannotRunError
 
 RENAMED = {"WEBHOOKS_RELEASE_RATE": "WEBHOOKS_RESUME_RATE"}
@@ -132,11 +133,16 @@ class Settings(BaseSettings):
         return value
 
     def make_data_dir(self) -> None:
-        """Create `data_dir` if it does not exist; only its owner may read it. Raises CannotRunError."""
+        """Create `data_dir` if it does not exist; only its owner may read it. Raises CannotRunError if it cannot be
+        written to."""
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk.try_to_write(self.data_dir)
         except OSError as error:
-            raise CannotRunError(f"Cannot use WEBHOOKS_DATA_DIR {self.data_dir}: {error.strerror}") from None
+            raise CannotRunError(
+                f"Cannot write to WEBHOOKS_DATA_DIR {self.data_dir.absolute()}: {error.strerror}. "
+                f"{disk.remedy(error)}, or set WEBHOOKS_DATA_DIR to another directory."
+            ) from None
 
     @property
     def master_key_path(self) -> Path:

@@ -17,7 +17,7 @@ from webhooks import characters
 from webhooks.credentials.authentication import MODES
 from webhooks.cursors import BadCursorError
 from webhooks.json_pointer import json_pointer
-from webhooks.store.database import is_away
+from webhooks.store.database import is_away, is_full
 from webhooks.store.postgresql import DatabaseAwayError
 from webhooks.temporal.connection import is_passing
 
@@ -148,6 +148,8 @@ def _not_valid(error: RequestValidationError) -> ProblemError:
 def _database_failed(error: SQLAlchemyError | DatabaseAwayError) -> ProblemError:
     if is_away(error):
         log.error("configuration database: %s", getattr(error, "orig", error))
+        if is_full(error):
+            return ProblemError(503, "the disk of the configuration database is full", headers=_RETRY_AFTER)
         return ProblemError(503, "the configuration database is not available; try again", headers=_RETRY_AFTER)
     log.error("configuration database: %s", error, exc_info=error)
     return _internal_error(error)

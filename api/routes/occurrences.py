@@ -67,7 +67,7 @@ async def publish_occurrence(
     except RPCError as error:
         if not is_passing(error):
             raise
-        raise temporal_unreachable(f"Temporal is not reachable; {repeat}") from None
+        raise temporal_unreachable(f"{platform.why_unreachable}; {repeat}") from None
     return OccurrenceOut(
         id=occurrence.id,
         event=occurrence.event,
@@ -91,7 +91,7 @@ async def list_occurrences(
     """Lists what was published, newest first, with its deliveries or why there is none. A new occurrence appears after
     a short delay. A page may have fewer items than `limit`, or none, although more follow: read on until `next_cursor`
     is null."""
-    page, next_cursor = await Occurrences(platform.publishing.client, caller.tenant).list(
+    page, next_cursor = await Occurrences(platform.client, caller.tenant).list(
         events=event or (),
         client_identifiers=client_identifier or (),
         matched=matched,
@@ -107,7 +107,7 @@ async def list_occurrences(
 async def get_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> OccurrenceDetail:
     """Returns an occurrence with its data, and its deliveries or why there is none. Deliveries appear after a short
     delay; reading one by its own id works immediately."""
-    occurrences = Occurrences(platform.publishing.client, caller.tenant)
+    occurrences = Occurrences(platform.client, caller.tenant)
     found = require_found("occurrence", await occurrences.get(id) if is_occurrence_id(id) else None)
     return OccurrenceDetail(**_shown(found), data=found.occurrence.data)
 

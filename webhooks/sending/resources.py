@@ -29,10 +29,11 @@ async def opened(settings: Settings, *, migrate: bool = False) -> AsyncIterator[
     async with contextlib.AsyncExitStack() as stack:
         database = Database.of(settings)
         stack.push_async_callback(database.close)
-        vault = Vault.of(settings, create=migrate)
         if migrate:
-            await database.migrate(vault)
-        await database.check_keys(vault)
+            vault = await database.prepare(settings)
+        else:
+            vault = Vault.of(settings)
+            await database.check_keys(vault)
         egress = Egress.of(settings)
         stack.push_async_callback(egress.close)
         sender = Sender(database, vault, egress, deactivate_after=settings.deactivate_after)

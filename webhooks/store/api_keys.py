@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, delete
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -57,6 +57,11 @@ async def tenants(session: AsyncSession) -> Sequence[str]:
 async def any_stored(session: AsyncSession) -> bool:
     """Return whether there is any key."""
     return (await session.exec(select(ApiKey.id).limit(1))).first() is not None
+
+
+async def revoke_all(session: AsyncSession, tenant: str) -> int:
+    """Delete every key of a tenant when the session commits. Return how many."""
+    return int((await session.exec(delete(ApiKey).where(col(ApiKey.tenant) == tenant))).rowcount)
 
 
 def add(session: AsyncSession, *, tenant: str, name: str, key: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFreeError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -23,6 +23,9 @@ from webhooks.store import postgresql, sealed, sqlite
 from webhooks.store.postgresql import DatabaseAwayError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_LOST_KEY = 'If it is lost, see "A lost master key" in docs/operations.md.'
+_DISK_FULL = "53100"
+"""The SQLSTATE of PostgreSQL."""
 _DEFAULT_CONNECTIONS = 10
 """As the setting `database_connections`."""
 
@@ -48,6 +51,43 @@ class Database:
             return cls(settings.database_url.get_secret_value(), connections=settings.database_connections)
         settings.make_data_dir()
         return cls(f"sqlite+aiosqlite:///{(settings.data_dir / 'webhooks.db').resolve()}")
+
+    async def prepare(self, settings: Settings) -> Vault:
+        """Bring the schema to the newest revision, and return the vault of the settings. Make a master key if there is
+        none; but not if something is sealed already, because a new key would open nothing. Raises CannotRunError."""
+        try:
+            keys = await self._keys_in_use() if self._is_sqlite else []  # with PostgreSQL, no process makes a key
+            if keys and not settings.master_key and not settings.master_key_path.exists():
+                raise CannotRunError(
+                    f"Secrets are sealed with master key {', '.join(keys)}, but its file {settings.master_key_path} "
+                    f"does not exist. Put a copy of the key there, or set WEBHOOKS_MASTER_KEY. {_LOST_KEY}"
+                )
+            vault = Vault.of(settings, create=not keys)
+            await self.migrate(vault)
+            await self.check_keys(vault)
+        except OperationalError as error:
+            if not self._is_sqlite:
+                raise
+            raise CannotRunError(
+                f"Cannot use the database {settings.data_dir.absolute() / 'webhooks.db'}: {error.orig}. The user of "
+                "this process must be able to write to it and to its directory."
+            ) from error
+        return vault
+
+    async def _keys_in_use(self) -> list[str]:
+        """Return the ids of the master keys that something is sealed with. The schema may be an old one, or none."""
+
+        def has_sealed(connection: Connection) -> bool:
+            tables = inspect(connection)
+            return tables.has_table("webhooks") and "sealed" in {
+                column["name"] for column in tables.get_columns("webhooks")
+            }
+
+        async with self._writer.connect() as connection:
+            if not await connection.run_sync(has_sealed):
+                return []
+        async with self.read() as session:
+            return await sealed.keys_in_use(session)
 
     async def migrate(self, vault: Vault) -> None:
         """Bring the schema to the newest revision. Only one process at a time does. Raises DatabaseAwayError."""
@@ -77,7 +117,7 @@ class Database:
             if unknown := await sealed.unknown_keys(session, vault):
                 raise CannotRunError(
                     f"Secrets are sealed with master key {', '.join(unknown)}, which is not in WEBHOOKS_MASTER_KEY or "
-                    "the master key file. Add that key again. If it is lost, set the secrets of every webhook again."
+                    f"the master key file. Add that key again. {_LOST_KEY}"
                 )
 
     @asynccontextmanager
@@ -123,3 +163,9 @@ def is_away(error: Exception) -> bool:
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError):
         return postgresql.is_passing(error)
     return isinstance(error, OperationalError | DatabaseAwayError | NoConnectionFreeError)
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether the disk of the database is full."""
+    cause = getattr(error, "orig", None)
+    return "disk is full" in str(cause) or getattr(cause, "sqlstate", None) == _DISK_FULL

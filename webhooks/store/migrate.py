@@ -6,7 +6,6 @@ Every API process does this when it starts. As a job of its own, it can also run
 import logging
 
 from webhooks import process
-from webhooks.credentials.vault import Vault
 from webhooks.settings import Settings
 from webhooks.store.database import Database
 
@@ -15,10 +14,9 @@ log = logging.getLogger("migrate")
 
 async def main(settings: Settings) -> None:
     """Migrate the database and check the master key. Raises CannotRunError."""
-    vault, database = Vault.of(settings, create=True), Database.of(settings)
+    database = Database.of(settings)
     try:
-        await database.migrate(vault)
-        await database.check_keys(vault)
+        await database.prepare(settings)
     finally:
         await database.close()
     log.info("the database has the newest schema")

@@ -28,10 +28,19 @@ def unseal(vault: Vault, webhook: Webhook) -> Secrets:
     return Secrets.model_validate_json(vault.open(webhook.sealed, _context(webhook.tenant, webhook.id)))
 
 
+async def keys_in_use(session: AsyncSession) -> list[str]:
+    """Return the ids of the master keys that something is sealed with."""
+    return [key_id(prefix) for prefix in await _prefixes(session)]
+
+
 async def unknown_keys(session: AsyncSession, vault: Vault) -> list[str]:
     """Return the ids of the master keys that something is sealed with and that the vault does not have."""
+    return [key_id(prefix) for prefix in await _prefixes(session) if not vault.knows(prefix)]
+
+
+async def _prefixes(session: AsyncSession) -> list[bytes]:
     query = select(func.substr(col(Webhook.sealed), 1, PREFIX_BYTES)).distinct()
-    return [key_id(bytes(prefix)) for prefix in (await session.exec(query)).all() if not vault.knows(bytes(prefix))]
+    return [bytes(prefix) for prefix in (await session.exec(query)).all()]
 
 
 async def reseal(session: AsyncSession, vault: Vault) -> int:

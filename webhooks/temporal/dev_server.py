@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from webhooks.disk import remedy, why_not_writable
 from webhooks.settings import Settings
 from webhooks.temporal.dev_binary import NoTemporalError, Say, find_temporal, without_ours
 
@@ -92,6 +93,7 @@ class TemporalServer:
         while True:
             started = time.monotonic()
             code = await process.wait()
+            await self._wait_until_writable(code)
             early_ends = early_ends + 1 if time.monotonic() - started < _EARLY_END_SECONDS else 0
             if early_ends == _MAX_EARLY_ENDS:
                 raise NoTemporalError(f"The Temporal server ends immediately (code {code}):\n{self._log_tail()}")
@@ -99,8 +101,23 @@ class TemporalServer:
             await asyncio.sleep(_RESTART_SECONDS)
             process = await self._spawn(binary)
 
+    async def _wait_until_writable(self, code: int) -> None:
+        """Wait while the data directory cannot be written to. The server ends then, and cannot write to its log why."""
+        told = False
+        while error := await asyncio.to_thread(why_not_writable, self._settings.data_dir):
+            if not told:
+                log.error(
+                    "the Temporal server ended with code %d, and %s cannot be written to: %s. It is started again when "
+                    "that is over. %s.",
+                    code, self._settings.data_dir.absolute(), error.strerror, remedy(error),
+                )  # fmt: skip
+                told = True
+            await asyncio.sleep(_RESTART_SECONDS)
+
     def _log_tail(self) -> str:
-        return (self._settings.data_dir / "temporal.log").read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip()
+        file = self._settings.data_dir / "temporal.log"
+        tail = file.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:].strip()
+        return tail or f"It wrote nothing to its log {file.absolute()}."
 
     async def _spawn(self, binary: Path) -> asyncio.subprocess.Process:
         with (self._settings.data_dir / "temporal.log").open("ab") as log_file:

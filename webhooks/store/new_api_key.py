@@ -1,0 +1,48 @@
+"""`make new-api-key`: makes an API key and prints it once, for whoever can reach the database.
+
+For a key that is lost. With `--revoke-others`, every other key of the tenant ends: for a key that somebody else has.
+"""
+
+import argparse
+import logging
+import secrets
+import sys
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from webhooks import process
+from webhooks.errors import CannotRunError
+from webhooks.settings import Settings
+from webhooks.store import api_keys
+from webhooks.store.database import Database
+
+log = logging.getLogger("new_api_key")
+
+
+async def main(settings: Settings) -> None:
+    """Store a new key and print it to stdout. Raises CannotRunError."""
+    parser = argparse.ArgumentParser(prog="new_api_key", description="Make an API key and print it once.")
+    parser.add_argument("--tenant", default="default")
+    parser.add_argument("--name", default="administrator")
+    parser.add_argument("--revoke-others", action="store_true", help="end every other key of the tenant")
+    chosen = parser.parse_args()
+    key = f"whk_{secrets.token_urlsafe(32)}"
+    database = Database.of(settings)
+    try:
+        async with database.write_alone() as session:
+            revoked = await api_keys.revoke_all(session, chosen.tenant) if chosen.revoke_others else 0
+            api_keys.add(session, tenant=chosen.tenant, name=chosen.name, key=key)
+    except SQLAlchemyError as error:
+        raise CannotRunError(
+            f"Cannot store a key: {getattr(error, 'orig', error)}. The platform must have run once on this database."
+        ) from None
+    finally:
+        await database.close()
+    if chosen.revoke_others:
+        (settings.data_dir / "bootstrap.key").unlink(missing_ok=True)  # it holds a key that has ended
+        log.info("revoked %d keys; running processes accept them for up to 10 s more", revoked)
+    sys.stdout.write(f"{key}\n")
+
+
+if __name__ == "__main__":
+    process.run(main)

@@ -169,8 +169,7 @@ class _Reader:
         error = self._error()
         if error or not 200 <= status < 300:
             said = self._answer.error or str(status)
-            redirect = "; redirects are not followed" if 300 <= status < 400 else ""
-            raise self._failed(f"answered {said}{error and f': {error}'}{redirect}")
+            raise self._failed(f"answered {said}{error and f': {error}'}")
         if not self._answer.complete:
             raise self._failed(f"gave an answer that was cut off or is longer than {_MAX_ANSWER_BYTES:,} bytes")
         if members is None:

@@ -146,7 +146,7 @@ async def test_a_lifetime_that_cannot_be_read_counts_as_none(
         (said({"access_token": "abc"}, 500), "answered 500 Internal Server Error"),
         (
             Reply(302, headers={"location": "http://127.0.0.1:1/"}),
-            "answered 302 Found; redirects are not followed",
+            "answered 302 Found, not followed: it leads to http://127.0.0.1:1/",
         ),
         (Reply(200, b"<html>login</html>"), "answered 200 with something that is not a JSON object"),
         (Reply(204), "answered 204 with something that is not a JSON object"),

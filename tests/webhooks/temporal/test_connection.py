@@ -22,7 +22,8 @@ async def test_the_reason_is_told_in_plain_words(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, address: str, reason: str
 ) -> None:
     monkeypatch.setattr(connection, "_WARN_AFTER_PAUSE_SECONDS", 0)
-    connecting = asyncio.create_task(connection.connect(Settings(temporal_address=address.format(port=free_port()))))
+    address = address.format(port=free_port())
+    connecting = asyncio.create_task(connection.connect(Settings(temporal_address=address)))
 
     async def warned() -> bool:
         return bool(caplog.records)

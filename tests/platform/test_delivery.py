@@ -15,6 +15,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from tests.support.sockets import OK, read_request, serving
 from webhooks.deliveries.monitor import Deliveries
+from webhooks.json_documents import MAX_LEVELS
 from webhooks.testing.platform_process import Json, PlatformProcess, until
 from webhooks.testing.receiver import Received, Receiver, Reply, Told
 
@@ -654,17 +655,17 @@ async def test_data_nested_as_deep_as_we_take_it(platform: PlatformProcess, rece
     """Whatever is accepted can be read again, by the worker and in the monitor."""
     event = await platform.event()
     await platform.webhook(event, receiver.url(path))
-    accepted = 0
-    for depth in (100, 140, 145, 149, 150, 151, 160, 199, 200):
+    accepted = []
+    for depth in (MAX_LEVELS - 30, *range(MAX_LEVELS - 3, MAX_LEVELS + 2), 2 * MAX_LEVELS):
         body = f'{{"event": "{event}", "data": {"[" * depth}{"]" * depth}}}'
         answer = await platform.http.post("/v1/occurrences", content=body, headers={"content-type": "application/json"})
         assert answer.status_code in (202, 422)
         if answer.status_code == 202:
-            accepted += 1
+            accepted.append(depth)
             await platform.wait(answer.json()["deliveries"][0]["id"], "delivered")
 
-    assert accepted >= 2
-    assert len(receiver.got(path)) == accepted
+    assert accepted == [MAX_LEVELS - 30, *range(MAX_LEVELS - 3, MAX_LEVELS + 1)]
+    assert len(receiver.got(path)) == len(accepted)
 
 
 async def test_a_kept_connection_that_closes_as_the_next_request_comes_costs_no_attempt(

@@ -50,7 +50,11 @@ class PlatformProcess(ChildProcess):
         set_ones = {name: value for name, value in ours.items() if value}
         super().__init__((sys.executable, "-m", "api"), set_ones, data_dir / "platform.log")
         self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{self.port}", headers={"authorization": f"Bearer {key}"}, timeout=30
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"authorization": f"Bearer {key}"},
+            timeout=30,
+            # Less than the server's 5 s: it may close an idle connection just when the next request is sent.
+            limits=httpx.Limits(keepalive_expiry=2),
         )
 
     @property

@@ -136,7 +136,7 @@ async def test_a_revoked_token_is_fetched_anew_on_the_next_attempt(
         (500, "the token endpoint answered 500 Internal Server Error"),
         (
             Reply(302, headers={"location": "http://127.0.0.1:1/"}),
-            "the token endpoint answered 302 Found; redirects are not followed",
+            "the token endpoint answered 302 Found, not followed: it leads to http://127.0.0.1:1/",
         ),
         (Reply(200, b"<html>login</html>"), "the token endpoint answered 200 with something that is not a JSON object"),
         (Reply(200, b"[]"), "the token endpoint answered 200 with something that is not a JSON object"),
@@ -154,7 +154,7 @@ async def test_a_revoked_token_is_fetched_anew_on_the_next_attempt(
             "the token endpoint answered 400 Bad Request: ******** (7)",
         ),
         (Reply(raw=b"garbage\r\n\r\n"), "the token endpoint: the answer is not valid HTTP/1.1"),
-        (Reply(raw=b""), "the token endpoint: connection reset by the server"),
+        (Reply(raw=b""), "the token endpoint: the server closed the connection without an answer"),
     ],
     ids=[
         "500",
@@ -182,7 +182,7 @@ async def test_a_failing_token_endpoint_is_an_attempt_with_its_own_outcome(
 
     assert made[1] == ("delivered", None)
     assert made[0][0] == "oauth_failed"
-    assert made[0][1] in (error, "the token endpoint: the answer is not valid HTTP/1.1")
+    assert made[0][1] == error
     assert len(receiver.got(path)) == 1
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api import first_calls
 from api.app import create_app
 from api.platform import Platform
 from webhooks import process
@@ -129,6 +130,7 @@ def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
         async with delivering(publisher.client, platform.resources, lanes, publisher) as worker:
             platform.worker, platform.publisher = worker, publisher
             log.info("delivering; Temporal Web UI: %s", settings.temporal_ui)
+            await first_calls.show(settings, platform.database)
             await stopped.wait()
 
     return work
@@ -174,7 +176,7 @@ async def _ensure_key(settings: Settings, session: AsyncSession) -> None:
     else:
         key = f"whk_{secrets.token_urlsafe(32)}"
         settings.make_data_dir()
-        file = settings.data_dir / "bootstrap.key"
+        file = settings.bootstrap_key_path
         file.write_text(key + "\n")
         log.info("made the first administrator's API key: %s", file)
     api_keys.add(session, tenant="default", name="bootstrap", key=key)

@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.responses import RedirectResponse
 from starlette.types import Scope
 
 from api import openapi
@@ -27,6 +28,10 @@ def _is_health_check(scope: Scope) -> bool:
     return str(scope.get("path", "")).startswith("/health/")
 
 
+async def _lead_to_docs() -> RedirectResponse:
+    return RedirectResponse("docs")
+
+
 def create_app(platform: Platform) -> FastAPI:
     """Return the API of a platform. The caller opens and closes the platform's parts."""
     app = FastAPIOffline(
@@ -43,6 +48,7 @@ def create_app(platform: Platform) -> FastAPI:
     problems.install(app)
     unrouted.install(app)
     openapi.install(app)
+    app.add_api_route("/", _lead_to_docs, include_in_schema=False)
     for routes in (events, crud, actions, subscriptions, occurrences, deliveries, health):
         app.include_router(routes.router)
     return app

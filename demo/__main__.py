@@ -41,6 +41,8 @@ class Demo:
         step("Publish an occurrence")
         retried = await self.publish("order-4711", {"order": {"id": 4711, "total": 99.5}})
         retried = await self.watch(retried, "delivered")
+        if began := os.environ.get("DEMO_STARTED"):  # the Makefile's, in Unix seconds
+            say(f"this first delivery came {time.time() - int(began):.0f} s after `make demo` began")
         request = self._receiver.got("/orders")[-1]
         verified = signature(secret, request.headers, request.body) in request.headers["webhook-signature"].split()
         say(f"the receiver verified the signature: {'yes' if verified else 'NO'}")
@@ -109,15 +111,29 @@ def signature(secret: str, headers: dict[str, str], body: bytes) -> str:
 
 
 def choose_ports() -> tuple[int, int, int]:
-    """Return the ports of API, Temporal and its Web UI: from the environment, else the usual ones, else free ones."""
+    """Return the ports of API, Temporal and its Web UI: from the environment, else the usual ones, else free ones.
+
+    Raises DemoFailedError if a port from the environment is in use: another platform would answer in place of ours."""
     chosen = []
     for name, usual in (("WEBHOOKS_PORT", 8000), ("WEBHOOKS_TEMPORAL_PORT", 7233), ("WEBHOOKS_TEMPORAL_UI_PORT", 8233)):
-        port = int(os.environ.get(name) or 0) or free_port(usual)
-        if not os.environ.get(name) and port != usual:
+        wanted = int(os.environ.get(name) or 0)
+        port = free_port(wanted or usual)
+        if wanted and port != wanted:
+            raise DemoFailedError(
+                f"{name}: port {wanted} is in use, perhaps by `make run`. Unset {name} for a free port."
+            )
+        if port not in (wanted, usual):
             say(f"port {usual} is in use: using {port} (set {name} to choose another)")
         chosen.append(port)
     api, temporal, ui = chosen
     return api, temporal, ui
+
+
+def temporal_settings() -> dict[str, str]:
+    """Return the settings of the Temporal server that the environment names, and a task queue of the demo's own:
+    another platform's worker on that server must not get its deliveries."""
+    given = {name: value for name, value in os.environ.items() if name.startswith("TEMPORAL_")}
+    return {**given, "WEBHOOKS_TASK_QUEUE": f"demo-{secrets.token_hex(4)}"} if "TEMPORAL_ADDRESS" in given else given
 
 
 def step(title: str) -> None:
@@ -135,11 +151,10 @@ async def main() -> None:
     started = time.monotonic()
     step("Starting the platform: API, worker and Temporal server")
     key = f"demo-{secrets.token_urlsafe(12)}"
-    temporal = {name: value for name, value in os.environ.items() if name.startswith("TEMPORAL_")}
     with tempfile.TemporaryDirectory(prefix="durable-webhooks-demo-") as folder:
         async with (
             Receiver().serving() as receiver,
-            running(Path(folder), key=key, ports=choose_ports(), **temporal) as platform,
+            running(Path(folder), key=key, ports=choose_ports(), **temporal_settings()) as platform,
         ):
             say(f"ready in {time.monotonic() - started:.1f} s")
             working = asyncio.create_task(Demo(platform, receiver).run())

@@ -32,6 +32,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from api import first_calls
 from webhooks.settings import Settings
 from webhooks.testing.child_process import ROOT
 from webhooks.testing.platform_process import KEY, Json, PlatformProcess, free_port, until
@@ -306,14 +307,18 @@ async def test_the_five_calls_of_the_readme(platform: PlatformProcess, receiver:
     delivery = f"order-4711~{webhook['id']}"
     assert (await platform.get(f"/v1/deliveries/{delivery}"))["attempts"][0]["outcome"] == "connection_refused"
 
-    command = listening.replace("<signing_secret>", webhook["signing_secret"]).replace("PORT=9000", f"PORT={port}")
+    command = listening.partition(" & ")[0].replace("PORT=9000", f"PORT={port}")
+    command = command.replace(".venv/bin/python", sys.executable)
     with (tmp_path / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *("bash", "-c", f"exec env {command.replace('.venv/bin/python', sys.executable)}"), cwd=ROOT, stderr=log
+            *("bash", "-c", f"exec env {command}"),
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "webhook": json.dumps(webhook, separators=(",", ":"))},
+            stderr=log,
         )
     try:
         await until(lambda: accepts(port), timeout=30, what="the example receiver")
-        await following.follow(replace(resend, text=resend.text.replace("<webhook id>", webhook["id"])))
+        await following.follow(resend)
         delivered = await platform.wait(delivery, "delivered")
     finally:
         process.terminate()
@@ -321,6 +326,12 @@ async def test_the_five_calls_of_the_readme(platform: PlatformProcess, receiver:
 
     assert [attempt["trigger"] for attempt in delivered["attempts"]][-1] == "resend"
     assert '"order":{"id":4711}' in (tmp_path / "log").read_text()
+
+
+def test_the_terminal_shows_the_readme_s_calls() -> None:
+    blocks = [fence.text for fence in fences(README) if fence.kind == "sh" or "receiver.py" in fence.text]
+
+    assert "\n".join(blocks) == first_calls.CALLS
 
 
 async def accepts(port: int) -> bool:

@@ -150,6 +150,11 @@ class Settings(BaseSettings):
         return self.master_key_file or self.data_dir / "master.key"
 
     @property
+    def bootstrap_key_path(self) -> Path:
+        """Where the first API key is written, if `bootstrap_key` does not give one."""
+        return self.data_dir / "bootstrap.key"
+
+    @property
     def temporal_target(self) -> str:
         """host:port of the Temporal server, embedded or not."""
         return self.temporal_address or f"127.0.0.1:{self.temporal_port}"

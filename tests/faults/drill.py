@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -46,9 +47,9 @@ class Drill:
             await receiver.close()
 
     @contextlib.asynccontextmanager
-    async def single(self) -> AsyncIterator[PlatformProcess]:
-        """The platform as `make run` runs it."""
-        platform = PlatformProcess(self.folder / "platform")
+    async def single(self, path: str = "") -> AsyncIterator[PlatformProcess]:
+        """The platform as `make run` runs it; with this PATH, if it is not empty."""
+        platform = PlatformProcess(self.folder / "platform", PATH=path or os.environ["PATH"])
         try:
             await platform.start()
             yield platform
@@ -106,6 +107,16 @@ class Drill:
     async def in_flight(self) -> None:
         """Returns while the receiver holds a request, and will for a moment."""
         await until(self._holds, timeout=30, what="a request in flight")
+
+    async def until_tried(self, occurrences: set[str]) -> None:
+        """Returns when the receiver has answered a request of each."""
+        ids = {self.delivery(id) for id in occurrences}
+
+        async def tried() -> bool:
+            now = time.monotonic()
+            return ids <= {one.id for one in self.arrived() if one.at + one.hold < now}
+
+        await until(tried, timeout=60, what="a request of each delivery")
 
     def arrived(self) -> list[Arrived]:
         return arrived(self._arrivals)

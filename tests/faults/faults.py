@@ -5,15 +5,20 @@ import contextlib
 import fcntl
 import os
 import random
+import re
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
 from tests.faults.checker import Verdict
 from tests.faults.drill import Drill
 from tests.faults.ledger_receiver import LATER_SECONDS
 from tests.workflows.replaying import SAVED, load, replayer
+from webhooks.temporal import dev_binary
 from webhooks.testing.child_process import ChildProcess
 from webhooks.testing.platform_process import PlatformProcess, until
 
@@ -208,36 +213,75 @@ async def published_together(drill: Drill) -> Verdict:
         return await drill.verdict(split.apis[0])
 
 
-async def upgraded(drill: Drill) -> Verdict:
-    """Stopped cleanly with deliveries in backoff, parked and in flight, and started again on the same data. Today's
-    code before and after: what older code began is in the saved histories, which must replay."""
+async def restarted(drill: Drill) -> Verdict:
+    """Stopped cleanly with deliveries in backoff, awaiting a resend and in flight, and started again on the same data.
+    Today's code before and after: what older code began is in the saved histories, which must replay."""
     async with drill.single() as platform:
-        async with drill.load([platform], rate=10):
-            later = await drill.webhook(platform, "/later", "later")
-            parked = await drill.webhook(platform, "/parked", "parked")
-            for n in range(10):
-                drill.producer.begin(later, f"later-{n}")
-                drill.producer.begin(parked, f"parked-{n}")
-            for n in range(10):
-                await _until_shown(platform, drill, f"later-{n}", "retrying")
-                await _until_shown(platform, drill, f"parked-{n}", "failed")
-            await drill.in_flight()
+        async with _every_state(drill, platform):
             assert await platform.stop() == 0
             await platform.start()
-            for n in range(10):
-                await platform.post(f"/v1/deliveries/{drill.delivery(f'parked-{n}')}/resend", expect=202)
-            await asyncio.sleep(LATER_SECONDS / 2)
         for file in SAVED:
             await replayer().replay_workflow(load(file))
         return await drill.verdict(platform)
 
 
-async def _until_shown(platform: PlatformProcess, drill: Drill, id: str, status: str) -> None:
-    async def shown() -> bool:
-        answer = await platform.http.get(f"/v1/deliveries/{drill.delivery(id)}")
-        return answer.status_code == 200 and answer.json()["status"] == status
+async def temporal_upgraded(drill: Drill) -> Verdict:
+    """The same, and an older Temporal server wrote the data directory: the one that `make temporal` builds with Go, or
+    the program that TEST_OLDER_TEMPORAL names. Nothing may be sent twice."""
+    older = Path(os.environ.get("TEST_OLDER_TEMPORAL") or dev_binary.go_built())
+    before = await dev_binary.server_version(older)
+    newer = await dev_binary.find_temporal(lambda _: None)
+    after = await dev_binary.server_version(newer)
+    if before is None or after is None or _numbers(before) >= _numbers(after):
+        raise SkippedError(f"needs a Temporal server older than {after}; TEST_OLDER_TEMPORAL may name its program")
+    with tempfile.TemporaryDirectory() as folder:  # of PATH, where the program must be called `temporal`
+        (Path(folder) / "temporal").symlink_to(older)
+        async with drill.single(f"{folder}{os.pathsep}{os.environ['PATH']}") as platform:
+            async with _every_state(drill, platform):
+                assert await _server_version(platform) == before
+                assert await platform.stop() == 0
+                platform.environment["PATH"] = os.environ["PATH"]
+                await platform.start()
+                assert await _server_version(platform) == after
+            return await drill.verdict(platform)
 
-    await until(shown, timeout=30, what=f"{id} {status}")
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+async def _server_version(platform: PlatformProcess) -> str:
+    client = await platform.temporal()
+    return (await client.workflow_service.get_system_info(GetSystemInfoRequest())).server_version
+
+
+@contextlib.asynccontextmanager
+async def _every_state(drill: Drill, platform: PlatformProcess) -> AsyncIterator[None]:
+    """The block begins with deliveries in backoff, awaiting a resend and in flight. After it, those that await a resend
+    are sent again."""
+    async with drill.load([platform], rate=5):
+        later = await drill.webhook(platform, "/later", "later")
+        parked = await drill.webhook(platform, "/parked", "parked")
+        for n in range(10):
+            drill.producer.begin(later, f"later-{n}")
+            drill.producer.begin(parked, f"parked-{n}")
+        await drill.until_tried({f"{prefix}-{n}" for prefix in ("later", "parked") for n in range(10)})
+        await drill.in_flight()
+        yield
+        for n in range(10):
+            await _resend(platform, drill.delivery(f"parked-{n}"))
+        await asyncio.sleep(LATER_SECONDS / 2)
+
+
+async def _resend(platform: PlatformProcess, delivery: str) -> None:
+    """As a careful client does it: again after a 503."""
+
+    async def accepted() -> bool:
+        answer = await platform.http.post(f"/v1/deliveries/{delivery}/resend")
+        assert answer.status_code in (202, 503), answer.text
+        return answer.status_code == 202
+
+    await until(accepted, timeout=60, what=f"resend of {delivery}")
 
 
 async def workers_restarted(drill: Drill) -> Verdict:
@@ -266,7 +310,8 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "disk": ("configuration's disk full", disk_full),
     "answer": ("a third of the answers lost", answer_lost),
     "together": ("one id published 100 times at once", published_together),
-    "upgrade": ("upgrade (today's code, saved histories)", upgraded),
+    "restart": ("restarted with deliveries in each state", restarted),
+    "upgrade": ("upgrade of the Temporal server", temporal_upgraded),
     "restarts": ("workers killed at random for 30 s", workers_restarted),
 }
 

@@ -63,6 +63,11 @@ async def find(session: AsyncSession, tenant: str, webhook_id: str, *, lock: boo
     return (await session.exec(query, params={"tenant": tenant, "webhook": webhook_id})).first()
 
 
+async def any_stored(session: AsyncSession) -> bool:
+    """Return whether there is any webhook, of any tenant."""
+    return (await session.exec(select(Webhook.id).limit(1))).first() is not None
+
+
 async def list_newest_first(
     session: AsyncSession,
     tenant: str,

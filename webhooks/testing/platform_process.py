@@ -71,7 +71,9 @@ class PlatformProcess(ChildProcess):
         return ChildProcess((sys.executable, "worker.py"), environment, self.data_dir / f"{name}.log")
 
     async def start(self, *, ready: bool = True) -> None:
-        """Start the platform, and wait until it is ready; without `ready`, until its API answers."""
+        """Start the platform, and wait until it is ready; without `ready`, until its API answers. Raises AssertionError
+        if its port is in use: another process would answer in its place."""
+        assert free_port(self.port) == self.port, f"port {self.port} is in use"
         await self.spawn()
         answers = self.is_ready if ready else self.lives
         await until(answers, timeout=60, what="the platform", alive=self.assert_alive)

@@ -7,6 +7,7 @@ import pytest
 from tests.faults.faults import FAULTS, run
 
 
+@pytest.mark.quiet
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["all", "sigterm", "answer", "together"])
 async def test_nothing_accepted_is_lost(name: str, tmp_path: Path) -> None:

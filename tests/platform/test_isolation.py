@@ -5,6 +5,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from bench.producer import Producer
 from webhooks.isolation.backlog import MAX_LOCAL
 from webhooks.isolation.lanes import Lanes
@@ -70,6 +72,7 @@ async def test_a_delivery_waits_for_its_receiver_without_losing_attempts(
     assert [attempt["outcome"] for attempt in delivery["attempts"]] == ["delivered"]
 
 
+@pytest.mark.quiet
 async def test_what_cannot_be_begun_soon_is_refused_and_nothing_accepted_is_lost(
     platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:

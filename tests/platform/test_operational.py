@@ -55,6 +55,7 @@ async def reported(platform: PlatformProcess, delivery_id: str, count: int = 1) 
     await until(through, timeout=30, what=f"report {count} of {delivery_id}")
 
 
+@pytest.mark.quiet
 async def test_a_deactivation_is_told_once_however_many_deliveries_fail_by_it(
     platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:

@@ -45,7 +45,7 @@ def create_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     app.add_middleware(Admission, platform=platform)
-    problems.install(app)
+    problems.install(app, platform.why_failed)
     unrouted.install(app)
     openapi.install(app)
     app.add_api_route("/", _lead_to_docs, include_in_schema=False)

@@ -25,7 +25,7 @@ from webhooks.store import api_keys
 from webhooks.store.api_keys import KeyRing
 from webhooks.store.database import Database
 from webhooks.store.postgresql import DatabaseAwayError
-from webhooks.temporal.connection import describe_task_queue
+from webhooks.temporal.connection import describe_task_queue, why_passing
 
 _MAX_CONCURRENT_TESTS = 10
 _CHECK_TIMEOUT = timedelta(seconds=2)
@@ -89,10 +89,9 @@ class Platform:
             raise temporal_unreachable()
         return self.publisher
 
-    @property
-    def why_unreachable(self) -> str:
-        """Return the reason for which a call to Temporal has probably failed."""
-        return (self.disk and self.disk.problem) or "Temporal is not reachable"
+    def why_failed(self, error: RPCError) -> str:
+        """Return why a call to Temporal has failed that may succeed soon: a full disk is the cause of all else."""
+        return (self.disk and self.disk.problem) or why_passing(error)
 
     @property
     def deliveries(self) -> Deliveries:

@@ -122,9 +122,17 @@ _EXAMPLES = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of the app with a problem."""
-    for kind, problem_of in _PROBLEMS.items():
+def install(app: FastAPI, why_temporal_failed: Callable[[RPCError], str]) -> None:
+    """Answer every error of the app with a problem. `why_temporal_failed` names the cause of an error that may pass."""
+
+    def temporal_failed(error: RPCError) -> ProblemError:
+        if is_passing(error):
+            log.warning("Temporal: %s", error.status.name)
+            return temporal_unreachable(f"{why_temporal_failed(error)}; try again")
+        log.error("Temporal: %s", error, exc_info=error)
+        return _internal_error(error)
+
+    for kind, problem_of in {**_PROBLEMS, RPCError: temporal_failed}.items():
         app.add_exception_handler(kind, _handler(problem_of))
 
 
@@ -155,14 +163,6 @@ def _database_failed(error: SQLAlchemyError | DatabaseAwayError) -> ProblemError
     return _internal_error(error)
 
 
-def _temporal_failed(error: RPCError) -> ProblemError:
-    if is_passing(error):
-        log.warning("Temporal: %s", error.status.name)
-        return temporal_unreachable()
-    log.error("Temporal: %s", error, exc_info=error)
-    return _internal_error(error)
-
-
 def _internal_error(_: Exception) -> ProblemError:
     return ProblemError(500, "internal error")
 
@@ -175,7 +175,6 @@ _PROBLEMS: dict[type[Exception], Callable[[Any], ProblemError]] = {
     DatabaseAwayError: _database_failed,
     SQLAlchemyError: _database_failed,
     IntegrityError: lambda _: ProblemError(409, "another request changed this at the same time; read it and try again"),
-    RPCError: _temporal_failed,
     Exception: _internal_error,  # the server logs the trace
 }
 """What each error becomes. The most specific class of an error decides."""

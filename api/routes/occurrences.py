@@ -67,7 +67,7 @@ async def publish_occurrence(
     except RPCError as error:
         if not is_passing(error):
             raise
-        raise temporal_unreachable(f"{platform.why_unreachable}; {repeat}") from None
+        raise temporal_unreachable(f"{platform.why_failed(error)}; {repeat}") from None
     return OccurrenceOut(
         id=occurrence.id,
         event=occurrence.event,

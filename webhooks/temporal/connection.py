@@ -34,13 +34,13 @@ _RECONNECT_FACTOR = 1.5
 """The pause between two tries to connect: the first, the longest, and how it grows."""
 _WARN_AFTER_PAUSE_SECONDS = 1.0
 """Shorter pauses are not logged: our own server needs a moment to start."""
-_TEMPORARY = (
-    RPCStatusCode.UNAVAILABLE,
-    RPCStatusCode.DEADLINE_EXCEEDED,
-    RPCStatusCode.RESOURCE_EXHAUSTED,
-    RPCStatusCode.CANCELLED,
-)
-"""Status of errors that may pass."""
+_TEMPORARY = {
+    RPCStatusCode.UNAVAILABLE: "Temporal is not reachable",
+    RPCStatusCode.CANCELLED: "Temporal is not reachable",  # the connection ended during the call
+    RPCStatusCode.DEADLINE_EXCEEDED: "Temporal did not answer in time",
+    RPCStatusCode.RESOURCE_EXHAUSTED: "Temporal takes no more calls for now",
+}
+"""Status of errors that may pass, and what a caller is told."""
 _STARTING = (*_TEMPORARY, RPCStatusCode.INTERNAL, RPCStatusCode.UNKNOWN)
 """Status of errors of a server that is starting."""
 _RUST_MESSAGE = re.compile(r'message: "([^"]+)"')
@@ -61,6 +61,11 @@ DATA_CONVERTER = DataConverter(payload_converter_class=_PayloadConverter)
 def is_passing(error: RPCError) -> bool:
     """Return whether the same call may succeed soon."""
     return error.status in _TEMPORARY
+
+
+def why_passing(error: RPCError) -> str:
+    """Return what a caller is told of an error that may pass."""
+    return _TEMPORARY[error.status]
 
 
 async def describe_task_queue(client: Client, task_queue: str) -> DescribeTaskQueueResponse:

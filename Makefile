@@ -67,7 +67,7 @@ backup: $(READY)  ## copies databases and key while the platform runs (TO=/mnt/b
 	@$(PY) -m webhooks.store.backup $(TO)
 
 new-api-key: $(READY)  ## makes an API key and prints it once (ARGS=--revoke-others ends all others)
-	@$(PY) -m webhooks.store.new_api_key $(ARGS)
+	@$(PY) -m webhooks.identity.new_api_key $(ARGS)
 
 reset-lost-secrets: $(READY)  ## resets what a lost master key had sealed (ARGS=--confirm does it)
 	@$(PY) -m webhooks.store.reset_lost_secrets $(ARGS)

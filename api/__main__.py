@@ -6,7 +6,6 @@ They share an event loop, so that the first workflow task of a published occurre
 import asyncio
 import contextlib
 import logging
-import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -22,6 +21,8 @@ from webhooks import process
 from webhooks.disk import Disk
 from webhooks.errors import CannotRunError
 from webhooks.events import seed
+from webhooks.identity.keyring import new_key
+from webhooks.identity.permissions import HOME, INSTALLATION_ADMINISTRATOR
 from webhooks.isolation.backlog import LocalBacklog, RemoteBacklog
 from webhooks.isolation.lanes import Lanes
 from webhooks.sending.resources import opened
@@ -76,6 +77,7 @@ async def serve(settings: Settings) -> None:
             backlog = RemoteBacklog(settings.max_backlog)
             platform = Platform(resources, backlog, None, disk)
             work = _publish_only(platform, settings, backlog)
+        stack.push_async_callback(platform.keys.close)
         await stack.enter_async_context(_in_background(work, platform, stop))
         server = _Server(
             uvicorn.Config(
@@ -174,12 +176,12 @@ async def _ensure_key(settings: Settings, session: AsyncSession) -> None:
         if len(key) < _SHORT_KEY:
             log.warning("WEBHOOKS_BOOTSTRAP_KEY is short: whoever guesses it is administrator")
     else:
-        key = f"whk_{secrets.token_urlsafe(32)}"
+        key = new_key()
         settings.make_data_dir()
         file = settings.bootstrap_key_path
         file.write_text(key + "\n")
         log.info("made the first administrator's API key: %s", file)
-    api_keys.add(session, tenant="default", name="bootstrap", key=key)
+    api_keys.add(session, tenant=HOME, name="bootstrap", key=key, role=INSTALLATION_ADMINISTRATOR)
 
 
 if __name__ == "__main__":

@@ -1,48 +1,28 @@
 """Dependencies of routes: platform, caller, database session, page."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
-from fastapi.security import HTTPBearer
 from pydantic import AfterValidator, StringConstraints
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.platform import Platform
-from api.protocol.problems import ProblemError
 from api.schemas.common import Moment, printable
+from webhooks.identity.caller import Caller
 from webhooks.temporal.names import MAX_KEYWORD
 
-_bearer = HTTPBearer(auto_error=False, description="An API key")
 
-
-async def _platform(request: Request) -> Platform:  # async: FastAPI runs a plain function in a thread
+async def platform_of(request: Request) -> Platform:  # async: FastAPI runs a plain function in a thread
     platform: Platform = request.app.state.platform
     return platform
 
 
-CurrentPlatform = Annotated[Platform, Depends(_platform)]
+CurrentPlatform = Annotated[Platform, Depends(platform_of)]
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who sent the request, as the API key says."""
-
-    tenant: str
-
-
-async def authenticate(request: Request) -> None:
-    """Set `request.state.caller` from the API key, before anything reads the body. Raises ProblemError 401."""
-    credentials = await _bearer(request)
-    tenant = await (await _platform(request)).keys.tenant_of(credentials.credentials) if credentials else None
-    if tenant is None:
-        raise ProblemError(401, "a valid API key is required", headers={"WWW-Authenticate": "Bearer"})
-    request.state.caller = Caller(tenant)
-
-
-async def _caller(request: Request, _: Annotated[object, Depends(_bearer)]) -> Caller:
-    """Return the caller that StrictRoute has authenticated. `_bearer` is here for the OpenAPI document only."""
+async def _caller(request: Request) -> Caller:
+    """Return the caller that StrictRoute has authenticated."""
     caller: Caller = request.state.caller
     return caller
 

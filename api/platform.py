@@ -14,6 +14,7 @@ from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
+from webhooks.identity.keyring import KeyRing
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
 from webhooks.isolation.lanes import Lanes
@@ -22,7 +23,6 @@ from webhooks.sending.resources import Resources
 from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store import api_keys
-from webhooks.store.api_keys import KeyRing
 from webhooks.store.database import Database
 from webhooks.store.postgresql import DatabaseAwayError
 from webhooks.temporal.connection import describe_task_queue, why_passing

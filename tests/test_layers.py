@@ -31,6 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "deliveries": {"temporal", "telemetry"},
     "isolation": {"deliveries", "temporal", "telemetry"},
     "events": {"store"},
+    "identity": {"store"},
     "sending": {"events", "store", "egress", "credentials", "telemetry"},
     "publishing": {"events", "store", "isolation", "deliveries", "temporal", "telemetry"},
     "testing": set(),
@@ -45,6 +46,7 @@ PURE = """
     credentials/authentication credentials/client_certificate credentials/header_rules credentials/masking
     credentials/signing credentials/webhook_secrets
     deliveries/status
+    identity/caller identity/permissions
     egress/addresses egress/answer_heads egress/compression egress/url_rules
     events/presets events/rendering events/schema_cost
     publishing/filters

@@ -112,6 +112,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _EXAMPLES = {
     401: "a valid API key is required",
+    403: "this needs the permission event:add, which the caller does not have",
     404: "no such delivery",
     409: "occurrence order-4711 was published before with other content",
     412: "the resource has changed since you read it; read it again and retry",
@@ -216,4 +217,4 @@ def _body(problem: ProblemError) -> dict[str, Any]:
     return body.model_dump(exclude_none=True)
 
 
-RESPONSES = responses(401, 422)
+RESPONSES = responses(401, 403, 422)

@@ -8,10 +8,11 @@ from typing import Any, get_args, get_origin
 
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Security
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from api.deps import authenticate
+from api.auth import authenticate
 from api.protocol.problems import invalid
 from webhooks.json_documents import DocumentError, MalformedJsonError, decode, parse
 
@@ -56,16 +57,19 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """The class of every /v1 route."""
+    """The class of every /v1 route. Each declares with api.auth.needs which permission it asks for."""
 
     max_body = 256 * 1024
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
+        [permission] = [
+            scope for given in self.dependencies if isinstance(given, Security) for scope in given.scopes or ()
+        ]
         takes_several = {field.alias: _is_list(field.field_info.annotation) for field in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
-            await authenticate(request)
+            await authenticate(request, permission)
             _check_query(request, takes_several)
             bounded = _StrictRequest(request.scope, request.receive)
             bounded.max_body = self.max_body

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query
 
+from api.auth import needs
 from api.deps import MAX_VALUES, CurrentCaller, CurrentPlatform, Cursor, Limit, Term, Terms, Time
 from api.platform import Platform
 from api.protocol.problems import RESPONSES, ProblemError, not_found, require_found, responses
@@ -31,7 +32,7 @@ Outcomes = Annotated[
 ]
 
 
-@router.get("")
+@router.get("", dependencies=[needs("delivery:list")])
 async def list_deliveries(
     caller: CurrentCaller,
     platform: CurrentPlatform,
@@ -64,14 +65,16 @@ async def list_deliveries(
     return Page(items=page, next_cursor=next_cursor)
 
 
-@router.get("/{id}", responses=responses(404))
+@router.get("/{id}", dependencies=[needs("delivery:read")], responses=responses(404))
 async def get_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> DeliveryOut:
-    """Returns a delivery with all attempts so far and the time of the next one."""
+    """Returns a delivery with all attempts so far and the time of the next one. The request's body and the receiver's
+    answers are null unless the caller has the permission `delivery:read_body`."""
     detail = await platform.deliveries.get(caller.tenant, id) if is_delivery_id(id) else None
-    return _view(require_found("delivery", detail))
+    view = _view(require_found("delivery", detail))
+    return view if caller.may("delivery:read_body") else _without_bodies(view)
 
 
-@router.post("/{id}/resend", status_code=202, responses=responses(404, 409))
+@router.post("/{id}/resend", dependencies=[needs("delivery:resend")], status_code=202, responses=responses(404, 409))
 async def resend_delivery(
     id: str, caller: CurrentCaller, platform: CurrentPlatform, body: ResendIn = Body(default_factory=ResendIn)
 ) -> ResendOut:
@@ -109,3 +112,9 @@ def _view(detail: DeliveryDetail) -> DeliveryOut:
             AttemptOut(number=number, **attempt.model_dump()) for number, attempt in enumerate(detail.attempts, start=1)
         ],
     )
+
+
+def _without_bodies(view: DeliveryOut) -> DeliveryOut:
+    attempts = [attempt.model_copy(update={"response_body": None}) for attempt in view.attempts]
+    request = view.request and view.request.model_copy(update={"body": None})
+    return view.model_copy(update={"request": request, "attempts": attempts})

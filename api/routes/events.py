@@ -7,6 +7,7 @@ from typing import Literal
 
 from fastapi import APIRouter, Body, Request, Response
 
+from api.auth import needs, require
 from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, document_of, merged, validated
@@ -62,7 +63,7 @@ _OPERATIONAL_CHANGEABLE = {"active", "template"}
 """The fields of an operational event that can be changed."""
 
 
-@router.post("", status_code=201, responses=responses(409))
+@router.post("", dependencies=[needs("event:add")], status_code=201, responses=responses(409))
 async def create_event(body: EventIn, caller: CurrentCaller, session: Writing, response: Response) -> EventOut:
     """Adds an event to the catalogue, named by `key`, or by `entity` and `action`: its key is then `Entity.Action`."""
     where = "/key" if body.key else "/entity"
@@ -75,7 +76,7 @@ async def create_event(body: EventIn, caller: CurrentCaller, session: Writing, r
     return tagged(response, EventOut.model_validate(event))
 
 
-@router.get("")
+@router.get("", dependencies=[needs("event:list")])
 async def list_events(
     caller: CurrentCaller,
     session: Reading,
@@ -90,7 +91,7 @@ async def list_events(
     return Page(items=[EventOut.model_validate(event) for event in rows], next_cursor=next_cursor)
 
 
-@imports.post("/import", responses=responses(409), openapi_extra=_CATALOGUE)
+@imports.post("/import", dependencies=[needs("event:add")], responses=responses(409), openapi_extra=_CATALOGUE)
 async def import_events(request: Request, caller: CurrentCaller, session: Writing) -> Page[ImportedOut]:
     """Imports a catalogue in JSON or YAML: `{"events": [...]}` with items as POST /v1/events takes them, or an OpenAPI
     3.1 document, whose `webhooks` become events. Events that exist are replaced as PUT does; the others are created. If
@@ -99,6 +100,8 @@ async def import_events(request: Request, caller: CurrentCaller, session: Writin
     bodies = await asyncio.to_thread(_read_catalogue, caller, await request.body())
     found = await stored_events.find_all(session, caller.tenant, list(bodies), lock=True)
     known = {event.key: event for event in found}
+    if known:
+        require(caller, "event:edit")
     results: dict[str, Literal["created", "changed", "unchanged"]] = {}
     for key, (body, new) in bodies.items():
         if key not in known:
@@ -109,12 +112,16 @@ async def import_events(request: Request, caller: CurrentCaller, session: Writin
     return Page(items=[ImportedOut(key=key, result=result) for key, result in results.items()], next_cursor=None)
 
 
-@router.get("/{key}", responses=responses(404))
+@router.get("/{key}", dependencies=[needs("event:list")], responses=responses(404))
 async def get_event(key: str, caller: CurrentCaller, session: Reading, response: Response) -> EventOut:
     return tagged(response, EventOut.model_validate(await _event(session, caller, key)))
 
 
-@router.put("/{key}", responses={**responses(404, 409, 412), 201: {"model": EventOut, "description": "Created"}})
+@router.put(
+    "/{key}",
+    dependencies=[needs("event:edit")],
+    responses={**responses(404, 409, 412), 201: {"model": EventOut, "description": "Created"}},
+)
 async def put_event(
     key: EventKey,
     body: EventReplace,
@@ -130,6 +137,7 @@ async def put_event(
         raise invalid("/entity" if body.entity else "/action", "the key must be Entity.Action of these")
     event = await stored_events.find(session, caller.tenant, key, lock=True)
     if event is None:
+        require(caller, "event:add")
         _refuse_reserved(key, "")
         if if_match is not None:
             raise ProblemError(412, "no such event")
@@ -144,7 +152,7 @@ async def put_event(
     return tagged(response, EventOut.model_validate(event))
 
 
-@router.patch("/{key}", responses=responses(404, 409, 412))
+@router.patch("/{key}", dependencies=[needs("event:edit")], responses=responses(404, 409, 412))
 async def change_event(
     key: str,
     patch: MergePatch,
@@ -165,7 +173,7 @@ async def change_event(
     return tagged(response, EventOut.model_validate(event))
 
 
-@router.delete("/{key}", status_code=204, responses=responses(404, 409, 412))
+@router.delete("/{key}", dependencies=[needs("event:delete")], status_code=204, responses=responses(404, 409, 412))
 async def delete_event(key: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
     event = await _event(session, caller, key, lock=True)
     require_match(if_match, EventOut.model_validate(event))
@@ -176,7 +184,7 @@ async def delete_event(key: str, caller: CurrentCaller, session: Writing, if_mat
     await session.delete(event)
 
 
-@router.get("/{key}/versions", responses=responses(404))
+@router.get("/{key}/versions", dependencies=[needs("event:list")], responses=responses(404))
 async def list_event_versions(
     key: str, caller: CurrentCaller, session: Reading, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[EventVersionOut]:
@@ -191,7 +199,7 @@ async def list_event_versions(
     return Page(items=versions, next_cursor=next_cursor)
 
 
-@router.post("/{key}/preview", responses=responses(404))
+@router.post("/{key}/preview", dependencies=[needs("event:list")], responses=responses(404))
 async def preview_event(
     key: str,
     digits: DigitsOfData,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from temporalio.service import RPCError
 
+from api.auth import needs
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Terms, Time
 from api.protocol.problems import (
     RESPONSES,
@@ -37,7 +38,7 @@ from webhooks.temporal.connection import is_passing
 router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RESPONSES, route_class=StrictRoute)
 
 
-@router.post("", status_code=202, responses=responses(409))
+@router.post("", dependencies=[needs("occurrence:publish")], status_code=202, responses=responses(409))
 async def publish_occurrence(
     body: OccurrenceIn, digits: DigitsOfData, caller: CurrentCaller, platform: CurrentPlatform
 ) -> OccurrenceOut:
@@ -76,7 +77,7 @@ async def publish_occurrence(
     )
 
 
-@router.get("")
+@router.get("", dependencies=[needs("occurrence:list")])
 async def list_occurrences(
     caller: CurrentCaller,
     platform: CurrentPlatform,
@@ -103,7 +104,7 @@ async def list_occurrences(
     return Page(items=[OccurrenceSummary(**_shown(item)) for item in page], next_cursor=next_cursor)
 
 
-@router.get("/{id}", responses=responses(404))
+@router.get("/{id}", dependencies=[needs("occurrence:read")], responses=responses(404))
 async def get_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> OccurrenceDetail:
     """Returns an occurrence with its data, and its deliveries or why there is none. Deliveries appear after a short
     delay; reading one by its own id works immediately."""

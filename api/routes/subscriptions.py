@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
+from api.auth import needs
 from api.deps import CurrentCaller, Cursor, Either, Limit, Reading, Writing
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, document_of, merged, validated
@@ -23,7 +24,7 @@ from webhooks.store.subscriptions import Subscribed
 router = APIRouter(prefix="/v1", tags=["subscriptions"], responses=RESPONSES, route_class=StrictRoute)
 
 
-@router.post("/subscriptions", status_code=201, responses=responses(409))
+@router.post("/subscriptions", dependencies=[needs("subscription:add")], status_code=201, responses=responses(409))
 async def create_subscription(
     body: SubscriptionIn, caller: CurrentCaller, session: Writing, response: Response
 ) -> SubscriptionOut:
@@ -49,7 +50,7 @@ async def create_subscription(
     return tagged(response, _view((subscription, event.key)))
 
 
-@router.get("/subscriptions")
+@router.get("/subscriptions", dependencies=[needs("subscription:list")])
 async def list_subscriptions(
     caller: CurrentCaller,
     session: Reading,
@@ -68,12 +69,12 @@ async def list_subscriptions(
     return Page(items=[_view(row) for row in rows], next_cursor=next_cursor)
 
 
-@router.get("/subscriptions/{id}", responses=responses(404))
+@router.get("/subscriptions/{id}", dependencies=[needs("subscription:list")], responses=responses(404))
 async def get_subscription(id: str, caller: CurrentCaller, session: Reading, response: Response) -> SubscriptionOut:
     return tagged(response, _view(await _subscribed(session, caller, id)))
 
 
-@router.patch("/subscriptions/{id}", responses=responses(404, 409, 412))
+@router.patch("/subscriptions/{id}", dependencies=[needs("subscription:edit")], responses=responses(404, 409, 412))
 async def change_subscription(
     id: str,
     patch: MergePatch,
@@ -95,7 +96,12 @@ async def change_subscription(
     return tagged(response, _view((subscription, event)))
 
 
-@router.delete("/subscriptions/{id}", status_code=204, responses=responses(404, 409, 412))
+@router.delete(
+    "/subscriptions/{id}",
+    dependencies=[needs("subscription:delete")],
+    status_code=204,
+    responses=responses(404, 409, 412),
+)
 async def delete_subscription(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
     """Deletes a subscription. Deliveries that wait for their next attempt fail with outcome `subscription_deleted`."""
     subscribed = await _subscribed(session, caller, id, lock=True)
@@ -103,7 +109,7 @@ async def delete_subscription(id: str, caller: CurrentCaller, session: Writing, 
     await session.delete(subscribed[0])
 
 
-@router.post("/filters/match")
+@router.post("/filters/match", dependencies=[needs("subscription:list")])
 async def match_filter(body: MatchIn, _: CurrentCaller) -> MatchOut:
     """Tests a filter against an occurrence. If it does not match, `mismatch` points to the first condition that does
     not hold."""

@@ -20,7 +20,7 @@ class AttemptOut(BaseModel):
     )
     status_code: int | None
     error: str | None
-    response_body: str | None = Field(description="The first 16 KiB")
+    response_body: str | None = Field(description="The first 16 KiB; null without the permission `delivery:read_body`")
     retry_after: float | None = Field(description="Seconds that the receiver asked us to wait (`Retry-After`)")
     backoff: float | None = Field(description="Seconds until the next attempt; null if no attempt followed by itself")
 
@@ -28,7 +28,7 @@ class AttemptOut(BaseModel):
 class RequestOut(BaseModel):
     method: str
     content_type: str
-    body: str
+    body: str | None = Field(description="null without the permission `delivery:read_body`")
     event_version: int | None = Field(description="The version of the event whose template made the body")
 
 

@@ -54,7 +54,7 @@ async def test_a_platform_goes_on_from_a_backup(tmp_path: Path, receiver: Receiv
 
 async def test_a_new_key_ends_the_lost_one_while_the_platform_runs(tmp_path: Path) -> None:
     async with running(tmp_path) as platform:
-        key = (await run("webhooks.store.new_api_key", "--revoke-others", of=platform)).strip()
+        key = (await run("webhooks.identity.new_api_key", "--revoke-others", of=platform)).strip()
         lost = platform.http.headers["authorization"]
 
         async def is_refused() -> bool:

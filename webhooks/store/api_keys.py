@@ -1,19 +1,19 @@
-"""API keys: who may call the API."""
+"""The rows of API keys: who may call the API."""
 
 import hashlib
-import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, delete
+from sqlalchemy import bindparam, delete, or_, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from webhooks.store.database import Database
 from webhooks.store.models import ApiKey
 
-_KEY_CACHE_SECONDS = 10.0
-"""How long a key's tenant is kept in memory, because every call asks for it. A revoked key works for this much
-longer."""
+PREFIX_CHARACTERS = 10
+"""Of a key, which are stored and shown. Of a key that we make, they reveal 6 of its 43 random characters."""
+_SHORTEST_WITH_PREFIX = 32
+"""Characters. The prefix of a shorter key, which an operator chose, would say too much."""
 _FIND = select(ApiKey).where(col(ApiKey.digest) == bindparam("digest"))
 
 
@@ -27,26 +27,34 @@ async def find(session: AsyncSession, key: str) -> ApiKey | None:
     return (await session.exec(_FIND, params={"digest": digest(key)})).first()
 
 
-class KeyRing:
-    """Finds the tenant of a key. Keeps known keys in memory for _KEY_CACHE_SECONDS."""
+async def get(session: AsyncSession, tenant: str, id: str, *, lock: bool = False) -> ApiKey | None:
+    """Return the tenant's key with this id, or None. With `lock`, nobody else can change it until the transaction
+    ends."""
+    query = select(ApiKey).where(col(ApiKey.tenant) == tenant, col(ApiKey.id) == id)
+    return (await session.exec(query.with_for_update() if lock else query)).first()
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._known: dict[str, tuple[str, float]] = {}
 
-    async def tenant_of(self, key: str) -> str | None:
-        """Return the tenant that a key belongs to, or None if the key is unknown."""
-        now, name = time.monotonic(), digest(key)
-        tenant, until = self._known.get(name, ("", 0.0))
-        if now < until:
-            return tenant
-        async with self._database.read() as session:
-            found = await find(session, key)
-        if found is None:
-            self._known.pop(name, None)
-            return None
-        self._known[name] = (found.tenant, now + _KEY_CACHE_SECONDS)
-        return found.tenant
+async def list_newest_first(session: AsyncSession, tenant: str, *, before: str | None, limit: int) -> Sequence[ApiKey]:
+    """Return up to `limit` keys older than the one with id `before`."""
+    query = select(ApiKey).where(col(ApiKey.tenant) == tenant).order_by(col(ApiKey.id).desc()).limit(limit)
+    if before is not None:
+        query = query.where(col(ApiKey.id) < before)
+    return (await session.exec(query)).all()
+
+
+async def lasting_with_role(session: AsyncSession, tenant: str, role: str) -> Sequence[ApiKey]:
+    """Return the keys that have this role and do not expire. Nobody else can change them until the transaction
+    ends."""
+    query = select(ApiKey).where(
+        col(ApiKey.tenant) == tenant, col(ApiKey.role) == role, col(ApiKey.expires_at).is_(None)
+    )
+    return (await session.exec(query.with_for_update())).all()
+
+
+async def note_use(session: AsyncSession, id: str, at: datetime) -> None:
+    """Store when a key was used, unless a later use is stored."""
+    later = or_(col(ApiKey.last_used_at).is_(None), col(ApiKey.last_used_at) < at)
+    await session.exec(update(ApiKey).where(col(ApiKey.id) == id, later).values(last_used_at=at))
 
 
 async def tenants(session: AsyncSession) -> Sequence[str]:
@@ -64,6 +72,27 @@ async def revoke_all(session: AsyncSession, tenant: str) -> int:
     return int((await session.exec(delete(ApiKey).where(col(ApiKey.tenant) == tenant))).rowcount)
 
 
-def add(session: AsyncSession, *, tenant: str, name: str, key: str) -> None:
-    """Store a key when the session commits."""
-    session.add(ApiKey(tenant=tenant, name=name, digest=digest(key)))
+def add(
+    session: AsyncSession,
+    *,
+    tenant: str,
+    name: str,
+    key: str,
+    role: str | None = None,
+    permissions: list[str] | None = None,
+    expires_at: datetime | None = None,
+    created_by: str | None = None,
+) -> ApiKey:
+    """Store a key when the session commits, and return its row. Give it either a role or permissions."""
+    row = ApiKey(
+        tenant=tenant,
+        name=name,
+        digest=digest(key),
+        prefix=key[:PREFIX_CHARACTERS] if len(key) >= _SHORTEST_WITH_PREFIX else "",
+        role=role,
+        permissions=permissions,
+        expires_at=expires_at.astimezone(UTC) if expires_at else None,
+        created_by=created_by,
+    )
+    session.add(row)
+    return row

@@ -31,7 +31,8 @@ def _now() -> datetime:
 
 class ApiKey(SQLModel, table=True):
     """A bearer token of the API. Only its SHA-256 digest is stored: keys are random, so they need no salt or
-    stretching."""
+    stretching. `prefix` is its beginning, to tell keys apart. It has either a `role`, built-in or of the tenant, or
+    `permissions`."""
 
     __tablename__ = "api_keys"
 
@@ -39,7 +40,28 @@ class ApiKey(SQLModel, table=True):
     tenant: str = Field(index=True)
     name: str
     digest: str = Field(unique=True)
+    prefix: str = ""
+    role: str | None = None
+    permissions: list[str] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    created_by: str | None = None
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
+class Role(SQLModel, table=True):
+    """A tenant's own named set of permissions."""
+
+    __tablename__ = "roles"
+    __table_args__ = (UniqueConstraint("tenant", "name"),)
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str
+    name: str
+    description: str = Field(default="", sa_column=Column(Text, nullable=False))
+    permissions: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
 
 
 class Event(SQLModel, table=True):

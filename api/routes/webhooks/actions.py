@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Body, Response
 from temporalio.service import RPCError
 
+from api.auth import needs
 from api.deps import CurrentCaller, CurrentPlatform, Reading, Writing
 from api.platform import Platform
 from api.protocol.conditional import IfMatch, require_match, tagged
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 _MAX_OLD_KEYS = 10
 
 
-@router.get("/{id}/traffic", responses=responses(404))
+@router.get("/{id}/traffic", dependencies=[needs("webhook:list")], responses=responses(404))
 async def get_webhook_traffic(
     id: str, caller: CurrentCaller, platform: CurrentPlatform, session: Reading
 ) -> TrafficOut:
@@ -52,7 +53,7 @@ async def get_webhook_traffic(
     return TrafficOut(**(asdict(lane) if lane else {}), **(asdict(stored) if stored else {}))
 
 
-@router.post("/{id}/rotate-secret", responses=responses(404, 409, 412))
+@router.post("/{id}/rotate-secret", dependencies=[needs("webhook:edit")], responses=responses(404, 409, 412))
 async def rotate_webhook_secret(
     id: str,
     caller: CurrentCaller,
@@ -90,7 +91,7 @@ async def rotate_webhook_secret(
     )
 
 
-@router.post("/{id}/test", responses=responses(404))
+@router.post("/{id}/test", dependencies=[needs("webhook:test")], responses=responses(404))
 async def test_webhook(
     id: str, caller: CurrentCaller, platform: CurrentPlatform, body: TestIn = Body(default_factory=TestIn)
 ) -> Page[TestOut]:

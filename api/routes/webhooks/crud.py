@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import JsonValue
 
+from api.auth import needs
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Either, Limit, Reading, Writing
 from api.platform import Platform
 from api.protocol.conditional import IfMatch, require_match, tagged
@@ -50,7 +51,7 @@ _NARROWING = {"allowedClientIdentifiers": "allowed_client_identifiers", "filter"
 _NO_SUBSCRIPTION = "it applies to subscriptions, and the webhook has none; add events"
 
 
-@router.post("", status_code=201, responses=responses(409))
+@router.post("", dependencies=[needs("webhook:add")], status_code=201, responses=responses(409))
 async def create_webhook(
     body: WebhookIn, caller: CurrentCaller, platform: CurrentPlatform, session: Writing, response: Response
 ) -> WebhookCreated:
@@ -86,7 +87,7 @@ async def create_webhook(
     return WebhookCreated(**shown.model_dump(), signing_secret=key.secret)
 
 
-@router.get("")
+@router.get("", dependencies=[needs("webhook:list")])
 async def list_webhooks(
     caller: CurrentCaller,
     session: Reading,
@@ -115,12 +116,12 @@ async def list_webhooks(
     return Page(items=[view(row, subscribed[row.id]) for row in rows], next_cursor=next_cursor)
 
 
-@router.get("/{id}", responses=responses(404))
+@router.get("/{id}", dependencies=[needs("webhook:list")], responses=responses(404))
 async def get_webhook(id: str, caller: CurrentCaller, session: Reading, response: Response) -> WebhookOut:
     return tagged(response, view(*await find(session, caller.tenant, id)))
 
 
-@router.patch("/{id}", responses=responses(404, 409, 412))
+@router.patch("/{id}", dependencies=[needs("webhook:edit")], responses=responses(404, 409, 412))
 async def change_webhook(
     id: str,
     patch: MergePatch,
@@ -145,7 +146,7 @@ async def change_webhook(
     return tagged(response, view(webhook, subscribed))
 
 
-@router.delete("/{id}", status_code=204, responses=responses(404, 409, 412))
+@router.delete("/{id}", dependencies=[needs("webhook:delete")], status_code=204, responses=responses(404, 409, 412))
 async def delete_webhook(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
     """Deletes a webhook and its subscriptions. Deliveries that wait for their next attempt fail with outcome
     `webhook_deleted` and stay in the monitor."""

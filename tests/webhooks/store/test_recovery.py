@@ -13,8 +13,9 @@ from webhooks.credentials import signing
 from webhooks.credentials.vault import Vault, new_key
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.errors import CannotRunError
+from webhooks.identity import new_api_key
 from webhooks.settings import Settings
-from webhooks.store import api_keys, new_api_key, reset_lost_secrets, sealed
+from webhooks.store import api_keys, reset_lost_secrets, sealed
 from webhooks.store.backup import back_up
 from webhooks.store.database import Database
 from webhooks.store.models import Webhook

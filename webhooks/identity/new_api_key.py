@@ -5,13 +5,14 @@ For a key that is lost. With `--revoke-others`, every other key of the tenant en
 
 import argparse
 import logging
-import secrets
 import sys
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from webhooks import process
 from webhooks.errors import CannotRunError
+from webhooks.identity.keyring import new_key
+from webhooks.identity.permissions import ROLES, administrator_of
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.database import Database
@@ -25,13 +26,14 @@ async def main(settings: Settings) -> None:
     parser.add_argument("--tenant", default="default")
     parser.add_argument("--name", default="administrator")
     parser.add_argument("--revoke-others", action="store_true", help="end every other key of the tenant")
+    parser.add_argument("--role", choices=sorted(ROLES), help="the tenant's administrator, if left out")
     chosen = parser.parse_args()
-    key = f"whk_{secrets.token_urlsafe(32)}"
+    key, role = new_key(), chosen.role or administrator_of(chosen.tenant)
     database = Database.of(settings)
     try:
         async with database.write_alone() as session:
             revoked = await api_keys.revoke_all(session, chosen.tenant) if chosen.revoke_others else 0
-            api_keys.add(session, tenant=chosen.tenant, name=chosen.name, key=key)
+            api_keys.add(session, tenant=chosen.tenant, name=chosen.name, key=key, role=role)
     except SQLAlchemyError as error:
         raise CannotRunError(
             f"Cannot store a key: {getattr(error, 'orig', error)}. The platform must have run once on this database."
@@ -40,7 +42,7 @@ async def main(settings: Settings) -> None:
         await database.close()
     if chosen.revoke_others:
         (settings.data_dir / "bootstrap.key").unlink(missing_ok=True)  # it holds a key that has ended
-        log.info("revoked %d keys; running processes accept them for up to 10 s more", revoked)
+        log.info("revoked %d keys; running processes accept them for a few seconds more", revoked)
     sys.stdout.write(f"{key}\n")
 
 

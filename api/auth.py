@@ -1,0 +1,51 @@
+"""Who calls a route, and whether that caller may. Each route of /v1 declares with `needs` the permission that it asks
+for."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import Request, Security
+from fastapi.security import HTTPBearer
+
+from api.platform import Platform
+from api.protocol.problems import ProblemError
+from webhooks.identity.caller import Caller
+from webhooks.identity.permissions import PERMISSIONS
+
+_bearer = HTTPBearer(auto_error=False, description="An API key")
+
+
+def needs(permission: str) -> Any:
+    """Return the dependency that declares a route's permission. StrictRoute checks it before it reads a body, and the
+    OpenAPI document shows it as a security scope."""
+    assert permission in PERMISSIONS, permission  # noqa: S101
+    return Security(_bearer, scopes=[permission])
+
+
+async def authenticate(request: Request, permission: str) -> None:
+    """Set `request.state.caller` from the bearer token. Raises ProblemError 401, or 403 if the caller does not have the
+    permission."""
+    platform: Platform = request.app.state.platform
+    credentials = await _bearer(request)
+    caller = await platform.keys.caller_of(credentials.credentials) if credentials else None
+    if caller is None:
+        raise _unauthorized("a valid API key is required")
+    if caller.expires_at and caller.expires_at <= datetime.now(UTC):
+        raise _unauthorized("the API key has expired")
+    require(caller, permission)
+    request.state.caller = caller
+
+
+def require(caller: Caller, permission: str) -> None:
+    """Raise ProblemError 403 if the caller does not have the permission."""
+    if not caller.may(permission):
+        raise forbidden(permission, f"this needs the permission {permission}, which the caller does not have")
+
+
+def forbidden(permission: str, detail: str) -> ProblemError:
+    challenge = f'Bearer error="insufficient_scope", scope="{permission}"'
+    return ProblemError(403, detail, headers={"WWW-Authenticate": challenge})
+
+
+def _unauthorized(detail: str) -> ProblemError:
+    return ProblemError(401, detail, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,24 @@
+"""Who sent a request, and what that caller may do."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`actor` names the key, token or person for the audit: `key:ID`, `token:SUBJECT` or `person:SUBJECT`.
+
+    `client_identifier`: if set, the caller sees only this client's webhooks and deliveries."""
+
+    tenant: str
+    permissions: frozenset[str]
+    actor: str
+    name: str
+    key_id: str | None = None
+    """The API key that the caller has shown, or that made its token or session."""
+    client_identifier: str | None = None
+    expires_at: datetime | None = None
+
+    def may(self, permission: str) -> bool:
+        """Return whether the caller has this permission."""
+        return permission in self.permissions

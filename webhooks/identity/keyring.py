@@ -1,0 +1,95 @@
+"""API keys: whom a key belongs to, and what it may do."""
+
+import asyncio
+import logging
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import event
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from webhooks.identity import permissions
+from webhooks.identity.caller import Caller
+from webhooks.store import api_keys, roles
+from webhooks.store.database import Database
+from webhooks.store.models import ApiKey
+
+log = logging.getLogger(__name__)
+
+_REMEMBERED_SECONDS = 4.0
+"""How long a key is kept in memory, because every call asks for it. A revoked key, or a changed role, works for this
+much longer in other processes."""
+_USE_IS_NEWS_AFTER = timedelta(minutes=1)
+"""`last_used_at` is at most this much too old: it must not cost each call a write."""
+
+
+def new_key() -> str:
+    """Return a new API key: 256 random bits."""
+    return f"whk_{secrets.token_urlsafe(32)}"
+
+
+async def permissions_of(
+    session: AsyncSession, tenant: str, role: str | None, listed: list[str] | None
+) -> frozenset[str]:
+    """Return the permissions of a role, built-in or the tenant's own, or else those `listed`."""
+    if role is None:
+        return permissions.known(listed or (), tenant)
+    if built_in := permissions.ROLES.get(role):
+        return permissions.known(built_in, tenant)
+    own = await roles.find(session, tenant, role)
+    return permissions.known(own.permissions if own else (), tenant)
+
+
+class KeyRing:
+    """Finds the caller of an API key. Keeps known keys in memory for _REMEMBERED_SECONDS."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, tuple[Caller, float]] = {}
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def caller_of(self, key: str) -> Caller | None:
+        """Return whom a key belongs to, or None if it is unknown. An expired key is still known."""
+        digest, now = api_keys.digest(key), time.monotonic()
+        if (known := self._known.get(digest)) and now < known[1]:
+            return known[0]
+        async with self._database.read() as session:
+            found = await api_keys.find(session, key)
+            if found is None:
+                self._known.pop(digest, None)
+                return None
+            allowed = await permissions_of(session, found.tenant, found.role, found.permissions)
+        caller = Caller(
+            tenant=found.tenant,
+            permissions=allowed,
+            actor=f"key:{found.id}",
+            name=found.name,
+            key_id=found.id,
+            expires_at=found.expires_at,
+        )
+        self._known[digest] = caller, now + _REMEMBERED_SECONDS
+        self._note_use(found)
+        return caller
+
+    def forget_after(self, session: AsyncSession) -> None:
+        """Ask the database for each key again once the session has committed: keys or roles have changed."""
+        event.listen(session.sync_session, "after_commit", lambda _: self._known.clear(), once=True)
+
+    def _note_use(self, key: ApiKey) -> None:
+        now = datetime.now(UTC)
+        if key.last_used_at is None or now - key.last_used_at > _USE_IS_NEWS_AFTER:
+            task = asyncio.create_task(self._write_use(key.id, now))  # nobody waits for it
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _write_use(self, id: str, at: datetime) -> None:
+        try:
+            async with self._database.write() as session:
+                await api_keys.note_use(session, id, at)
+        except Exception as error:  # it is not worth failing for
+            log.warning("cannot store when key %s was used: %s", id, type(error).__name__)
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await asyncio.gather(*self._writing)

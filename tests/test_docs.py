@@ -213,7 +213,8 @@ async def catalogue(platform: PlatformProcess) -> AsyncIterator[None]:
         found: set[str] = set()
         cursor: str | None = ""
         while cursor is not None:
-            page = await platform.get(path, limit=100, **({"cursor": cursor} if cursor else {}))
+            query: Json = {"cursor": cursor} if cursor else {}
+            page = await platform.get(path, **query, limit=100)
             found |= {item[name] for item in page["items"]}
             cursor = page["next_cursor"]
         return found

@@ -1,6 +1,6 @@
 """The delivery monitor: list deliveries, read one with its attempts, resend it."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Body, Query
 
@@ -14,12 +14,14 @@ from api.schemas.deliveries import AttemptOut, DeliveryOut, RequestOut, ResendIn
 from webhooks.deliveries.monitor import AlreadyDeliveredError, DeliveryDetail, DeliverySummary
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.deliveries.visibility import Filter
+from webhooks.identity.caller import Caller
 from webhooks.ids import is_delivery_id
 from webhooks.sending.sender import NotSendableError, sendable
 from webhooks.store import webhooks as stored_webhooks
 
 router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES, route_class=StrictRoute)
 
+Shown = TypeVar("Shown", bound=DeliverySummary)
 Statuses = Annotated[
     list[DeliveryStatus] | None, Query(max_length=MAX_VALUES, description="Repeat it to list any one of the statuses")
 ]
@@ -50,6 +52,13 @@ async def list_deliveries(
     """Lists deliveries, newest first. Values are compared exactly. A new delivery appears in the list after a short
     delay; reading it by its id works immediately. A page may have fewer items than `limit`, or none, although more
     follow: read on until `next_cursor` is null."""
+    if caller.client_identifier:
+        async with platform.database.read() as session:
+            own = await stored_webhooks.ids_of_client(session, caller.tenant, caller.client_identifier)
+        webhook_id = [id for id in own if webhook_id is None or id in webhook_id]
+        client_identifier = [caller.client_identifier]
+        if not webhook_id:
+            return Page(items=[], next_cursor=None)
     filter = Filter(
         tenant=caller.tenant,
         webhook_ids=webhook_id or (),
@@ -62,15 +71,14 @@ async def list_deliveries(
         until=until,
     )
     page, next_cursor = await platform.deliveries.list(filter, limit=limit, cursor=cursor)
-    return Page(items=page, next_cursor=next_cursor)
+    return Page(items=[_shown_to(caller, summary) for summary in page], next_cursor=next_cursor)
 
 
 @router.get("/{id}", dependencies=[needs("delivery:read")], responses=responses(404))
 async def get_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> DeliveryOut:
     """Returns a delivery with all attempts so far and the time of the next one. The request's body and the receiver's
     answers are null unless the caller has the permission `delivery:read_body`."""
-    detail = await platform.deliveries.get(caller.tenant, id) if is_delivery_id(id) else None
-    view = _view(require_found("delivery", detail))
+    view = _shown_to(caller, _view(await _find(platform, caller, id)))
     return view if caller.may("delivery:read_body") else _without_bodies(view)
 
 
@@ -83,8 +91,10 @@ async def resend_delivery(
     progress, no other is started. A delivery that succeeded is sent again only with `force`, and only while its webhook
     and its subscription are active."""
     try:
-        if body.force and is_delivery_id(id):
-            await _check_sendable(platform, caller.tenant, id)
+        if body.force or caller.client_identifier:
+            detail = await _find(platform, caller, id)
+            if body.force:
+                await _check_sendable(platform, caller.tenant, detail)
         found = is_delivery_id(id) and await platform.deliveries.resend(caller.tenant, id, force=body.force)
     except AlreadyDeliveredError:
         raise ProblemError(409, 'the delivery has succeeded already; {"force": true} sends it again') from None
@@ -95,12 +105,27 @@ async def resend_delivery(
     return ResendOut(id=id)
 
 
-async def _check_sendable(platform: Platform, tenant: str, id: str) -> None:
+async def _find(platform: Platform, caller: Caller, id: str) -> DeliveryDetail:
+    """Return a delivery that the caller may see. Raises ProblemError 404."""
+    detail = require_found("delivery", await platform.deliveries.get(caller.tenant, id) if is_delivery_id(id) else None)
+    if caller.client_identifier:
+        async with platform.database.read() as session:
+            webhook = await stored_webhooks.find(session, caller.tenant, detail.summary.webhook_id)
+        if not (webhook and caller.sees(webhook.client_identifier) and caller.sees(detail.summary.client_identifier)):
+            raise not_found("delivery")
+    return detail
+
+
+async def _check_sendable(platform: Platform, tenant: str, detail: DeliveryDetail) -> None:
     """Raise NotSendableError if the delivery has succeeded and nothing would be sent: what is delivered stays so."""
-    detail = await platform.deliveries.get(tenant, id)
-    if detail and detail.summary.status is DeliveryStatus.DELIVERED:
+    if detail.summary.status is DeliveryStatus.DELIVERED:
         async with platform.database.read() as session:
             sendable(await stored_webhooks.load(session, tenant, detail.summary.webhook_id, detail.summary.event))
+
+
+def _shown_to(caller: Caller, shown: Shown) -> Shown:
+    """Return what the caller may see of a delivery: a client's own users have nothing to do with Temporal."""
+    return shown.model_copy(update={"temporal_url": None}) if caller.client_identifier else shown
 
 
 def _view(detail: DeliveryDetail) -> DeliveryOut:

@@ -10,6 +10,7 @@ from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, document_of, merged, validated
 from api.protocol.problems import RESPONSES, ProblemError, invalid, require_found, responses
 from api.protocol.strict_json import StrictRoute
+from api.routes.webhooks.resource import clients_of, subscribable
 from api.schemas.common import MergePatch, Page
 from api.schemas.subscriptions import MatchIn, MatchOut, SubscriptionBody, SubscriptionIn, SubscriptionOut
 from webhooks import cursors
@@ -33,8 +34,12 @@ async def create_subscription(
     if event is None or not event.active:
         raise invalid("/event", "the event is inactive" if event else "no such event")
     webhook = await stored_webhooks.find(session, caller.tenant, body.webhook_id)
-    if webhook is None:
+    if webhook is None or not caller.sees(webhook.client_identifier):
         raise invalid("/webhook_id", "no such webhook")
+    if webhook.client_identifier and "allowed_client_identifiers" not in body.model_fields_set:
+        body.allowed_client_identifiers = [webhook.client_identifier]
+    clients_of(webhook.client_identifier, body.allowed_client_identifiers)
+    subscribable(webhook.client_identifier, event.key, "/event")
     if await stored_subscriptions.exists(session, event, webhook):
         raise ProblemError(
             409, "the webhook is already subscribed to this event", errors=[("/event", "already subscribed")]
@@ -63,7 +68,14 @@ async def list_subscriptions(
     """Lists subscriptions, newest first."""
     before = cursors.decode(cursor) if cursor else None
     found = await stored_subscriptions.list_newest_first(
-        session, caller.tenant, events=event, webhook_ids=webhook_id, active=active, before=before, limit=limit + 1
+        session,
+        caller.tenant,
+        events=event,
+        webhook_ids=webhook_id,
+        active=active,
+        owner=caller.client_identifier,
+        before=before,
+        limit=limit + 1,
     )
     rows, next_cursor = cursors.page(found, limit, lambda row: row[0].id)
     return Page(items=[_view(row) for row in rows], next_cursor=next_cursor)
@@ -90,6 +102,8 @@ async def change_subscription(
     require_match(if_match, view)
     patch = changes_in(patch, view, SubscriptionBody)
     body = validated(SubscriptionBody, merged(document_of(view, SubscriptionBody), patch))
+    webhook = await stored_webhooks.find(session, caller.tenant, subscription.webhook_id)
+    clients_of(webhook.client_identifier if webhook else None, body.allowed_client_identifiers)
     for column, value in body.model_dump().items():
         setattr(subscription, column, value)
     subscription.updated_at = datetime.now(UTC)
@@ -120,7 +134,8 @@ async def match_filter(body: MatchIn, _: CurrentCaller) -> MatchOut:
 
 
 async def _subscribed(session: Reading, caller: CurrentCaller, id: str, *, lock: bool = False) -> Subscribed:
-    return require_found("subscription", await stored_subscriptions.find(session, caller.tenant, id, lock=lock))
+    found = await stored_subscriptions.find(session, caller.tenant, id, owner=caller.client_identifier, lock=lock)
+    return require_found("subscription", found)
 
 
 def _view(subscribed: Subscribed) -> SubscriptionOut:

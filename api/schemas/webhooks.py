@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from api.protocol.problems import invalid
-from api.schemas.common import Body, Description, EventKey, Name
+from api.schemas.common import Body, Description, EventKey, Identifier, Name
 from api.schemas.subscriptions import ClientIdentifiers, FilterDocument
 from webhooks.contracts import Format, RetryRules
 from webhooks.credentials.authentication import Authentication, NoAuthentication, header_of
@@ -178,6 +178,9 @@ class WebhookIn(WebhookBody):
 
     event: EventKey | None = Field(None, description="The same as `events` with one item")
     allowed_client_identifiers: ClientIdentifiers = Field([], alias="allowedClientIdentifiers")
+    client_identifier: Identifier | None = Field(
+        None, description="The client that the webhook belongs to. It can have only occurrences of this client"
+    )
     signing_secret: SigningSecret | None = Field(None, repr=False)
 
     @model_validator(mode="after")
@@ -210,6 +213,7 @@ class WebhookIn(WebhookBody):
 
 class WebhookOut(BaseModel):
     id: str
+    client_identifier: str | None = Field(description="The client that it belongs to; null: the tenant itself")
     name: str
     url: str
     event: str | None = Field(description="The event, if there is exactly one")

@@ -87,6 +87,7 @@ async def test_logiwas_own_request(platform: PlatformProcess) -> None:
         "id": created["id"],
         "events": [event],
         "filter": None,
+        "client_identifier": None,
         "deactivated_reason": None,
         "deactivated_at": None,
         "failing_since": None,

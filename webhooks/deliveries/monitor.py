@@ -53,7 +53,8 @@ class DeliverySummary(BaseModel):
     last_attempt_at: datetime | None
     next_attempt_at: datetime | None
     closed_at: datetime | None
-    temporal_url: str
+    temporal_url: str | None
+    """None for those who have nothing to do with Temporal."""
 
 
 @dataclass(frozen=True)

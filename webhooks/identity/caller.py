@@ -19,6 +19,10 @@ class Caller:
     client_identifier: str | None = None
     expires_at: datetime | None = None
 
+    def sees(self, client_identifier: str | None) -> bool:
+        """Return whether what belongs to this client, or to no client, is the caller's."""
+        return self.client_identifier in (None, client_identifier)
+
     def may(self, permission: str) -> bool:
         """Return whether the caller has this permission."""
         return permission in self.permissions

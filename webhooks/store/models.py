@@ -99,7 +99,8 @@ class EventVersion(SQLModel, table=True):
 
 
 class Webhook(SQLModel, table=True):
-    """A destination. `retry_policy` holds a contracts.RetryRules, and `timeout` is in seconds. `headers`,
+    """A destination. `client_identifier` is the client that it belongs to, if it does not belong to the tenant itself.
+    `retry_policy` holds a contracts.RetryRules, and `timeout` is in seconds. `headers`,
     `authentication` and `client_certificate` are masked. `sealed` holds them complete, together with the signing keys,
     as a sealed credentials.webhook_secrets.Secrets."""
 
@@ -107,6 +108,7 @@ class Webhook(SQLModel, table=True):
 
     id: str = Field(default_factory=uuid7, primary_key=True)
     tenant: str = Field(index=True)
+    client_identifier: str | None = None
     name: str = ""
     url: str = Field(sa_column=Column(Text, nullable=False))
     method: str = "POST"

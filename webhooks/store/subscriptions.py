@@ -12,10 +12,12 @@ Subscribed = tuple[Subscription, str]
 """A subscription and the key of its event."""
 
 
-async def find(session: AsyncSession, tenant: str, id: str, *, lock: bool = False) -> Subscribed | None:
-    """Return the subscription with this id, or None. With `lock`, nobody else can change it until the transaction
-    ends."""
-    query = _of(tenant).where(col(Subscription.id) == id)
+async def find(
+    session: AsyncSession, tenant: str, id: str, *, owner: str | None = None, lock: bool = False
+) -> Subscribed | None:
+    """Return the subscription with this id, or None. `owner`: only if its webhook belongs to this client. With `lock`,
+    nobody else can change it until the transaction ends."""
+    query = _of(tenant, owner).where(col(Subscription.id) == id)
     return (await session.exec(query.with_for_update(of=Subscription) if lock else query)).first()
 
 
@@ -51,12 +53,13 @@ async def list_newest_first(
     events: Sequence[str] | None,
     webhook_ids: Sequence[str] | None,
     active: bool | None,
+    owner: str | None,
     before: str | None,
     limit: int,
 ) -> Sequence[Subscribed]:
     """Return up to `limit` subscriptions older than the one with id `before`, filtered by what is not
     None. Of several values, any one may match."""
-    query = _of(tenant).order_by(col(Subscription.id).desc()).limit(limit)
+    query = _of(tenant, owner).order_by(col(Subscription.id).desc()).limit(limit)
     if events is not None:
         query = query.where(col(Event.key).in_(events))
     if webhook_ids is not None:
@@ -68,9 +71,14 @@ async def list_newest_first(
     return (await session.exec(query)).all()
 
 
-def _of(tenant: str) -> Select[Subscription, str]:
-    return (
+def _of(tenant: str, owner: str | None = None) -> Select[Subscription, str]:
+    query = (
         select(Subscription, Event.key)
         .join(Event, col(Event.id) == col(Subscription.event_id))
         .where(col(Subscription.tenant) == tenant)
+    )
+    if owner is None:
+        return query
+    return query.join(Webhook, col(Webhook.id) == col(Subscription.webhook_id)).where(
+        col(Webhook.client_identifier) == owner
     )

@@ -63,6 +63,12 @@ async def find(session: AsyncSession, tenant: str, webhook_id: str, *, lock: boo
     return (await session.exec(query, params={"tenant": tenant, "webhook": webhook_id})).first()
 
 
+async def ids_of_client(session: AsyncSession, tenant: str, client_identifier: str) -> Sequence[str]:
+    """Return the ids of the webhooks that belong to a client."""
+    query = select(Webhook.id).where(col(Webhook.tenant) == tenant, col(Webhook.client_identifier) == client_identifier)
+    return (await session.exec(query)).all()
+
+
 async def any_stored(session: AsyncSession) -> bool:
     """Return whether there is any webhook, of any tenant."""
     return (await session.exec(select(Webhook.id).limit(1))).first() is not None
@@ -74,13 +80,15 @@ async def list_newest_first(
     *,
     events: Sequence[str] | None,
     client_identifiers: Sequence[str] | None,
+    owner: str | None,
     url: str | None,
     active: bool | None,
     before: str | None,
     limit: int,
 ) -> Sequence[Webhook]:
     """Return up to `limit` webhooks older than the one with id `before`, filtered by what is not None. Of several
-    values, any one may match. One subscription must be for the event and name the client. `url` is a prefix."""
+    values, any one may match. One subscription must be for the event and name the client. `owner` is the client that a
+    webhook belongs to. `url` is a prefix."""
     query = select(Webhook).where(col(Webhook.tenant) == tenant).order_by(col(Webhook.id).desc()).limit(limit)
     subscription = [col(Subscription.webhook_id) == col(Webhook.id)]
     if events is not None:
@@ -89,6 +97,8 @@ async def list_newest_first(
         subscription.append(_names_any_client(client_identifiers))
     if len(subscription) > 1:
         query = query.where(exists().where(*subscription))
+    if owner is not None:
+        query = query.where(col(Webhook.client_identifier) == owner)
     if url is not None:
         query = query.where(func.substr(col(Webhook.url), 1, len(url)) == url)
     if active is not None:

@@ -44,7 +44,7 @@ async def get_webhook_traffic(
     """Returns the webhook's circuit breaker, its requests in progress, and its waiting deliveries, as far as this
     process sends them. Other worker processes have their own figures; a process without a worker has none.
     `unfinished` and `awaiting_resend` are those of the whole platform."""
-    await find(session, caller.tenant, id)
+    await find(session, caller, id)
     lane = platform.lanes.snapshot(id) if platform.lanes else None
     stored = None
     if platform.publisher:
@@ -66,7 +66,7 @@ async def rotate_webhook_secret(
     """Makes a new signing secret and Ed25519 key. For `overlap` seconds, every request has the Standard Webhooks
     signatures of the old and the new key. The `logto` and `github` headers hold one signature: they use the new secret
     immediately."""
-    webhook, subscribed = await find(session, caller.tenant, id, lock=True)
+    webhook, subscribed = await find(session, caller, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
     secrets = sealed.unseal(platform.vault, webhook)
     new, now = signing.new_key(body.signing_secret), datetime.now(UTC)
@@ -100,7 +100,7 @@ async def test_webhook(
     the deliveries, and their result does not affect the webhook. The occurrence's id begins with `test-`."""
     only = body.event
     async with platform.database.read() as session:  # closed before requests are sent, which may take long
-        webhook, subscribed = await find(session, caller.tenant, id)
+        webhook, subscribed = await find(session, caller, id)
         keys = [event for _, event in subscribed if only in (None, event)]
         if not keys:
             raise invalid(

@@ -16,11 +16,13 @@ from api.protocol.strict_json import StrictRoute
 from api.routes.webhooks.resource import (
     SECRET,
     client_certificate,
+    clients_of,
     differ,
     document,
     find,
     patched,
     set_columns,
+    subscribable,
     view,
     writable,
 )
@@ -57,6 +59,13 @@ async def create_webhook(
 ) -> WebhookCreated:
     """Creates a webhook and subscribes it to its events, which must exist and be active. Only this response shows
     `signing_secret`."""
+    owner = body.client_identifier or caller.client_identifier
+    if not caller.sees(owner):
+        raise invalid("/client_identifier", "must be the caller's own, or left out")
+    if owner and "allowed_client_identifiers" not in body.model_fields_set and body.events:
+        body.allowed_client_identifiers = [owner]
+    if body.events:
+        clients_of(owner, body.allowed_client_identifiers)
     clients_given = "allowed_client_identifiers" in body.model_fields_set
     if body.event is not None and not clients_given:
         raise invalid("/allowedClientIdentifiers", "Field required")
@@ -75,8 +84,8 @@ async def create_webhook(
         authentication=body.authentication,
         client_certificate=client_certificate(body, None),
     )
-    subscribed = await _active_events(session, caller, _places(body.events, one=body.event is not None))
-    webhook = Webhook(tenant=caller.tenant, url=body.url)
+    subscribed = await _active_events(session, caller, owner, _places(body.events, one=body.event is not None))
+    webhook = Webhook(tenant=caller.tenant, client_identifier=owner, url=body.url)
     set_columns(platform.vault, webhook, body, secrets)
     session.add(webhook)
     await session.flush()
@@ -106,6 +115,7 @@ async def list_webhooks(
         caller.tenant,
         events=event,
         client_identifiers=client_identifier,
+        owner=caller.client_identifier,
         url=url,
         active=active,
         before=before,
@@ -118,7 +128,7 @@ async def list_webhooks(
 
 @router.get("/{id}", dependencies=[needs("webhook:list")], responses=responses(404))
 async def get_webhook(id: str, caller: CurrentCaller, session: Reading, response: Response) -> WebhookOut:
-    return tagged(response, view(*await find(session, caller.tenant, id)))
+    return tagged(response, view(*await find(session, caller, id)))
 
 
 @router.patch("/{id}", dependencies=[needs("webhook:edit")], responses=responses(404, 409, 412))
@@ -137,11 +147,15 @@ async def change_webhook(
     secret that is sent back masked keeps its value. An `authentication` of another type replaces the old one as a
     whole. `events`, `allowedClientIdentifiers` and `filter` change all subscriptions of the webhook."""
     patch = await _checked_patch(platform, caller, id, patch, if_match)
-    webhook, subscribed = await find(session, caller.tenant, id, lock=True)
+    webhook, subscribed = await find(session, caller, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
     one = "event" in patch
     body, patch = _change_columns(platform.vault, webhook, subscribed, patch)
-    added = await _added_events(session, caller, subscribed, _places(body.events, one=one), patch)
+    if body.events and (owner := webhook.client_identifier):
+        if "allowedClientIdentifiers" not in patch:
+            body.allowed_client_identifiers = [owner]
+        clients_of(owner, body.allowed_client_identifiers)
+    added = await _added_events(session, caller, webhook, subscribed, _places(body.events, one=one), patch)
     subscribed = await _resubscribe(session, webhook, subscribed, added, body, patch)
     return tagged(response, view(webhook, subscribed))
 
@@ -150,7 +164,7 @@ async def change_webhook(
 async def delete_webhook(id: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
     """Deletes a webhook and its subscriptions. Deliveries that wait for their next attempt fail with outcome
     `webhook_deleted` and stay in the monitor."""
-    webhook, subscribed = await find(session, caller.tenant, id, lock=True)
+    webhook, subscribed = await find(session, caller, id, lock=True)
     require_match(if_match, view(webhook, subscribed))
     await session.delete(webhook)
 
@@ -162,7 +176,7 @@ async def _checked_patch(
 
     Checking a URL may look up its name. So this comes before the transaction, which makes others wait."""
     async with platform.database.read() as reading:
-        shown = view(*await find(reading, caller.tenant, id))
+        shown = view(*await find(reading, caller, id))
     require_match(if_match, shown)
     patch = writable(changes_in(patch, shown, WebhookBody), shown)
     authentication = patch.get("authentication")
@@ -200,13 +214,15 @@ def _change_columns(
 async def _added_events(
     session: Writing,
     caller: CurrentCaller,
+    webhook: Webhook,
     subscribed: list[Subscribed],
     places: dict[str, str],
     patch: dict[str, JsonValue],
 ) -> list[Event]:
     """Return the events in `places` that the webhook is not subscribed to yet."""
     known = {event for _, event in subscribed}
-    added = await _active_events(session, caller, {key: place for key, place in places.items() if key not in known})
+    new = {key: place for key, place in places.items() if key not in known}
+    added = await _active_events(session, caller, webhook.client_identifier, new)
     for name, column in _NARROWING.items():
         if added and name not in patch and differ(subscribed, column):
             raise invalid(f"/{name}", "the subscriptions have different values; give the one for the new subscription")
@@ -230,14 +246,18 @@ def _places(events: list[str], *, one: bool) -> dict[str, str]:
     return {event: "/event" if one else f"/events/{events.index(event)}" for event in events}
 
 
-async def _active_events(session: Reading, caller: CurrentCaller, places: dict[str, str]) -> list[Event]:
-    """Return the events. Raises ProblemError 422 if one does not exist or is inactive."""
+async def _active_events(
+    session: Reading, caller: CurrentCaller, owner: str | None, places: dict[str, str]
+) -> list[Event]:
+    """Return the events. Raises ProblemError 422 if one does not exist, is inactive, or is not for a webhook of
+    `owner`."""
     found = {event.key: event for event in await stored_events.find_all(session, caller.tenant, list(places))}
     for key, place in places.items():
         if key not in found:
             raise invalid(place, "no such event")
         if not found[key].active:
             raise invalid(place, "the event is inactive")
+        subscribable(owner, key, place)
     return list(found.values())
 
 

@@ -16,6 +16,8 @@ from webhooks.credentials.signing import Style
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.egress import tls
+from webhooks.events import operational
+from webhooks.identity.caller import Caller
 from webhooks.store import sealed
 from webhooks.store import subscriptions as stored_subscriptions
 from webhooks.store import webhooks as stored_webhooks
@@ -27,12 +29,30 @@ SECRET = {"headers", "authentication", "client_certificate"}
 _OF_SUBSCRIPTIONS = {"events", "allowed_client_identifiers", "filter"}
 
 
-async def find(session: AsyncSession, tenant: str, id: str, *, lock: bool = False) -> tuple[Webhook, list[Subscribed]]:
+async def find(
+    session: AsyncSession, caller: Caller, id: str, *, lock: bool = False
+) -> tuple[Webhook, list[Subscribed]]:
     """Return the webhook and its subscriptions. With `lock`, no other transaction can change them until this one ends.
 
     Raises ProblemError 404."""
-    webhook = require_found("webhook", await stored_webhooks.find(session, tenant, id, lock=lock))
-    return webhook, (await stored_subscriptions.of_webhooks(session, tenant, [id], lock=lock))[id]
+    found = await stored_webhooks.find(session, caller.tenant, id, lock=lock)
+    webhook = require_found("webhook", found if found and caller.sees(found.client_identifier) else None)
+    return webhook, (await stored_subscriptions.of_webhooks(session, caller.tenant, [id], lock=lock))[id]
+
+
+def clients_of(owner: str | None, clients: list[str], pointer: str = "/allowedClientIdentifiers") -> list[str]:
+    """Return the clients of a subscription whose webhook belongs to `owner`. Raises ProblemError 422 if it names
+    others."""
+    if owner is None or clients == [owner]:
+        return clients
+    raise invalid(pointer, "the webhook belongs to one client, and can have only that one's identifier here")
+
+
+def subscribable(owner: str | None, event: str, pointer: str) -> None:
+    """Raise ProblemError 422 if a webhook of `owner` cannot have this event: operational events tell of webhooks of
+    others."""
+    if owner is not None and event in operational.KEYS:
+        raise invalid(pointer, "a webhook that belongs to a client cannot have operational events")
 
 
 def patched(document: dict[str, Any], patch: dict[str, JsonValue]) -> dict[str, Any]:

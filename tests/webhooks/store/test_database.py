@@ -238,7 +238,7 @@ async def test_an_upgrade_from_the_first_release_loses_nothing(tmp_path: Path) -
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     first, second = (sealed.unseal(VAULT, row) for row in rows)
 
-    assert [key.digest for key in keys] == ["d"]
+    assert [(key.digest, key.role) for key in keys] == [("d", "administrator")]
     assert [(event.key, event.entity, event.json_schema, event.template, event.version) for event in events] == [
         ("E", None, {"type": "object"}, None, 1),
         ("A.B", "A", None, [1], 1),
@@ -246,6 +246,7 @@ async def test_an_upgrade_from_the_first_release_loses_nothing(tmp_path: Path) -
     assert rows[0].model_dump(exclude={"sealed", "public_key"}) == {
         "id": "w-1",
         "tenant": "t",
+        "client_identifier": None,
         "name": "name of w-1",
         "url": "https://w-1.example/",
         "method": "PUT",

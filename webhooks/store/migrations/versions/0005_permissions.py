@@ -1,4 +1,5 @@
-"""Roles; permissions, expiry and last use of API keys. A key that exists may do all that it could."""
+"""Roles; permissions, expiry and last use of API keys; the client that a webhook belongs to. A key that exists may do
+all that it could."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -28,5 +29,6 @@ def upgrade() -> None:
         sa.Column("last_used_at", sa.DateTime(timezone=True)),
     ):
         op.add_column("api_keys", column)
+    op.add_column("webhooks", sa.Column("client_identifier", sa.String()))
     op.execute("UPDATE api_keys SET role = 'administrator'")
     op.execute("UPDATE api_keys SET role = 'installation_administrator' WHERE tenant = 'default'")

@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from api import first_calls
 from api.app import create_app
 from api.platform import Platform
+from api.protocol.slow_clients import BoundedHttp
 from webhooks import process
 from webhooks.disk import Disk
 from webhooks.errors import CannotRunError
@@ -81,7 +82,11 @@ async def serve(settings: Settings) -> None:
         await stack.enter_async_context(_in_background(work, platform, stop))
         server = _Server(
             uvicorn.Config(
-                create_app(platform), log_config=None, access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS
+                create_app(platform),
+                http=BoundedHttp,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=_DRAIN_SECONDS,
             )
         )
         serving = asyncio.create_task(server.serve(sockets=[listening]))

@@ -2,6 +2,7 @@
 `webhooks/json_documents.py` reads it, or whatever the route itself reads. A query parameter that is unknown, or given
 twice without a meaning, is an error, so that a misspelt filter is noticed."""
 
+import asyncio
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any, get_args, get_origin
@@ -17,6 +18,7 @@ from api.protocol.problems import invalid
 from webhooks.json_documents import DocumentError, MalformedJsonError, decode, parse
 
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json")
+_MAX_BODY_SECONDS = 30.0
 _NOT_ENCODED = ("", "identity")
 _GZIP = b"\x1f\x8b"
 
@@ -25,17 +27,21 @@ class _StrictRequest(Request):
     max_body: int
 
     async def body(self) -> bytes:
-        """Return the body. Raises HTTPException 400, 413 and 415."""
+        """Return the body. Raises HTTPException 400, 408, 413 and 415."""
         if not hasattr(self, "_body"):
             encoding = self.headers.get("content-encoding", "").strip().lower()
             if encoding not in _NOT_ENCODED:
                 raise _encoded("content-encoding is not supported")
             chunks = bytearray()
             try:
-                async for chunk in self.stream():
-                    chunks += chunk
-                    if len(chunks) > self.max_body:
-                        raise HTTPException(413, f"the body is larger than {self.max_body // 1024} KiB")
+                async with asyncio.timeout(_MAX_BODY_SECONDS):
+                    async for chunk in self.stream():
+                        chunks += chunk
+                        if len(chunks) > self.max_body:
+                            raise HTTPException(413, f"the body is larger than {self.max_body // 1024} KiB")
+            except TimeoutError:
+                detail = f"the body did not arrive within {_MAX_BODY_SECONDS:g} s"
+                raise HTTPException(408, detail, headers={"Connection": "close"}) from None
             except ClientDisconnect:
                 raise HTTPException(400, "the connection was closed before the end of the body") from None
             if chunks.startswith(_GZIP):

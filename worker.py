@@ -3,6 +3,11 @@
 Any number may run beside each other and beside API processes. They share Temporal and the configuration, nothing else.
 """
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # what the imports make stays: to search it for garbage would take a quarter of their time
+
 import asyncio
 import contextlib
 import logging

@@ -5,6 +5,7 @@ started when its first test needs them. Tests keep apart by their own events and
 
 import contextlib
 import fcntl
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -35,14 +36,16 @@ STARTS_PLATFORMS = ("tests/platform/", "tests/faults/test_drills.py")
 SERVERS = {"platform", "own", "postgresql", "own_postgresql"}
 """Fixtures that start servers. A test is a unit test if it uses none of them and is not in `STARTS_PLATFORMS`."""
 IN_ONE_PROCESS = (
-    "tests/faults/test_drills.py",  # each drill loads the machine
-    "tests/platform/test_isolation.py",  # as do these tests
+    "tests/platform/test_isolation.py",  # they load the machine
+    "tests/platform/test_mutual_tls.py",
     "tests/platform/test_operational.py",
     "tests/webhooks/store/test_postgresql.py",
 )
 """Files whose tests share a server that takes long to start, or must not run side by side."""
 
 
+gc.set_threshold(50_000, 20, 20)
+"""Python's own threshold (700) makes the collector search thousands of collected tests again and again."""
 hypothesis_settings.register_profile("many_runs", max_examples=40)
 hypothesis_settings.load_profile("many_runs")
 """A run tries fewer random examples than Hypothesis does by default (100). Each run tries other ones."""
@@ -66,6 +69,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not _fixtures(item) & SERVERS and not item.nodeid.startswith(STARTS_PLATFORMS):
             item.add_marker(pytest.mark.unit)
     items.sort(key=_turn)
+
+
+def pytest_collection_finish() -> None:
+    """Leaves out of each later garbage collection what exists by now: the tests, and all modules."""
+    gc.freeze()
 
 
 def _fixtures(item: pytest.Item) -> set[str]:

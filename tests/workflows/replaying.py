@@ -28,12 +28,12 @@ def load(file: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(f"default/{file.stem}", file.read_text())
 
 
-async def replay_all(client: Client) -> int:
-    """Replay the histories that the server shows, and return how many. Those in which no event follows on another one
-    than in the histories before are left out: a platform of the tests has hundreds that are alike. Raise the first
-    replay's error."""
+async def replay_all(client: Client, query: str = EVERY) -> int:
+    """Replay the histories that a visibility query selects, and return how many. Those in which no event follows on
+    another one than in the histories before are left out: a platform of the tests has hundreds that are alike. Raise
+    the first replay's error."""
     seen, count = set[tuple[int, int]](), 0
-    async for execution in client.list_workflows(EVERY):
+    async for execution in client.list_workflows(query):
         history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
         pairs = {(one.event_type, other.event_type) for one, other in itertools.pairwise(history.events)}
         if not pairs <= seen:

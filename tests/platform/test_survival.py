@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
@@ -24,6 +25,7 @@ from webhooks.testing.platform_process import Json, PlatformProcess, free_port, 
 from webhooks.testing.receiver import Receiver, Reply
 
 
+@pytest.mark.slow
 async def test_killed_while_the_receiver_holds_the_request(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """It arrives after the restart, with the same webhook-id."""
     never = asyncio.Event()
@@ -155,6 +157,7 @@ async def test_a_private_address_that_is_no_longer_allowed(
         assert receiver.got(path) == []
 
 
+@pytest.mark.slow
 async def test_what_keeps_a_platform_from_starting_is_said(platform: PlatformProcess, tmp_path: Path) -> None:
     """What Settings() refuses is in tests/webhooks/test_settings.py, and one of it here."""
     file = tmp_path / "file"
@@ -186,6 +189,7 @@ async def test_what_keeps_a_platform_from_starting_is_said(platform: PlatformPro
     )
 
 
+@pytest.mark.slow
 async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver, path: str) -> None:
     """An API without a worker accepts and waits; a worker delivers; when it is killed during a request another one does
     it again, with the same webhook-id."""

@@ -115,7 +115,7 @@ async def test_a_waiting_delivery_shows_its_attempts_and_the_next(
 
     [attempt] = delivery["attempts"]
     wait = datetime.fromisoformat(delivery["next_attempt_at"]) - datetime.fromisoformat(attempt["started_at"])
-    assert abs(wait.total_seconds() - attempt["backoff"]) < 1
+    assert abs(wait.total_seconds() - attempt["backoff"]) < 10
     assert 3240 <= attempt["backoff"] <= 3960
     assert delivery["last_attempt_at"] == attempt["started_at"]
     assert delivery["closed_at"] is None

@@ -203,7 +203,7 @@ async def test_a_webhook_that_fails_for_too_long_is_deactivated_and_what_waits_f
         False,
         f"no attempt has succeeded since {found['failing_since'][:16]}Z",
     )
-    assert 1 <= lasted.total_seconds() < 3
+    assert 1 <= lasted.total_seconds() < 10
     assert sorted(body["event"] for body in bodies) == [DELIVERY_FAILED, DELIVERY_FAILED, WEBHOOK_DEACTIVATED]
     assert (await impatient.publish(event))["deliveries"] == []
 

@@ -153,9 +153,11 @@ async def test_a_delayed_delivery_can_be_sent_by_hand(own: PlatformProcess, rece
     assert {request.headers["webhook-id"] for request in receiver.got(path)}.isdisjoint(others)
 
 
+@pytest.mark.quiet
 async def test_delayed_deliveries_of_a_killed_process_come_after_its_restart(
     own: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
+    """Before their delay of a minute ends."""
     back = asyncio.Event()
     _, delayed = await delayed_deliveries(own, receiver, path, back)
     await own.kill()

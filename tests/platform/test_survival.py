@@ -172,7 +172,7 @@ async def test_what_keeps_a_platform_from_starting_is_said(platform: PlatformPro
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        _, err = await asyncio.wait_for(process.communicate(), 60)
+        _, err = await asyncio.wait_for(process.communicate(), 110)
 
         assert process.returncode == 1
         assert variable in err.decode()

@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     master_key_file: Path | None = None
     """A file of master keys, one a line. With SQLite and without either setting, the API creates `master.key` in
     `data_dir`."""
+    encrypt_payloads: bool = True
+    """Whether what Temporal stores of a tenant is encrypted. What is encrypted already is read in any case."""
     embedded_worker: bool = True
     """Whether the API's process also delivers. If not, run `worker.py` processes."""
     max_backlog: Annotated[int, Field(ge=1)] = 10_000

@@ -15,9 +15,11 @@ from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.contracts import Delivery, Occurrence, UnmatchedOccurrence
+from webhooks.deliveries.history import known_of
 from webhooks.deliveries.pages import page
 from webhooks.deliveries.visibility import Filter, Position, found, newest_first
 from webhooks.ids import name_in, workflow_id
+from webhooks.temporal import codec
 from webhooks.temporal.names import (
     CREATED_AT,
     DELIVER_WEBHOOK,
@@ -40,12 +42,15 @@ class StartedDelivery(BaseModel):
 
 @dataclass(frozen=True)
 class PublishedOccurrence:
-    """An occurrence as it was published first. `unmatched` says why no webhook matched; None if one did."""
+    """An occurrence as it was published first. `unmatched` says why no webhook matched; None if one did.
+
+    If its data cannot be decrypted any more, it is not `readable`: there is no data, and no reason in `unmatched`."""
 
     occurrence: Occurrence
     created_at: datetime
     deliveries: list[StartedDelivery]
     unmatched: str | None
+    readable: bool = True
 
 
 class Occurrences:
@@ -121,25 +126,34 @@ class Occurrences:
     async def _read(self, rows: Sequence[WorkflowExecution]) -> PublishedOccurrence | None:
         """Return the occurrence that these rows are of, as its oldest row was started."""
         oldest = min(rows, key=Position.of)
-        started = await self._input(oldest)
-        if started is None:
+        found = await self._input(oldest)
+        if found is None:
             return None
+        started, readable = found
         of_deliveries = sorted(filter(_is_delivery, rows), key=Position.of)
         webhooks = {row.id: row.typed_search_attributes[WEBHOOK_ID] for row in of_deliveries}  # once if it has two runs
         deliveries = [StartedDelivery(id=name_in(self._tenant, id), webhook_id=of) for id, of in webhooks.items()]
         unmatched = started.reason if isinstance(started, UnmatchedOccurrence) and not deliveries else None
         return PublishedOccurrence(
-            started.occurrence, oldest.typed_search_attributes[CREATED_AT], deliveries, unmatched
+            started.occurrence,
+            oldest.typed_search_attributes[CREATED_AT],
+            deliveries,
+            unmatched,
+            readable,
         )
 
-    async def _input(self, row: WorkflowExecution) -> Delivery | UnmatchedOccurrence | None:
-        """Return what the workflow was started with; None if its retention has just ended."""
+    async def _input(self, row: WorkflowExecution) -> tuple[Delivery | UnmatchedOccurrence, bool] | None:
+        """Return what the workflow was started with, and whether it can be decrypted; None if its retention has just
+        ended."""
         handle = self._client.get_workflow_handle(row.id, run_id=row.run_id)
         try:
             async for event in handle.fetch_history_events(page_size=1, rpc_timeout=RPC_TIMEOUT):
                 [payload] = event.workflow_execution_started_event_attributes.input.payloads
+                await codec.decrypt(self._client.data_converter, [payload])
+                if codec.is_encrypted(payload):
+                    return _known_of(row), False
                 model = Delivery if _is_delivery(row) else UnmatchedOccurrence
-                return model.model_validate_json(payload.data)
+                return model.model_validate_json(payload.data), True
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
@@ -160,3 +174,11 @@ def _id(row: WorkflowExecution) -> str:
 
 def _is_delivery(row: WorkflowExecution) -> bool:
     return row.workflow_type == DELIVER_WEBHOOK
+
+
+def _known_of(row: WorkflowExecution) -> Delivery | UnmatchedOccurrence:
+    """Return what the search attributes say of a workflow that cannot be decrypted."""
+    known = known_of(row.typed_search_attributes)
+    if _is_delivery(row):
+        return known
+    return UnmatchedOccurrence(tenant=known.tenant, occurrence=known.occurrence, reason="")

@@ -162,6 +162,13 @@ class Settings(BaseSettings):
         return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
 
     @property
+    def codec_endpoint(self) -> str | None:
+        """Where a browser on this machine reaches the codec server; None if the port is not known yet."""
+        host = "localhost" if self.host in ("127.0.0.1", "::1", "0.0.0.0", "::") else self.host  # noqa: S104
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self.port}/codec" if self.port else None
+
+    @property
     def temporal_ui(self) -> str:
         """The URL of the Temporal Web UI, without a slash at its end."""
         return (self.temporal_ui_url or f"http://localhost:{self.temporal_ui_port}").rstrip("/")

@@ -1,9 +1,12 @@
 """Reads what a platform stores in Temporal, with the platform's keys."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from google.protobuf.message import Message
 from pydantic import SecretStr
-from temporalio.client import Client
+from temporalio.api.common.v1 import Payload
+from temporalio.client import Client, WorkflowHistory
 from temporalio.common import HeaderCodecBehavior
 from temporalio.converter import DataConverter
 
@@ -13,7 +16,7 @@ from webhooks.credentials.vault import Vault
 from webhooks.settings import Settings
 from webhooks.store.database import Database
 from webhooks.store.payload_keys import PayloadKeyRing
-from webhooks.temporal.codec import encrypting
+from webhooks.temporal.codec import decrypt, encrypting
 from webhooks.temporal.connection import DATA_CONVERTER
 from webhooks.testing.platform_process import PlatformProcess
 
@@ -54,6 +57,29 @@ def converter_of(platform: PlatformProcess) -> DataConverter:
     settings = settings_of(platform)
     keys = PayloadKeyRing(Database.of(settings), Vault.of(settings))
     return encrypting(DATA_CONVERTER, keys, encrypts=True)
+
+
+async def history_of(platform: PlatformProcess, workflow_id: str) -> WorkflowHistory:
+    """Return the history of a workflow's latest run, decrypted."""
+    client = await client_of(platform)
+    history = await client.get_workflow_handle(workflow_id).fetch_history()
+    await decrypt(client.data_converter, [payload for event in history.events for payload in payloads_in(event)])
+    return history
+
+
+def payloads_in(message: Message) -> Iterator[Payload]:
+    """Yield every payload in a message, however deep."""
+    if isinstance(message, Payload):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            inner = list(value.values())
+        else:
+            inner = list(value) if isinstance(value, Sequence) else [value]
+        for one in inner:
+            if isinstance(one, Message):
+                yield from payloads_in(one)
 
 
 async def client_of(platform: PlatformProcess) -> Client:

@@ -53,7 +53,7 @@ class DeliverySummary(BaseModel):
     last_attempt_at: datetime | None
     next_attempt_at: datetime | None
     closed_at: datetime | None
-    readable: bool = True
+    readable: bool
     """False if its data cannot be decrypted any more: then attempts are incomplete, and it cannot be sent again."""
     temporal_url: str | None
     """None for those who have nothing to do with Temporal."""

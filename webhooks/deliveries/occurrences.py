@@ -5,12 +5,15 @@ place in the list is that of its oldest row, so that a delivery that is added la
 """
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel
+from temporalio.api.common.v1 import WorkflowExecution as WorkflowRun
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -31,6 +34,9 @@ from webhooks.temporal.names import (
 
 _TYPES = (DELIVER_WEBHOOK, RECORD_OCCURRENCE)
 _MAX_CONCURRENT_READS = 10
+_ERASE_SECONDS = 10.0
+"""How long to wait until Temporal has deleted what it was told to delete."""
+_ERASE_AGAIN_SECONDS = 0.1
 
 
 class StartedDelivery(BaseModel):
@@ -102,6 +108,36 @@ class Occurrences:
             return await self._first_of(rows, matched)
 
         return await page(rows, after, limit, items_of)
+
+    async def erase(self, id: str) -> list[str]:
+        """Delete an occurrence from Temporal: its deliveries with all their runs, or the record that no webhook matched.
+        What still runs is terminated first. Return the workflow ids that were deleted; empty if there is nothing.
+
+        A delivery that was started within the last second may not be found yet; then call it again. Raises RPCError."""
+        erased: dict[str, None] = {}
+        until = time.monotonic() + _ERASE_SECONDS
+        while time.monotonic() < until:
+            runs = {(row.id, row.run_id) async for row in self._rows_of([id])}
+            runs |= {(workflow, None) for workflow in {workflow_id(self._tenant, id)} | {of for of, _ in runs}}
+            gate = asyncio.Semaphore(_MAX_CONCURRENT_READS)
+            existed = await asyncio.gather(*(self._erase(gate, of, run) for of, run in runs))
+            deleted = [of for (of, _), did in zip(runs, existed, strict=True) if did]
+            if not deleted:
+                break
+            erased |= dict.fromkeys(deleted)
+            await asyncio.sleep(_ERASE_AGAIN_SECONDS)
+        return list(erased)
+
+    async def _erase(self, gate: asyncio.Semaphore, workflow: str, run: str | None) -> bool:
+        """Terminate and delete one run; without `run`, the latest one. Return False if there is none."""
+        async with gate:
+            handle = self._client.get_workflow_handle(workflow, run_id=run)
+            await _exists(handle.terminate(reason="erased", rpc_timeout=RPC_TIMEOUT))  # or has ended
+            request = DeleteWorkflowExecutionRequest(
+                namespace=self._client.namespace,
+                workflow_execution=WorkflowRun(workflow_id=workflow, run_id=run or ""),
+            )
+            return await _exists(self._client.workflow_service.delete_workflow_execution(request, timeout=RPC_TIMEOUT))
 
     async def _first_of(self, rows: Sequence[WorkflowExecution], matched: bool | None) -> Sequence[PublishedOccurrence]:
         """Return the occurrences whose oldest row is among these rows, in the order of the rows."""
@@ -182,3 +218,14 @@ def _known_of(row: WorkflowExecution) -> Delivery | UnmatchedOccurrence:
     if _is_delivery(row):
         return known
     return UnmatchedOccurrence(tenant=known.tenant, occurrence=known.occurrence, reason="")
+
+
+async def _exists(call: Awaitable[object]) -> bool:
+    """Make a call about a workflow run, and return whether there is such a run. Raises RPCError."""
+    try:
+        await call
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True

@@ -35,7 +35,7 @@ _RENEW_AFTER = timedelta(days=30)
 _NEWEST_FIRST = (col(StoredPayloadKey.created_at).desc(), col(StoredPayloadKey.id).desc())
 
 
-async def add(session: AsyncSession, vault: Vault, tenant: str) -> StoredPayloadKey:
+def add(session: AsyncSession, vault: Vault, tenant: str) -> StoredPayloadKey:
     """Store a new key of a tenant when the session commits. It encrypts from then on."""
     id = uuid7()
     sealed = vault.seal(payload_key.new_secret(), payload_key_context(tenant, id))
@@ -136,7 +136,7 @@ class PayloadKeyRing:
             async with self._database.write_alone() as session:
                 stored = await _newest(session, tenant)
                 if not _is_fresh(stored):
-                    stored = await add(session, self._vault, tenant)
+                    stored = add(session, self._vault, tenant)
         assert stored  # noqa: S101  for the type checker
         key = self._opened(stored)
         if key is None:

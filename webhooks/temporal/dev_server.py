@@ -165,6 +165,8 @@ def command(binary: Path, settings: Settings) -> list[str]:
         "--sqlite-pragma", "wal_autocheckpoint=8000",
         "--log-level", "error",
     ]  # fmt: skip
+    if settings.codec_endpoint:
+        line += ["--ui-codec-endpoint", settings.codec_endpoint]
     for key, value in _DYNAMIC_CONFIG.items():
         line += ["--dynamic-config-value", f"{key}={value}"]
     return line

@@ -109,16 +109,17 @@ class Occurrences:
 
         return await page(rows, after, limit, items_of)
 
-    async def erase(self, id: str) -> list[str]:
-        """Delete an occurrence from Temporal: its deliveries with all their runs, or the record that no webhook matched.
-        What still runs is terminated first. Return the workflow ids that were deleted; empty if there is nothing.
+    async def erase(self, id: str) -> Sequence[str]:
+        """Delete an occurrence from Temporal: its deliveries with all their runs, and the record that no webhook
+        matched. What still runs is terminated first. Return the workflow ids that were deleted; empty if there is
+        nothing.
 
         A delivery that was started within the last second may not be found yet; then call it again. Raises RPCError."""
         erased: dict[str, None] = {}
         until = time.monotonic() + _ERASE_SECONDS
         while time.monotonic() < until:
-            runs = {(row.id, row.run_id) async for row in self._rows_of([id])}
-            runs |= {(workflow, None) for workflow in {workflow_id(self._tenant, id)} | {of for of, _ in runs}}
+            runs: set[tuple[str, str | None]] = {(row.id, row.run_id) async for row in self._rows_of([id])}
+            runs |= {(of, None) for of in (workflow_id(self._tenant, id), *(of for of, _ in runs))}
             gate = asyncio.Semaphore(_MAX_CONCURRENT_READS)
             existed = await asyncio.gather(*(self._erase(gate, of, run) for of, run in runs))
             deleted = [of for (of, _), did in zip(runs, existed, strict=True) if did]

@@ -45,7 +45,7 @@ def create_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     app.add_middleware(Admission, platform=platform)
-    app.add_middleware(codec.Cors, web_ui=platform.settings.temporal_ui)
+    app.add_middleware(codec.Cors, platform=platform)
     problems.install(app, platform.why_failed)
     unrouted.install(app)
     openapi.install(app)

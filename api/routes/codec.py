@@ -9,8 +9,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from temporalio.api.common.v1 import Payloads
 
+from api.auth import needs
 from api.deps import CurrentCaller, CurrentPlatform
-from api.protocol.problems import RESPONSES, invalid, responses
+from api.platform import Platform
+from api.protocol.problems import RESPONSES, ProblemError, invalid, responses
 from api.protocol.strict_json import StrictRoute
 from webhooks.temporal.codec import EncryptionCodec
 
@@ -33,6 +35,7 @@ router = APIRouter(prefix=PREFIX, tags=["codec"], responses=RESPONSES, route_cla
 
 @router.post(
     "/decode",
+    dependencies=[needs("delivery:read_body")],
     response_class=Response,
     responses={200: {"description": "The same payloads, decrypted", **_DOCUMENTED}, **responses(413)},
     openapi_extra={"requestBody": {"required": True, **_DOCUMENTED}},
@@ -45,6 +48,8 @@ async def decode_payloads(
 ) -> Response:
     """Decrypts what Temporal stores of your tenant, as Temporal's codec server protocol says. Other payloads are
     returned as they are: those that are not encrypted, those of other tenants, and those whose key was deleted."""
+    if caller.client_identifier:
+        raise ProblemError(403, "the caller sees one client only, and a payload does not say whose it is")
     payloads = Payloads()
     try:
         json_format.Parse(await request.body(), payloads, ignore_unknown_fields=True)
@@ -58,9 +63,8 @@ async def decode_payloads(
 class Cors:
     """Lets pages of the Temporal Web UI, and of no other origin, call the codec server from a browser."""
 
-    def __init__(self, app: ASGIApp, web_ui: str) -> None:
-        """`web_ui` is the address of the Web UI."""
-        address = urlsplit(web_ui)
+    def __init__(self, app: ASGIApp, platform: Platform) -> None:
+        address = urlsplit(platform.settings.temporal_ui)
         self._app = app
         self._allowing = CORSMiddleware(
             app,

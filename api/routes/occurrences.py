@@ -113,7 +113,7 @@ async def get_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatfo
     return OccurrenceDetail(**_shown(found), data=found.occurrence.data)
 
 
-@router.delete("/{id}", status_code=204, responses=responses(404))
+@router.delete("/{id}", dependencies=[needs("occurrence:erase")], status_code=204, responses=responses(404))
 async def erase_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> None:
     """Erases an occurrence: its deliveries with all their attempts and bodies, or the record that no webhook wanted it.
     A delivery in progress ends; a request that is on its way to the receiver is not called back. An occurrence that was

@@ -1,8 +1,8 @@
 """`make new-payload-key`: gives a tenant a new key for what Temporal stores, while the platform runs.
 
 Running processes encrypt with it within half a minute. The older keys stay, and decrypt what they have encrypted. Each
-key is replaced after 30 days in any case; this is for a key that somebody else may have seen. With `--forget`, every key
-of the tenant is deleted instead: nobody can read its deliveries ever again, not even from a backup of Temporal.
+key is replaced after 30 days in any case; this is for a key that somebody else may have seen. With `--forget`, every
+key of the tenant is deleted instead: nobody can read its deliveries ever again, not even from a backup of Temporal.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Reads what a platform stores in Temporal, with the platform's keys."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -42,6 +43,30 @@ class KeysInMemory:
         return key
 
 
+class KeysOf:
+    """The keys of a platform. No connection to its database stays open."""
+
+    def __init__(self, platform: PlatformProcess) -> None:
+        self._settings = settings_of(platform)
+        self._found: dict[str, PayloadKey | None] = {}
+
+    async def newest(self, tenant: str) -> PayloadKey:
+        async with self._ring() as keys:
+            return await keys.newest(tenant)
+
+    async def find(self, id: str) -> PayloadKey | None:
+        if id not in self._found:
+            async with self._ring() as keys:
+                self._found[id] = await keys.find(id)
+        return self._found[id]
+
+    @contextlib.asynccontextmanager
+    async def _ring(self) -> AsyncIterator[PayloadKeyRing]:
+        database = Database.of(self._settings)
+        yield PayloadKeyRing(database, Vault.of(self._settings))
+        await database.close()
+
+
 def settings_of(platform: PlatformProcess) -> Settings:
     """Return settings with the platform's database and master key."""
     url, key = (platform.environment.get(f"WEBHOOKS_{name}") for name in ("DATABASE_URL", "MASTER_KEY"))
@@ -54,9 +79,7 @@ def settings_of(platform: PlatformProcess) -> Settings:
 
 def converter_of(platform: PlatformProcess) -> DataConverter:
     """Return a data converter with the platform's keys. It encrypts as the platform does by default."""
-    settings = settings_of(platform)
-    keys = PayloadKeyRing(Database.of(settings), Vault.of(settings))
-    return encrypting(DATA_CONVERTER, keys, encrypts=True)
+    return encrypting(DATA_CONVERTER, KeysOf(platform), encrypts=True)
 
 
 async def history_of(platform: PlatformProcess, workflow_id: str) -> WorkflowHistory:

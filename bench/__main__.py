@@ -1,7 +1,9 @@
-"""`make bench`: runs rate, profile, encryption, isolation and overload, or the ones named (`make bench ONLY=outage` takes an hour).
+"""`make bench`: runs rate, profile, encryption, isolation and overload, or the ones named (`make bench ONLY=outage`
+takes an hour).
 
-Rate, profile, encryption and overload also run on the database of WEBHOOKS_DATABASE_URL. Isolation and outage measure lanes, and
-use SQLite. Server, platform, publisher and receiver share this machine, so compare only ratios within one run.
+Rate, profile, encryption and overload also run on the database of WEBHOOKS_DATABASE_URL. Isolation and outage measure
+lanes, and use SQLite. Server, platform, publisher and receiver share this machine, so compare only ratios within one
+run.
 """
 
 import os

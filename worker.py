@@ -99,7 +99,7 @@ async def main(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with setup.running(settings):
         async with opened(settings) as resources:
-            client, lanes = await connect(settings), Lanes()
+            client, lanes = await connect(settings, resources.payload_keys), Lanes()
             publisher = Publisher(
                 client, settings.task_queue, settings.resend_window, LocalBacklog(), DelayedStarts(lanes)
             )

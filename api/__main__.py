@@ -138,7 +138,7 @@ Work = Callable[[asyncio.Event], Awaitable[None]]
 
 def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
     async def work(stopped: asyncio.Event) -> None:
-        publisher = platform.publisher_of(await connect(settings))
+        publisher = platform.publisher_of(await connect(settings, platform.resources.payload_keys))
         async with delivering(publisher.client, platform.resources, lanes, publisher) as worker:
             platform.worker, platform.publisher = worker, publisher
             log.info("delivering; Temporal Web UI: %s", settings.temporal_ui)
@@ -150,7 +150,7 @@ def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
 
 def _publish_only(platform: Platform, settings: Settings, backlog: RemoteBacklog) -> Work:
     async def work(stopped: asyncio.Event) -> None:
-        publisher = platform.publisher_of(await connect(settings))
+        publisher = platform.publisher_of(await connect(settings, platform.resources.payload_keys))
         async with backlog.watched(publisher.client, settings.task_queue):
             platform.publisher = publisher
             await stopped.wait()

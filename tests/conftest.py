@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.support.clock import Clock
+from tests.support.decrypting import client_of
 from tests.support.postgresql import PostgreSQL, serving
 from tests.workflows.replaying import replay_all
 from webhooks.credentials.vault import new_key
@@ -142,7 +143,7 @@ def platform(database_kind: str, request: pytest.FixtureRequest) -> PlatformProc
 async def platform_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PlatformProcess]:
     async with running(tmp_path_factory.mktemp("platform")) as platform:
         yield platform
-        await replay_all(await platform.temporal())
+        await replay_all(await client_of(platform))
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +154,7 @@ async def platform_on_postgresql(
     folder = tmp_path_factory.mktemp("platform")
     async with running(folder, WEBHOOKS_DATABASE_URL=url, WEBHOOKS_MASTER_KEY=key) as platform:
         yield platform
-        await replay_all(await platform.temporal())
+        await replay_all(await client_of(platform))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ WebhooksError
 ├── NotResolvedError               egress/resolver.py
 ├── ProxyFaultError                egress/guard.py
 ├── CannotOpenError                credentials/vault.py
+├── UnreadableError                temporal/codec.py
 ├── AlreadyDeliveredError          deliveries/monitor.py
 ├── OccurrenceConflictError        deliveries/start.py
 ├── TooManyDelayedError            isolation/delayed_starts.py

@@ -43,3 +43,8 @@ def workflow_id(tenant: str, name: str) -> str:
 def name_in(tenant: str, workflow: str) -> str:
     """Return the `name` that `workflow_id` was given."""
     return workflow.removeprefix(f"{tenant}/")
+
+
+def tenant_in(workflow: str) -> str:
+    """Return the tenant that `workflow_id` was given; an empty text if it did not make this id."""
+    return workflow.rpartition("/")[0]

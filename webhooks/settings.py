@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     master_key_file: Path | None = None
     """A file of master keys, one a line. With SQLite and without either setting, the API creates `master.key` in
     `data_dir`."""
+    encrypt_payloads: bool = True
+    """Whether what Temporal stores of a tenant is encrypted. What is encrypted already is read in any case."""
     embedded_worker: bool = True
     """Whether the API's process also delivers. If not, run `worker.py` processes."""
     max_backlog: Annotated[int, Field(ge=1)] = 10_000
@@ -158,6 +160,13 @@ class Settings(BaseSettings):
     def temporal_target(self) -> str:
         """host:port of the Temporal server, embedded or not."""
         return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
+
+    @property
+    def codec_endpoint(self) -> str | None:
+        """Where a browser on this machine reaches the codec server; None if the port is not known yet."""
+        host = "localhost" if self.host in ("127.0.0.1", "::1", "0.0.0.0", "::") else self.host  # noqa: S104
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self.port}/codec" if self.port else None
 
     @property
     def temporal_ui(self) -> str:

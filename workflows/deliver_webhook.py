@@ -29,8 +29,8 @@ with workflow.unsafe.imports_passed_through():
         CREATED_AT,
         DELIVER_WEBHOOK,
         DELIVERY_STATUS,
-        MAX_SUMMARY,
         RESENT,
+        cut_summary,
     )
 
 _PREPARE_TIMEOUT = timedelta(seconds=10)
@@ -178,7 +178,7 @@ class DeliverWebhook:
                 ),
                 local_retry_threshold=_RETRY_THRESHOLD,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=f"{since}{prepared.method} {prepared.url}"[:MAX_SUMMARY],
+                summary=cut_summary(f"{since}{prepared.method} {prepared.url}"),
             )
             await self._end(sending)
             if sending.cancelled():  # in a backoff

@@ -113,10 +113,23 @@ async def get_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatfo
     return OccurrenceDetail(**_shown(found), data=found.occurrence.data)
 
 
+@router.delete("/{id}", dependencies=[needs("occurrence:erase")], status_code=204, responses=responses(404))
+async def erase_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> None:
+    """Erases an occurrence: its deliveries with all their attempts and bodies, or the record that no webhook wanted it.
+    A delivery in progress ends; a request that is on its way to the receiver is not called back. An occurrence that was
+    published within the last second may be found in part only: call it again until it answers 404. Its id can be
+    published again afterwards. Copies remain at the receivers and in backups; logs keep ids."""
+    erased = await Occurrences(platform.client, caller.tenant).erase(id) if is_occurrence_id(id) else []
+    for workflow in erased:
+        platform.backlog.remove(workflow)
+    require_found("occurrence", erased or None)
+
+
 def _shown(published: PublishedOccurrence) -> dict[str, Any]:
     return {
         **published.occurrence.model_dump(exclude={"data", "digits"}),
         "created_at": published.created_at,
         "deliveries": [PublishedOut(id=item.id, webhook_id=item.webhook_id) for item in published.deliveries],
         "unmatched": published.unmatched,
+        "readable": published.readable,
     }

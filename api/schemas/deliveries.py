@@ -53,6 +53,7 @@ class DeliveryOut(DeliverySummary):
                     "last_attempt_at": "2026-01-10T10:30:00.140Z",
                     "next_attempt_at": "2026-01-10T10:30:10.300Z",
                     "closed_at": None,
+                    "readable": True,
                     "temporal_url": "http://localhost:8233/namespaces/default/workflows/...",
                     "request": {
                         "method": "POST",

@@ -17,7 +17,6 @@ DOCUMENT = create_app(SimpleNamespace(why_failed=str)).openapi()  # type: ignore
 WITHOUT_ROUTE = {
     "delivery:read_body",
     "delivery:cancel",
-    "occurrence:erase",
     "token:add",
     "audit:list",
 } | OF_INSTALLATION

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.decrypting import client_of
 from tests.workflows.replaying import EVERY, SAVED, load, replay_all, replayer
 from tests.workflows.save_histories import HISTORIES, SHAPES
 from webhooks.deliveries.history import read
@@ -56,7 +57,7 @@ async def test_what_a_platform_shows_replays(platform: PlatformProcess) -> None:
     """The platforms that tests share do this with all their histories when they end (tests/conftest.py)."""
     event = await platform.event()
     await platform.publish(event)
-    client, query = await platform.temporal(), f"{EVERY} AND {EVENT_KEY.name} = '{event}'"
+    client, query = await client_of(platform), f"{EVERY} AND {EVENT_KEY.name} = '{event}'"
 
     async def visible() -> bool:
         return (await client.count_workflows(query)).count > 0

@@ -13,7 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.contracts import ATTEMPTS_SIGNAL, RESEND_SIGNAL, Attempt, Prepared
 from webhooks.deliveries import restart
-from webhooks.deliveries.history import Run, read
+from webhooks.deliveries.history import Run, decrypt_and_read
 from webhooks.deliveries.pages import page
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
 from webhooks.deliveries.visibility import Filter, Position, found, latest_runs, newest_first, quoted
@@ -53,6 +53,8 @@ class DeliverySummary(BaseModel):
     last_attempt_at: datetime | None
     next_attempt_at: datetime | None
     closed_at: datetime | None
+    readable: bool
+    """False if its data cannot be decrypted any more: then attempts are incomplete, and it cannot be sent again."""
     temporal_url: str | None
     """None for those who have nothing to do with Temporal."""
 
@@ -104,9 +106,12 @@ class Deliveries:
         A delivery that awaits a resend or the next attempt gets a signal. A delayed one starts. A closed one gets a new
         run of its workflow, with the same input. Nothing is done while an attempt is in progress.
 
-        Raises AlreadyDeliveredError if it succeeded and `force` is false, and RPCError."""
+        Raises AlreadyDeliveredError if it succeeded and `force` is false, UnreadableError if its data cannot be
+        decrypted any more, and RPCError."""
         id = workflow_id(tenant, delivery_id)
         detail = await self.get(tenant, delivery_id)
+        if detail:
+            detail.latest.assert_readable()
         if detail and detail.latest.begun and not detail.summary.closed_at:
             if detail.summary.status is not DeliveryStatus.FAILED and detail.summary.next_attempt_at is None:
                 return True
@@ -157,6 +162,7 @@ class Deliveries:
             last_attempt_at=attempts[-1].started_at if attempts else None,
             next_attempt_at=latest.next_attempt_at,
             closed_at=latest.closed_at,
+            readable=all(run.readable for run in runs),
             temporal_url=f"{self._ui}/namespaces/{self._client.namespace}/workflows/{quote(id, safe='')}/{run_id}"
             "/history",
         )
@@ -170,7 +176,7 @@ class Deliveries:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        return read(history.events)
+        return await decrypt_and_read(history.events, self._client.data_converter)
 
     async def _summaries(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
         """Return the current state of the deliveries, read from their histories. Leave out rows of older runs, and

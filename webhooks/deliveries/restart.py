@@ -8,7 +8,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from webhooks.contracts import PROCEED_SIGNAL, RESEND_SIGNAL, Delivery
 from webhooks.deliveries import start
-from webhooks.deliveries.history import Run, read
+from webhooks.deliveries.history import Run, decrypt_and_read
 from webhooks.deliveries.start import Digest
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.ids import workflow_id
@@ -32,12 +32,15 @@ async def resend(client: Client, task_queue: str, run: Run, attempts: int) -> No
 
 
 async def proceed(client: Client, task_queue: str, workflow_id: str) -> None:
-    """Start a delayed delivery now, or tell one that is started that it may go on. Raises RPCError."""
+    """Start a delayed delivery now, or tell one that is started that it may go on. Raises RPCError, and
+    UnreadableError if its data cannot be decrypted any more."""
     handle = client.get_workflow_handle(workflow_id)
-    run = read((await handle.fetch_history(rpc_timeout=names.RPC_TIMEOUT)).events)
+    history = await handle.fetch_history(rpc_timeout=names.RPC_TIMEOUT)
+    run = await decrypt_and_read(history.events, client.data_converter)
     if run.begun:
         await handle.signal(PROCEED_SIGNAL, rpc_timeout=names.RPC_TIMEOUT)
         return
+    run.assert_readable()
     with traces.continuing("begin", run.trace):
         await _signal_with_start(
             client, task_queue, run, PROCEED_SIGNAL, WorkflowIDReusePolicy.REJECT_DUPLICATE, run.delivery

@@ -13,6 +13,7 @@ from webhooks.contracts import PROCEED_SIGNAL
 from webhooks.deliveries.restart import proceed
 from webhooks.isolation.lanes import Lanes, Resumable
 from webhooks.isolation.takeover import take_over
+from webhooks.temporal.codec import UnreadableError
 from webhooks.temporal.connection import is_passing
 from webhooks.temporal.names import RPC_TIMEOUT
 
@@ -81,5 +82,8 @@ async def _resume_one(client: Client, lanes: Lanes, task_queue: str, delivery: R
             lanes.requeue(delivery)
         else:  # it has ended, and would be the next one for ever
             lanes.forget(delivery.webhook_id, delivery.workflow_id)
+    except UnreadableError as error:
+        log.error("cannot resume %s: %s", delivery.workflow_id, error)
+        lanes.forget(delivery.webhook_id, delivery.workflow_id)
     except Exception:
         log.exception("cannot resume %s", delivery.workflow_id)

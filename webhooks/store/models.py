@@ -64,6 +64,17 @@ class Role(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
 
 
+class StoredPayloadKey(SQLModel, table=True):
+    """A key that encrypts what Temporal stores of a tenant. `sealed` is the key, sealed with the master key."""
+
+    __tablename__ = "payload_keys"
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str = Field(index=True)
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False), repr=False)
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
 class Event(SQLModel, table=True):
     """An entry of the event catalogue. `version` is raised by each change of its schema or template."""
 

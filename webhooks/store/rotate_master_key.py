@@ -1,4 +1,4 @@
-"""`make rotate-master-key`: reseals every secret with a new master key, while the platform runs.
+"""`make rotate-master-key`: reseals every secret and payload key with a new master key, while the platform runs.
 
 If the default key file is used, the new key is created and put first here; running processes notice the change. If the
 operator keeps the keys elsewhere, the operator puts the new key first, restarts the processes, and runs this.
@@ -33,10 +33,10 @@ async def main(settings: Settings) -> None:
         try:
             await database.check_keys(keys)
             async with database.write_alone() as session:
-                resealed = await sealed.reseal(session, keys)
+                webhooks, payload_keys = await sealed.reseal(session, keys)
         finally:
             await database.close()
-    log.info("resealed the secrets of %d webhooks with the first master key", resealed)
+    log.info("resealed with the first master key: the secrets of %d webhooks, %d payload keys", webhooks, payload_keys)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
-"""The columns of a webhook that are sealed with the master key."""
+"""What is sealed with the master key: columns of a webhook, and payload keys."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import func
@@ -9,7 +10,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from webhooks.credentials import client_certificate, masking, signing
 from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.store.models import Webhook
+from webhooks.store.models import StoredPayloadKey, Webhook
+
+Sealed = type[Webhook] | type[StoredPayloadKey]
+SEALED: tuple[Sealed, ...] = (Webhook, StoredPayloadKey)
+"""The tables with a column `sealed`."""
 
 
 def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:
@@ -28,31 +33,45 @@ def unseal(vault: Vault, webhook: Webhook) -> Secrets:
     return Secrets.model_validate_json(vault.open(webhook.sealed, _context(webhook.tenant, webhook.id)))
 
 
-async def keys_in_use(session: AsyncSession) -> list[str]:
-    """Return the ids of the master keys that something is sealed with."""
-    return [key_id(prefix) for prefix in await _prefixes(session)]
+async def keys_in_use(session: AsyncSession, tables: Sequence[Sealed] = SEALED) -> list[str]:
+    """Return the ids of the master keys that something in these tables is sealed with."""
+    return [key_id(prefix) for prefix in await _prefixes(session, tables)]
 
 
 async def unknown_keys(session: AsyncSession, vault: Vault) -> list[str]:
     """Return the ids of the master keys that something is sealed with and that the vault does not have."""
-    return [key_id(prefix) for prefix in await _prefixes(session) if not vault.knows(prefix)]
+    return [key_id(prefix) for prefix in await _prefixes(session, SEALED) if not vault.knows(prefix)]
 
 
-async def _prefixes(session: AsyncSession) -> list[bytes]:
-    query = select(func.substr(col(Webhook.sealed), 1, PREFIX_BYTES)).distinct()
-    return [bytes(prefix) for prefix in (await session.exec(query)).all()]
+async def _prefixes(session: AsyncSession, tables: Sequence[Sealed]) -> list[bytes]:
+    found: dict[bytes, None] = {}
+    for table in tables:
+        query = select(func.substr(col(table.sealed), 1, PREFIX_BYTES)).distinct()
+        found |= dict.fromkeys(bytes(prefix) for prefix in (await session.exec(query)).all())
+    return list(found)
 
 
-async def reseal(session: AsyncSession, vault: Vault) -> int:
-    """Reseal with the vault's first key what is sealed with another one. Return the number of webhooks. Raises
-    CannotOpenError."""
+async def reseal(session: AsyncSession, vault: Vault) -> tuple[int, int]:
+    """Reseal with the vault's first key what is sealed with another one. Return the number of webhooks, and of payload
+    keys. Raises CannotOpenError."""
+    webhooks = await _reseal(session, vault, Webhook, _context)
+    return webhooks, await _reseal(session, vault, StoredPayloadKey, payload_key_context)
+
+
+async def _reseal(session: AsyncSession, vault: Vault, table: Sealed, context_of: Callable[[str, str], str]) -> int:
     resealed = 0
-    for webhook in (await session.exec(select(Webhook).with_for_update())).all():
-        if not vault.is_first(webhook.sealed):
-            context = _context(webhook.tenant, webhook.id)
-            webhook.sealed = vault.seal(vault.open(webhook.sealed, context), context)
+    rows: Sequence[Any] = (await session.exec(select(table).with_for_update())).all()
+    for row in rows:
+        if not vault.is_first(row.sealed):
+            context = context_of(row.tenant, row.id)
+            row.sealed = vault.seal(vault.open(row.sealed, context), context)
             resealed += 1
     return resealed
+
+
+def payload_key_context(tenant: str, id: str) -> str:
+    """Return the context that a payload key is sealed for."""
+    return f"payload_keys.sealed:{tenant}:{id}"
 
 
 def _context(tenant: str, webhook_id: str) -> str:

@@ -1,5 +1,5 @@
-"""Two of the drills of `make test-faults`: what was accepted under load is delivered, whatever is killed. The others are
-as long, and must be alone on the machine as well."""
+"""Two of the drills of `make test-faults`: what was accepted under load is delivered, whatever is killed. Each of the
+others takes as long, and must be alone on the machine."""
 
 from pathlib import Path
 

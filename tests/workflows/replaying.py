@@ -32,9 +32,9 @@ def load(file: Path) -> WorkflowHistory:
 
 
 async def replay_all(client: Client, query: str = EVERY) -> int:
-    """Replay the histories that a visibility query selects, with the client's data converter, and return how many. Those in
-    which no event follows on another one than in the histories before are left out: a platform of the tests has hundreds
-    that are alike. Raise the first replay's error."""
+    """Replay the histories that a visibility query selects, with the client's data converter, and return how many. Leave
+    out those in which no event follows on another one than in the histories before: a platform of the tests has
+    hundreds that are alike. Raise the first replay's error."""
     seen, count = set[tuple[int, int]](), 0
     async for execution in client.list_workflows(query):
         history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()

@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import first_calls
+from api import first_calls, housekeeping
 from api.app import create_app
 from api.platform import Platform
 from api.protocol.slow_clients import BoundedHttp
@@ -139,7 +139,10 @@ Work = Callable[[asyncio.Event], Awaitable[None]]
 def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
     async def work(stopped: asyncio.Event) -> None:
         publisher = platform.publisher_of(await connect(settings))
-        async with delivering(publisher.client, platform.resources, lanes, publisher) as worker:
+        async with (
+            delivering(publisher.client, platform.resources, lanes, publisher) as worker,
+            housekeeping.keeping(platform.database, publisher.client),
+        ):
             platform.worker, platform.publisher = worker, publisher
             log.info("delivering; Temporal Web UI: %s", settings.temporal_ui)
             await first_calls.show(settings, platform.database)
@@ -151,7 +154,10 @@ def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
 def _publish_only(platform: Platform, settings: Settings, backlog: RemoteBacklog) -> Work:
     async def work(stopped: asyncio.Event) -> None:
         publisher = platform.publisher_of(await connect(settings))
-        async with backlog.watched(publisher.client, settings.task_queue):
+        async with (
+            backlog.watched(publisher.client, settings.task_queue),
+            housekeeping.keeping(platform.database, publisher.client),
+        ):
             platform.publisher = publisher
             await stopped.wait()
 

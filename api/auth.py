@@ -42,6 +42,12 @@ def require(caller: Caller, permission: str) -> None:
         raise forbidden(permission, f"this needs the permission {permission}, which the caller does not have")
 
 
+def require_not_suspended(caller: Caller) -> None:
+    """Raise ProblemError 403 if the caller's tenant is suspended."""
+    if caller.suspended:
+        raise ProblemError(403, "the tenant is suspended: nothing can be sent until its suspension is lifted")
+
+
 def forbidden(permission: str, detail: str) -> ProblemError:
     challenge = f'Bearer error="insufficient_scope", scope="{permission}"'
     return ProblemError(403, detail, headers={"WWW-Authenticate": challenge})

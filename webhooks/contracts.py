@@ -23,6 +23,7 @@ PROCEED_SIGNAL = "proceed"
 NO_ANSWER = "the receiver gives no answer"
 WEBHOOK_SHARE_USED = "the webhook's share of requests is in flight"
 TENANT_SHARE_USED = "the tenant's share of requests is in flight"
+TENANT_SUSPENDED = "the tenant is suspended"
 INTERNAL_ERROR = "internal error"
 """Reasons of `Deferred`. The monitor reads them from histories."""
 

@@ -18,7 +18,17 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from webhooks import outcomes
-from webhooks.contracts import INTERNAL_ERROR, NO_ANSWER, RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
+from webhooks.contracts import (
+    INTERNAL_ERROR,
+    NO_ANSWER,
+    RESEND_SIGNAL,
+    TENANT_SUSPENDED,
+    Attempt,
+    Deferred,
+    Delivery,
+    Prepared,
+    Trigger,
+)
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
 from webhooks.telemetry import traces
 from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS, MEMO_EXACT_DIGEST, MEMO_URL
@@ -29,7 +39,11 @@ _PREPARED: TypeAdapter[Prepared | Deferred] = TypeAdapter(Prepared | Deferred)
 _SENT: TypeAdapter[Attempt | Deferred] = TypeAdapter(Attempt | Deferred)
 Model = TypeVar("Model", bound=BaseModel)
 
-_DEFERRED_FOR = {NO_ANSWER: WaitingFor.RECEIVER_IN_TROUBLE, INTERNAL_ERROR: WaitingFor.REPAIR}
+_DEFERRED_FOR = {
+    NO_ANSWER: WaitingFor.RECEIVER_IN_TROUBLE,
+    TENANT_SUSPENDED: WaitingFor.LIFTING,
+    INTERNAL_ERROR: WaitingFor.REPAIR,
+}
 """What a deferred delivery waits for, by the reason. For any other reason it is room."""
 
 _CLOSED = {

@@ -18,6 +18,8 @@ class Caller:
     """The API key that the caller has shown, or that made its token or session."""
     client_identifier: str | None = None
     expires_at: datetime | None = None
+    suspended: bool = False
+    """Whether the tenant is suspended: it can do everything but publish and send tests."""
 
     def sees(self, client_identifier: str | None) -> bool:
         """Return whether what belongs to this client, or to no client, is the caller's."""

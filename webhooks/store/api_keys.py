@@ -8,13 +8,17 @@ from sqlalchemy import bindparam, delete, or_, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from webhooks.store.models import ApiKey
+from webhooks.store.models import ApiKey, Tenant
 
 PREFIX_CHARACTERS = 10
 """Of a key, which are stored and shown. Of a key that we make, they reveal 6 of its 43 random characters."""
 _SHORTEST_WITH_PREFIX = 32
 """Characters. The prefix of a shorter key, which an operator chose, would say too much."""
-_FIND = select(ApiKey).where(col(ApiKey.digest) == bindparam("digest"))
+_FIND = (
+    select(ApiKey, Tenant.suspended)
+    .join(Tenant, col(Tenant.id) == col(ApiKey.tenant))
+    .where(col(ApiKey.digest) == bindparam("digest"), col(Tenant.deleting_since).is_(None))
+)
 
 
 def digest(key: str) -> str:
@@ -24,6 +28,13 @@ def digest(key: str) -> str:
 
 async def find(session: AsyncSession, key: str) -> ApiKey | None:
     """Return the stored key, or None if it is unknown."""
+    found = await find_with_tenant(session, key)
+    return found[0] if found else None
+
+
+async def find_with_tenant(session: AsyncSession, key: str) -> tuple[ApiKey, bool] | None:
+    """Return the stored key, and whether its tenant is suspended. None if the key is unknown, or its tenant is being
+    deleted."""
     return (await session.exec(_FIND, params={"digest": digest(key)})).first()
 
 
@@ -55,11 +66,6 @@ async def note_use(session: AsyncSession, id: str, at: datetime) -> None:
     """Store when a key was used, unless a later use is stored."""
     later = or_(col(ApiKey.last_used_at).is_(None), col(ApiKey.last_used_at) < at)
     await session.exec(update(ApiKey).where(col(ApiKey.id) == id, later).values(last_used_at=at))
-
-
-async def tenants(session: AsyncSession) -> Sequence[str]:
-    """Return the tenants that have a key, in alphabetical order."""
-    return (await session.exec(select(ApiKey.tenant).distinct().order_by(ApiKey.tenant))).all()
 
 
 async def any_stored(session: AsyncSession) -> bool:

@@ -1,4 +1,6 @@
-"""The tables. Each row belongs to a tenant, and every query names the tenant."""
+"""The tables. Each row belongs to a tenant, and every query names the tenant. A table has a column `tenant`, unless its
+rows are deleted together with those of one that has it: deleting a tenant deletes its rows wherever there is this
+column."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +29,19 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+class Tenant(SQLModel, table=True):
+    """An owner of everything else. `deleting_since`: when its deletion was asked for; its row goes last."""
+
+    __tablename__ = "tenants"
+
+    id: str = Field(primary_key=True)
+    name: str
+    suspended: bool = False
+    deleting_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
 
 
 class ApiKey(SQLModel, table=True):

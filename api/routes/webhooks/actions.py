@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Body, Response
 from temporalio.service import RPCError
 
-from api.auth import needs
+from api.auth import needs, require_not_suspended
 from api.deps import CurrentCaller, CurrentPlatform, Reading, Writing
 from api.platform import Platform
 from api.protocol.conditional import IfMatch, require_match, tagged
@@ -98,6 +98,7 @@ async def test_webhook(
     """Sends the sample of each subscribed event (`{}` if it has none) to the webhook's URL now, and returns the
     responses. The requests look like those of a delivery, but are sent once: they are not retried, do not appear among
     the deliveries, and their result does not affect the webhook. The occurrence's id begins with `test-`."""
+    require_not_suspended(caller)
     only = body.event
     async with platform.database.read() as session:  # closed before requests are sent, which may take long
         webhook, subscribed = await find(session, caller, id)

@@ -1,0 +1,31 @@
+"""Tenants: a row for each one that owns something, and for the one that every installation has."""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    tenants = op.create_table(
+        "tenants",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("suspended", sa.Boolean(), nullable=False),
+        sa.Column("deleting_since", sa.DateTime(timezone=True)),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    owners = "SELECT tenant FROM api_keys UNION SELECT tenant FROM events UNION SELECT tenant FROM webhooks"
+    found = {"default", *op.get_bind().execute(sa.text(owners)).scalars()}
+    now = datetime.now(UTC)
+    op.bulk_insert(
+        tenants,
+        [
+            {"id": id, "name": id, "suspended": False, "created_at": now, "updated_at": now}
+            for id in sorted(found)
+        ],
+    )

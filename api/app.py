@@ -9,7 +9,7 @@ from api import openapi
 from api.admission import Admission
 from api.platform import Platform
 from api.protocol import problems, unrouted
-from api.routes import api_keys, deliveries, events, health, occurrences, roles, subscriptions, tenants
+from api.routes import api_keys, audit, deliveries, events, health, occurrences, roles, subscriptions, tenants
 from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
@@ -49,6 +49,18 @@ def create_app(platform: Platform) -> FastAPI:
     unrouted.install(app)
     openapi.install(app)
     app.add_api_route("/", _lead_to_docs, include_in_schema=False)
-    for routes in (tenants, api_keys, roles, events, crud, actions, subscriptions, occurrences, deliveries, health):
+    for routes in (
+        tenants,
+        api_keys,
+        roles,
+        audit,
+        events,
+        crud,
+        actions,
+        subscriptions,
+        occurrences,
+        deliveries,
+        health,
+    ):
         app.include_router(routes.router)
     return app

@@ -1,10 +1,10 @@
-"""What an API process does in the background: it completes the deletion of tenants. Every process does; what one has
-begun, another one can end."""
+"""What an API process does in the background: it completes the deletion of tenants, and deletes old entries of the
+audit. Every process does; what one has begun, another one can end."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,39 +12,57 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from webhooks.deliveries.removal import remove_all
-from webhooks.store import tenants
+from webhooks.store import audit, tenants
 from webhooks.store.database import Database
 from webhooks.store.postgresql import DatabaseAwayError
 
 log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 2.0
+_TENANTS_SECONDS = 2.0
+_AUDIT_SECONDS = 3_600.0
 _STILL_PUBLISHES = timedelta(seconds=15)
 """After the deletion was asked for, another process may accept the tenant's keys for some seconds more, and complete
 what it has begun."""
 
 
 @contextlib.asynccontextmanager
-async def keeping(database: Database, client: Client) -> AsyncIterator[None]:
-    """Do it while the block runs."""
-    working = asyncio.create_task(_keep(database, client))
+async def keeping(database: Database, client: Client, *, audit_days: float) -> AsyncIterator[None]:
+    """Do it while the block runs. `audit_days`: how long entries of the audit are kept."""
+
+    async def delete_old() -> None:
+        await _delete_old(database, timedelta(days=audit_days))
+
+    async def delete_tenants() -> None:
+        await _delete_tenants(database, client)
+
+    tasks = [
+        asyncio.create_task(_repeat("delete tenants", delete_tenants, _TENANTS_SECONDS)),
+        asyncio.create_task(_repeat("delete old entries of the audit", delete_old, _AUDIT_SECONDS)),
+    ]
     try:
         yield
     finally:
-        working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep(database: Database, client: Client) -> None:
+async def _repeat(what: str, work: Callable[[], Awaitable[None]], pause: float) -> None:
     while True:
         try:
-            await _delete_tenants(database, client)
+            await work()
         except (SQLAlchemyError, DatabaseAwayError, RPCError) as error:
-            log.info("cannot complete the deletion of a tenant yet: %s", type(error).__name__)
+            log.info("cannot %s now: %s", what, type(error).__name__)
         except Exception:
-            log.exception("cannot complete the deletion of a tenant")
-        await asyncio.sleep(_POLL_SECONDS)
+            log.exception("cannot %s", what)
+        await asyncio.sleep(pause)
+
+
+async def _delete_old(database: Database, keep: timedelta) -> None:
+    more = True
+    while more:
+        async with database.write() as session:
+            more = await audit.delete_older(session, datetime.now(UTC) - keep)
 
 
 async def _delete_tenants(database: Database, client: Client) -> None:

@@ -14,6 +14,7 @@ from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
+from webhooks.identity.audit import Refusals
 from webhooks.identity.keyring import KeyRing
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
@@ -45,6 +46,7 @@ class Platform:
     keys: KeyRing = field(init=False)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
     """Of all callers: a test takes as long as its receiver takes."""
+    refusals: Refusals = field(default_factory=Refusals)
     publisher: Publisher | None = None
     worker: Worker | None = None
 

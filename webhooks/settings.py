@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     """Seconds after its final failure during which a delivery can be sent again."""
     deactivate_after: Annotated[float, Field(ge=0, le=365 * 86_400)] = 5 * 86_400
     """Seconds that a webhook may fail without a success before it is deactivated; 0: never."""
+    audit_retention: Annotated[float, Field(gt=0, le=36_500)] = 365
+    """Days for which it is kept who changed what."""
     resume_rate: Annotated[
         float, Field(gt=0, le=10_000, validation_alias=AliasChoices("WEBHOOKS_RESUME_RATE", "WEBHOOKS_RELEASE_RATE"))
     ] = 20

@@ -13,8 +13,8 @@ from fastapi.params import Security
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from api.auth import authenticate
-from api.protocol.problems import invalid
+from api.auth import authenticate, record_asked_for, record_refusal
+from api.protocol.problems import ProblemError, invalid
 from webhooks.json_documents import DocumentError, MalformedJsonError, decode, parse
 
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json")
@@ -83,7 +83,16 @@ class StrictRoute(APIRoute):
                 await _read_json(bounded)
             return await handler(bounded)
 
-        return strict
+        async def audited(request: Request) -> Response:
+            try:
+                response = await strict(request)
+            except ProblemError as problem:
+                await record_refusal(request, f"{request.method} {self.path_format}", permission, problem)
+                raise
+            await record_asked_for(request, permission)
+            return response
+
+        return audited
 
 
 class LargeStrictRoute(StrictRoute):

@@ -19,7 +19,6 @@ WITHOUT_ROUTE = {
     "delivery:cancel",
     "occurrence:erase",
     "token:add",
-    "audit:list",
 }
 """The first opens fields of a delivery. The others have no route yet."""
 

@@ -30,7 +30,7 @@ ROUTES = {
 }
 REFUSED = {route for route in ROUTES if route.split("/")[2].startswith("tenants")}
 """Only the installation's administrator may call them."""
-NEUTRAL = {"limit", "active", "status", "outcome", "since", "until", "matched"}
+NEUTRAL = {"limit", "active", "status", "outcome", "since", "until", "matched", "action", "format"}
 """Query parameters that name nothing of a tenant."""
 WITHOUT_REFERENCE = {"POST /v1/events", "POST /v1/events/import", "POST /v1/roles", "POST /v1/filters/match"}
 """Calls with a body in which no member names anything that exists."""
@@ -54,6 +54,7 @@ class Owned:
     client: str = ""
     role: str = ""
     url: str = ""
+    actor: str = ""
 
     def ids(self) -> set[str]:
         """Return what must not be in an answer to another tenant."""
@@ -61,8 +62,7 @@ class Owned:
 
     def in_path(self, path: str) -> str:
         """Return the path with the ids of this tenant."""
-        resource = path.split("/")[2]
-        return re.sub(r"\{\w+\}", self.by_resource()[resource], path)
+        return re.sub(r"\{\w+\}", lambda _: self.by_resource()[path.split("/")[2]], path)
 
     def by_resource(self) -> dict[str, str]:
         return {
@@ -83,6 +83,8 @@ class Owned:
             "occurrence_id": self.occurrence,
             "client_identifier": self.client,
             "url": self.url,
+            "actor": self.actor,
+            "resource": self.webhook,
         }
 
 
@@ -92,7 +94,8 @@ SHARED = {"event": "Shared-event", "occurrence": "shared-occurrence", "client": 
 async def furnish(platform: PlatformProcess, receiver: Receiver) -> Owned:
     """Give a tenant one of everything, by names of its own and by names that the other one has as well."""
     mark = uuid4().hex[:8]
-    owned = Owned(platform, f"canary-{mark}", url=receiver.url(f"/canary-{mark}"))
+    [first_key] = (await platform.get("/v1/api-keys"))["items"]
+    owned = Owned(platform, f"canary-{mark}", url=receiver.url(f"/canary-{mark}"), actor=f"key:{first_key['id']}")
     for own, names in ((False, SHARED), (True, {name: f"{value}-{mark}" for name, value in SHARED.items()})):
         await platform.event()
         event = await platform.event(key=names["event"], description=owned.canary)
@@ -178,7 +181,7 @@ def bodies(owned: Owned, caller: Owned) -> dict[str, list[Json]]:
 NOTHING = Owned(
     None,  # type: ignore[arg-type]
     "none",
-    **dict.fromkeys(("event", "subscription", "key", "occurrence", "client", "role", "url"), "none"),
+    **dict.fromkeys(("event", "subscription", "key", "occurrence", "client", "role", "url", "actor"), "none"),
     webhook=str(uuid4()),
     delivery=f"none~{uuid4()}",
 )

@@ -21,6 +21,7 @@ from webhooks import outcomes
 from webhooks.contracts import (
     INTERNAL_ERROR,
     NO_ANSWER,
+    REQUESTED_BY_SIGNAL,
     RESEND_SIGNAL,
     TENANT_SUSPENDED,
     Attempt,
@@ -122,6 +123,9 @@ class _Reader:
         self._trigger = Trigger.EVENT
         """Why the next attempt is made, for an attempt whose record does not say it."""
 
+        self._requested_by = self._run.delivery.requested_by
+        """Who asked for the resend that comes next."""
+
     def read(self, event: HistoryEvent) -> None:
         read = self._READ.get(event.event_type)
         if read:
@@ -172,6 +176,9 @@ class _Reader:
         else:
             attempt = self._succeeded(activity, marker.details["result"].payloads[0])
         if attempt:
+            if attempt.trigger is Trigger.RESEND:
+                attempt = attempt.model_copy(update={"requested_by": self._requested_by})
+                self._requested_by = None
             self._run.attempts.append(attempt)
             self._trigger = Trigger.RETRY
         if attempt or activity == "send":
@@ -209,7 +216,10 @@ class _Reader:
         return None
 
     def _signaled(self, event: HistoryEvent) -> None:
-        if _is_resend(event):
+        signal = event.workflow_execution_signaled_event_attributes
+        if signal.signal_name == REQUESTED_BY_SIGNAL:
+            self._requested_by = json.loads(signal.input.payloads[0].data)
+        elif _is_resend(event):
             self._trigger, self._run.resend_due = Trigger.RESEND, True
 
     def _timer_started(self, event: HistoryEvent) -> None:

@@ -5,7 +5,7 @@ column."""
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -162,3 +162,20 @@ class Subscription(SQLModel, table=True):
     filter: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
+class AuditEntry(SQLModel, table=True):
+    """Who changed what. Entries have no foreign keys: they outlive what they are about."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_tenant_id", "tenant", "id"),)
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str
+    at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    actor: str
+    actor_name: str
+    address: str
+    action: str
+    resource: str = Field(sa_column=Column(Text, nullable=False))
+    changes: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))

@@ -24,6 +24,7 @@ from webhooks.credentials import signing
 from webhooks.credentials.signing import Style
 from webhooks.deliveries import counts
 from webhooks.egress.guard import ProxyFaultError
+from webhooks.identity import audit
 from webhooks.ids import uuid7
 from webhooks.sending.sender import NotSendableError
 from webhooks.store import events as stored_events
@@ -84,6 +85,7 @@ async def rotate_webhook_secret(
     ).items():
         setattr(webhook, column, value)
     webhook.updated_at = now
+    audit.name_edit(session, "webhook.rotate_secret")
     tagged(response, view(webhook, subscribed))
     overlaps = {Style.V1, Style.V1A} & set(webhook.signatures)
     return RotatedOut(

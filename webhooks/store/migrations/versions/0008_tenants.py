@@ -1,4 +1,4 @@
-"""Tenants: a row for each one that owns something, and for the one that every installation has."""
+"""Tenants: a row for each one that owns something, and for the one that every installation has. The audit."""
 
 from datetime import UTC, datetime
 
@@ -29,3 +29,16 @@ def upgrade() -> None:
             for id in sorted(found)
         ],
     )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("tenant", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.String(), nullable=False),
+        sa.Column("actor_name", sa.String(), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("action", sa.String(), nullable=False),
+        sa.Column("resource", sa.Text(), nullable=False),
+        sa.Column("changes", sa.JSON(), nullable=False),
+    )
+    op.create_index("ix_audit_tenant_id", "audit", ["tenant", "id"])

@@ -1,23 +1,17 @@
 """Who calls a route, and whether that caller may. Each route of /v1 declares with `needs` the permission that it asks
 for."""
 
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Request, Security
 from fastapi.security import HTTPBearer
-from pydantic import JsonValue
-from sqlalchemy.exc import SQLAlchemyError
 
 from api.platform import Platform
 from api.protocol.problems import ProblemError
 from webhooks.identity import audit
 from webhooks.identity.caller import Caller
 from webhooks.identity.permissions import PERMISSIONS
-from webhooks.store.postgresql import DatabaseAwayError
-
-log = logging.getLogger(__name__)
 
 _bearer = HTTPBearer(auto_error=False, description="An API key")
 
@@ -43,18 +37,12 @@ async def authenticate(request: Request, permission: str) -> None:
     require(caller, permission)
 
 
-async def record_refusal(request: Request, call: str, permission: str, problem: ProblemError) -> None:
-    """Record in the audit that a known caller was refused, at most once a minute for each call."""
+def record_refusal(request: Request, call: str, permission: str, problem: ProblemError) -> None:
+    """Record in the audit that a known caller was refused."""
     caller: Caller | None = getattr(request.state, "caller", None)
-    platform: Platform = request.app.state.platform
-    if caller is None or problem.status not in (401, 403) or not platform.refusals.is_new(caller.actor, call):
-        return
-    changes: dict[str, JsonValue] = {"permission": permission, "reason": problem.detail}
-    try:
-        async with platform.database.write() as session:
-            session.add(audit.entry(caller, address_of(request), audit.REFUSED, call, changes))
-    except (SQLAlchemyError, DatabaseAwayError) as error:  # the answer does not depend on it
-        log.warning("cannot record that %s was refused: %s", caller.actor, type(error).__name__)
+    if caller and problem.status in (401, 403):
+        platform: Platform = request.app.state.platform
+        platform.refusals.record(caller, address_of(request), call, permission, problem.detail)
 
 
 async def record_asked_for(request: Request, permission: str) -> None:

@@ -40,9 +40,9 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         if path.startswith(_PREFIX):
             for operation in operations.values():
-                # What the declarations do not repeat: a body can be too large or of another type, and any call needs
-                # the database.
-                added = responses(503, *((413, 415) if "requestBody" in operation else ()))
+                # What the declarations do not repeat: a body can be too large or of another type, any call needs the
+                # database, and anybody can call too often.
+                added = responses(429, 503, *((413, 415) if "requestBody" in operation else ()))
                 declared = operation["responses"] | {str(status): answer for status, answer in added.items()}
                 operation["responses"] = dict(sorted(declared.items()))
     return document

@@ -13,6 +13,7 @@ from fastapi.params import Security
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from api import rates
 from api.auth import authenticate, record_asked_for, record_refusal
 from api.protocol.problems import ProblemError, invalid
 from webhooks.json_documents import DocumentError, MalformedJsonError, decode, parse
@@ -76,19 +77,22 @@ class StrictRoute(APIRoute):
 
         async def strict(request: Request) -> Response:
             await authenticate(request, permission)
+            headers = await rates.limit(request, permission)
             _check_query(request, takes_several)
             bounded = _StrictRequest(request.scope, request.receive)
             bounded.max_body = self.max_body
             if self.body_field:
                 await _read_json(bounded)
-            return await handler(bounded)
+            response = await handler(bounded)
+            response.headers.update(headers)
+            return response
 
         async def audited(request: Request) -> Response:
             try:
                 response = await strict(request)
             except ProblemError as problem:
-                await record_refusal(request, f"{request.method} {self.path_format}", permission, problem)
-                raise
+                record_refusal(request, f"{request.method} {self.path_format}", permission, problem)
+                raise rates.slowed(request, problem) from None
             await record_asked_for(request, permission)
             return response
 

@@ -16,7 +16,7 @@ from webhooks.settings import Settings
 from webhooks.store import audit
 from webhooks.store.database import Database
 from webhooks.store.models import AuditEntry
-from webhooks.testing.platform_process import Json, PlatformProcess
+from webhooks.testing.platform_process import Json, PlatformProcess, until
 from webhooks.testing.receiver import Receiver
 
 SECRET = "canary-of-a-secret"
@@ -124,6 +124,11 @@ async def test_a_refusal_of_a_known_key_is_recorded_once_a_minute(acme: Platform
             await narrow.post("/v1/roles", {}, expect=403)
         await narrow.get("/v1/webhooks", expect=403)
         await unknown.get("/v1/webhooks", expect=401)
+
+    async def recorded() -> bool:
+        return len(await entries(acme, action="access.refused")) == 2
+
+    await until(recorded, timeout=10, what="the refusals in the audit")
     found = await entries(acme, action="access.refused")
 
     assert [item["resource"] for item in found] == ["POST /v1/roles", "GET /v1/webhooks"]
@@ -136,8 +141,16 @@ async def test_an_expired_key_is_recorded(acme: PlatformProcess) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=0.5)
     made = await acme.post("/v1/api-keys", {"name": "brief", "role": "viewer", "expires_at": soon.isoformat()})
     async with acme.called_with(made["key"]) as brief:
-        while (await brief.http.get("/v1/events")).status_code == 200:
-            pass
+
+        async def ended() -> bool:
+            return (await brief.http.get("/v1/events")).status_code == 401
+
+        await until(ended, timeout=10, what="the end of the key")
+
+    async def recorded() -> bool:
+        return len(await entries(acme, actor=f"key:{made['id']}")) == 1
+
+    await until(recorded, timeout=10, what="the refusal in the audit")
     [found] = await entries(acme, actor=f"key:{made['id']}")
 
     assert (found["action"], found["changes"]["reason"]) == ("access.refused", "the API key has expired")
@@ -176,8 +189,8 @@ async def test_old_entries_are_deleted(settings: Settings) -> None:
     assert (kept, before, after) == (False, 1, 0)
 
 
-def test_repeated_refusals_are_remembered_within_bounds() -> None:
-    refusals = Refusals()
+async def test_repeated_refusals_are_remembered_within_bounds(settings: Settings) -> None:
+    refusals = Refusals(Database.of(settings))
 
     assert [refusals.is_new("a", "x"), refusals.is_new("a", "x"), refusals.is_new("b", "x")] == [True, False, True]
     assert sum(refusals.is_new("c", str(n)) for n in range(20_000)) == 20_000

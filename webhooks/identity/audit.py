@@ -3,7 +3,9 @@
 A session that knows its author records every change of the rows in `_AUDITED` when it flushes, whichever code makes
 the change. So no route can forget it."""
 
+import asyncio
 import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -18,7 +20,10 @@ from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from webhooks.identity.caller import Caller
+from webhooks.store.database import Database
 from webhooks.store.models import ApiKey, AuditEntry, Event, Role, Subscription, Tenant, Webhook
+
+log = logging.getLogger(__name__)
 
 ASKED_FOR = frozenset({"delivery:resend", "webhook:test"})
 """Permissions of calls that change no row and are recorded when they succeed."""
@@ -69,7 +74,7 @@ _AUDITED: dict[type[SQLModel], _Audited] = {
         _same("webhook_id active filter") | {"allowed_client_identifiers": "allowedClientIdentifiers"},
         {},
     ),
-    ApiKey: _Audited("key", "id", _same("name role permissions expires_at"), {}),
+    ApiKey: _Audited("key", "id", _same("name role permissions publish_rate expires_at"), {}),
     Role: _Audited("role", "name", _same("name description permissions"), {}),
     Tenant: _Audited("tenant", "id", _same("name suspended deleting_since"), {}),
 }
@@ -99,10 +104,32 @@ def entry(caller: Caller, address: str, action: str, resource: str, changes: dic
 
 
 class Refusals:
-    """Remembers what was refused. A client that repeats a call in a loop must not fill the table."""
+    """Records what was refused. A client that repeats a call in a loop must not fill the table."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._seen: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def record(self, caller: Caller, address: str, call: str, permission: str, reason: str) -> None:
+        """Record that a known caller was refused, at most once a minute for each call. Nobody waits for it: the call
+        may still hold a transaction."""
+        if self.is_new(caller.actor, call):
+            refusal = entry(caller, address, REFUSED, call, {"permission": permission, "reason": reason})
+            task = asyncio.create_task(self._write(refusal))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _write(self, refusal: AuditEntry) -> None:
+        try:
+            async with self._database.write() as session:
+                session.add(refusal)
+        except Exception as error:  # the answer does not depend on it
+            log.warning("cannot record that %s was refused: %s", refusal.actor, type(error).__name__)
+
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        await asyncio.gather(*self._writing)
 
     def is_new(self, *what: str) -> bool:
         """Return whether the same was not refused during the last minute, and remember it."""

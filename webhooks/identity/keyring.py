@@ -68,6 +68,7 @@ class KeyRing:
             name=found.name,
             key_id=found.id,
             expires_at=found.expires_at,
+            publish_rate=found.publish_rate,
             suspended=suspended,
         )
         self._known[digest] = caller, now + _REMEMBERED_SECONDS

@@ -88,6 +88,7 @@ def add(
     permissions: list[str] | None = None,
     expires_at: datetime | None = None,
     created_by: str | None = None,
+    publish_rate: int | None = None,
 ) -> ApiKey:
     """Store a key when the session commits, and return its row. Give it either a role or permissions."""
     row = ApiKey(
@@ -99,6 +100,7 @@ def add(
         permissions=permissions,
         expires_at=expires_at.astimezone(UTC) if expires_at else None,
         created_by=created_by,
+        publish_rate=publish_rate,
     )
     session.add(row)
     return row

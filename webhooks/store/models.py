@@ -59,6 +59,7 @@ class ApiKey(SQLModel, table=True):
     role: str | None = None
     permissions: list[str] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     created_by: str | None = None
+    publish_rate: int | None = None
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)

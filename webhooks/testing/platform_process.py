@@ -49,6 +49,7 @@ class PlatformProcess(ChildProcess):
             "WEBHOOKS_TEMPORAL_PORT": str(self.temporal_port),
             "WEBHOOKS_TEMPORAL_UI_PORT": str(self.ui_port),
             "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
+            "WEBHOOKS_MAX_FAILED_AUTHENTICATIONS": "1000000",
             **environment,
         }
         set_ones = {name: value for name, value in ours.items() if value}

@@ -1,4 +1,5 @@
-"""Tenants: a row for each one that owns something, and for the one that every installation has. The audit."""
+"""Tenants: a row for each one that owns something, and for the one that every installation has. The audit. Limits of API
+keys."""
 
 from datetime import UTC, datetime
 
@@ -29,6 +30,7 @@ def upgrade() -> None:
             for id in sorted(found)
         ],
     )
+    op.add_column("api_keys", sa.Column("publish_rate", sa.Integer()))
     op.create_table(
         "audit",
         sa.Column("id", sa.String(), primary_key=True),

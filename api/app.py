@@ -7,6 +7,7 @@ from starlette.types import Scope
 
 from api import openapi
 from api.admission import Admission
+from api.headers import SecurityHeaders
 from api.platform import Platform
 from api.protocol import problems, unrouted
 from api.routes import api_keys, audit, deliveries, events, health, occurrences, roles, subscriptions, tenants
@@ -45,6 +46,7 @@ def create_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     app.add_middleware(Admission, platform=platform)
+    app.add_middleware(SecurityHeaders)  # the last one is outside of the others
     problems.install(app, platform.why_failed)
     unrouted.install(app)
     openapi.install(app)

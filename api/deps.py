@@ -40,6 +40,7 @@ async def _reading(platform: CurrentPlatform, _: CurrentCaller) -> AsyncIterator
 async def _writing(platform: CurrentPlatform, caller: CurrentCaller, request: Request) -> AsyncIterator[AsyncSession]:
     async with platform.database.write() as session:
         audit.begin(session, caller, address_of(request))
+        request.state.writing = session
         yield session
 
 

@@ -1,5 +1,5 @@
 """What an API process does in the background: it completes the deletion of tenants, and deletes old entries of the
-audit. Every process does; what one has begun, another one can end."""
+audit and old answers. Every process does; what one has begun, another one can end."""
 
 import asyncio
 import contextlib
@@ -12,14 +12,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from webhooks.deliveries.removal import remove_all
-from webhooks.store import audit, tenants
+from webhooks.store import audit, idempotency, tenants
 from webhooks.store.database import Database
 from webhooks.store.postgresql import DatabaseAwayError
 
 log = logging.getLogger(__name__)
 
 _TENANTS_SECONDS = 2.0
-_AUDIT_SECONDS = 3_600.0
+_OLD_SECONDS = 3_600.0
 _STILL_PUBLISHES = timedelta(seconds=15)
 """After the deletion was asked for, another process may accept the tenant's keys for some seconds more, and complete
 what it has begun."""
@@ -37,7 +37,7 @@ async def keeping(database: Database, client: Client, *, audit_days: float) -> A
 
     tasks = [
         asyncio.create_task(_repeat("delete tenants", delete_tenants, _TENANTS_SECONDS)),
-        asyncio.create_task(_repeat("delete old entries of the audit", delete_old, _AUDIT_SECONDS)),
+        asyncio.create_task(_repeat("delete old entries and answers", delete_old, _OLD_SECONDS)),
     ]
     try:
         yield
@@ -63,6 +63,8 @@ async def _delete_old(database: Database, keep: timedelta) -> None:
     while more:
         async with database.write() as session:
             more = await audit.delete_older(session, datetime.now(UTC) - keep)
+    async with database.write() as session:
+        await idempotency.delete_old(session)
 
 
 async def _delete_tenants(database: Database, client: Client) -> None:

@@ -5,6 +5,7 @@ twice without a meaning, is an error, so that a misspelt filter is noticed."""
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any, get_args, get_origin
 
 from fastapi import HTTPException, Request, Response
@@ -15,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from api import rates
 from api.auth import authenticate, record_asked_for, record_refusal
+from api.protocol.idempotency import HEADER, Repeatable
 from api.protocol.problems import ProblemError, invalid
 from webhooks.json_documents import DocumentError, MalformedJsonError, decode, parse
 
@@ -73,6 +75,7 @@ class StrictRoute(APIRoute):
         [permission] = [
             scope for given in self.dependencies if isinstance(given, Security) for scope in given.scopes or ()
         ]
+        creates = self.status_code == HTTPStatus.CREATED
         takes_several = {field.alias: _is_list(field.field_info.annotation) for field in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
@@ -83,7 +86,13 @@ class StrictRoute(APIRoute):
             bounded.max_body = self.max_body
             if self.body_field:
                 await _read_json(bounded)
+            key = request.headers.get(HEADER) if creates else None
+            repeatable = None if key is None else Repeatable(request, key, await bounded.body())
+            if repeatable and (earlier := await repeatable.earlier_answer()):
+                return earlier
             response = await handler(bounded)
+            if repeatable:
+                await repeatable.store(response)
             response.headers.update(headers)
             return response
 

@@ -180,3 +180,16 @@ class AuditEntry(SQLModel, table=True):
     action: str
     resource: str = Field(sa_column=Column(Text, nullable=False))
     changes: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+class IdempotentAnswer(SQLModel, table=True):
+    """The answer to a call with an `Idempotency-Key`. `id` is made of the caller and the key; `digest` is that of the
+    request. `sealed` is the answer, sealed with the master key."""
+
+    __tablename__ = "idempotency_keys"
+
+    id: str = Field(primary_key=True)
+    tenant: str = Field(index=True)
+    digest: str
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False), repr=False)
+    at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)

@@ -1,5 +1,5 @@
 """Tenants: a row for each one that owns something, and for the one that every installation has. The audit. Limits of API
-keys."""
+keys. Answers to repeated calls."""
 
 from datetime import UTC, datetime
 
@@ -44,3 +44,12 @@ def upgrade() -> None:
         sa.Column("changes", sa.JSON(), nullable=False),
     )
     op.create_index("ix_audit_tenant_id", "audit", ["tenant", "id"])
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("tenant", sa.String(), nullable=False),
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("ix_idempotency_keys_tenant", "idempotency_keys", ["tenant"])

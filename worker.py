@@ -22,6 +22,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunn
 from activities.delivery import DeliveryActivities
 from webhooks import process
 from webhooks.deliveries import counts
+from webhooks.identity import suspensions
 from webhooks.isolation import gauges
 from webhooks.isolation.backlog import LocalBacklog
 from webhooks.isolation.delayed_starts import DelayedStarts
@@ -86,6 +87,7 @@ async def delivering(client: Client, resources: Resources, lanes: Lanes, publish
     """Deliver while the block runs: a worker, the resuming of what waits, and a count of what waits for a person."""
     settings = resources.settings
     async with (
+        suspensions.watched(resources.database, lanes.suspend),
         create_worker(client, resources, lanes, publisher) as worker,
         resuming(client, lanes, publisher.task_queue, settings.resume_rate),
         counts.exporting(client) if setup.exports_metrics(settings) else contextlib.nullcontext(),

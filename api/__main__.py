@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import first_calls
+from api import first_calls, housekeeping
 from api.app import create_app
 from api.platform import Platform
 from api.protocol.slow_clients import BoundedHttp
@@ -84,6 +84,7 @@ async def serve(settings: Settings) -> None:
             platform = Platform(resources, backlog, None, disk)
             work = _publish_only(platform, settings, backlog)
         stack.push_async_callback(platform.keys.close)
+        stack.push_async_callback(platform.refusals.close)
         await stack.enter_async_context(_in_background(work, platform, stop))
         server = _Server(
             uvicorn.Config(
@@ -139,7 +140,10 @@ Work = Callable[[asyncio.Event], Awaitable[None]]
 def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
     async def work(stopped: asyncio.Event) -> None:
         publisher = platform.publisher_of(await connect(settings, platform.resources.payload_keys))
-        async with delivering(publisher.client, platform.resources, lanes, publisher) as worker:
+        async with (
+            delivering(publisher.client, platform.resources, lanes, publisher) as worker,
+            housekeeping.keeping(platform.database, publisher.client, audit_days=settings.audit_retention),
+        ):
             platform.worker, platform.publisher = worker, publisher
             log.info("delivering; Temporal Web UI: %s", settings.temporal_ui)
             await first_calls.show(settings, platform.database)
@@ -151,7 +155,10 @@ def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
 def _publish_only(platform: Platform, settings: Settings, backlog: RemoteBacklog) -> Work:
     async def work(stopped: asyncio.Event) -> None:
         publisher = platform.publisher_of(await connect(settings, platform.resources.payload_keys))
-        async with backlog.watched(publisher.client, settings.task_queue):
+        async with (
+            backlog.watched(publisher.client, settings.task_queue),
+            housekeeping.keeping(platform.database, publisher.client, audit_days=settings.audit_retention),
+        ):
             platform.publisher = publisher
             await stopped.wait()
 

@@ -14,7 +14,9 @@ from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
+from webhooks.identity.audit import Refusals
 from webhooks.identity.keyring import KeyRing
+from webhooks.identity.rates import FailedAuthentications, PublishRates
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
 from webhooks.isolation.lanes import Lanes
@@ -45,11 +47,17 @@ class Platform:
     keys: KeyRing = field(init=False)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
     """Of all callers: a test takes as long as its receiver takes."""
+    publish_rates: PublishRates = field(init=False)
+    failed_authentications: FailedAuthentications = field(init=False)
+    refusals: Refusals = field(init=False)
     publisher: Publisher | None = None
     worker: Worker | None = None
 
     def __post_init__(self) -> None:
         self.keys = KeyRing(self.database)
+        self.refusals = Refusals(self.database)
+        self.publish_rates = PublishRates(self.settings.publish_rate)
+        self.failed_authentications = FailedAuthentications(self.settings.max_failed_authentications)
 
     @property
     def settings(self) -> Settings:

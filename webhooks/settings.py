@@ -93,6 +93,13 @@ class Settings(BaseSettings):
     """Seconds after its final failure during which a delivery can be sent again."""
     deactivate_after: Annotated[float, Field(ge=0, le=365 * 86_400)] = 5 * 86_400
     """Seconds that a webhook may fail without a success before it is deactivated; 0: never."""
+    publish_rate: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    """Occurrences per second that a tenant may publish through this process; without it, as many as there is room
+    for."""
+    max_failed_authentications: Annotated[int, Field(ge=1, le=1_000_000)] = 60
+    """Requests without a valid API key from one address in a minute; further ones are answered with 429."""
+    audit_retention: Annotated[float, Field(gt=0, le=36_500)] = 365
+    """Days for which it is kept who changed what."""
     resume_rate: Annotated[
         float, Field(gt=0, le=10_000, validation_alias=AliasChoices("WEBHOOKS_RESUME_RATE", "WEBHOOKS_RELEASE_RATE"))
     ] = 20

@@ -96,7 +96,9 @@ async def resend_delivery(
             detail = await _find(platform, caller, id)
             if body.force:
                 await _check_sendable(platform, caller.tenant, detail)
-        found = is_delivery_id(id) and await platform.deliveries.resend(caller.tenant, id, force=body.force)
+        found = is_delivery_id(id) and await platform.deliveries.resend(
+            caller.tenant, id, force=body.force, requested_by=f"{caller.name} ({caller.actor})"
+        )
     except AlreadyDeliveredError:
         raise ProblemError(409, 'the delivery has succeeded already; {"force": true} sends it again') from None
     except UnreadableError as error:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from temporalio.service import RPCError
 
-from api.auth import needs
+from api.auth import needs, require_not_suspended
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Terms, Time
 from api.protocol.problems import (
     RESPONSES,
@@ -48,6 +48,7 @@ async def publish_occurrence(
     retention (30 days on our own Temporal server). It is safe to repeat a call with the same id and data: deliveries
     that exist are not started again, missing ones are. Other content (event, client, data) under the same id is a 409
     if a webhook has a delivery of that id already. Without an id, each call is an occurrence of its own."""
+    require_not_suspended(caller)
     publisher = platform.publishing
     occurrence = Occurrence(
         **body.model_dump(exclude={"id", "occurred_at"}),

@@ -260,7 +260,9 @@ async def test_what_is_delivered_stays_so_when_nothing_can_be_sent(
     assert problem["detail"].startswith(why)
     assert await platform.get(f"/v1/deliveries/{id}") == delivered
 
-    await Deliveries(await client_of(platform), ui="", task_queue="webhooks").resend("default", id, force=True)
+    await Deliveries(await client_of(platform), ui="", task_queue="webhooks").resend(
+        "default", id, force=True, requested_by="test"
+    )
     again = await platform.wait(id, lambda delivery: len(delivery["attempts"]) == 2 and delivery["closed_at"])
     assert again["status"] == "delivered"
     assert outcomes(again) == [(1, "event", "delivered"), (2, "resend", gone.replace(" ", "_"))]

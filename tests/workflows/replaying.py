@@ -32,7 +32,7 @@ def load(file: Path) -> WorkflowHistory:
 
 
 async def replay_all(client: Client, query: str = EVERY) -> int:
-    """Replay the histories that a visibility query selects, with the client's data converter, and return how many. Leave
+    """Replay the histories that a visibility query selects, with the client's data converter. Return how many. Leave
     out those in which no event follows on another one than in the histories before: a platform of the tests has
     hundreds that are alike. Raise the first replay's error."""
     seen, count = set[tuple[int, int]](), 0

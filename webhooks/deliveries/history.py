@@ -26,7 +26,9 @@ from webhooks import outcomes
 from webhooks.contracts import (
     INTERNAL_ERROR,
     NO_ANSWER,
+    REQUESTED_BY_SIGNAL,
     RESEND_SIGNAL,
+    TENANT_SUSPENDED,
     Attempt,
     Deferred,
     Delivery,
@@ -57,7 +59,11 @@ _PREPARED: TypeAdapter[Prepared | Deferred] = TypeAdapter(Prepared | Deferred)
 _SENT: TypeAdapter[Attempt | Deferred] = TypeAdapter(Attempt | Deferred)
 Model = TypeVar("Model", bound=BaseModel)
 
-_DEFERRED_FOR = {NO_ANSWER: WaitingFor.RECEIVER_IN_TROUBLE, INTERNAL_ERROR: WaitingFor.REPAIR}
+_DEFERRED_FOR = {
+    NO_ANSWER: WaitingFor.RECEIVER_IN_TROUBLE,
+    TENANT_SUSPENDED: WaitingFor.LIFTING,
+    INTERNAL_ERROR: WaitingFor.REPAIR,
+}
 """What a deferred delivery waits for, by the reason. For any other reason it is room."""
 
 _CLOSED = {
@@ -149,6 +155,9 @@ class _Reader:
         self._trigger = Trigger.EVENT
         """Why the next attempt is made, for an attempt whose record does not say it."""
 
+        self._requested_by = self._run.delivery.requested_by
+        """Who asked for the resend that comes next."""
+
     def read(self, event: HistoryEvent) -> None:
         read = self._READ.get(event.event_type)
         if read:
@@ -199,6 +208,9 @@ class _Reader:
         else:
             attempt = self._succeeded(activity, marker.details["result"].payloads[0])
         if attempt:
+            if attempt.trigger is Trigger.RESEND:
+                attempt = attempt.model_copy(update={"requested_by": self._requested_by})
+                self._requested_by = None
             self._run.attempts.append(attempt)
             self._trigger = Trigger.RETRY
         if attempt or activity == "send":
@@ -252,7 +264,10 @@ class _Reader:
         return str(encoded["message"])
 
     def _signaled(self, event: HistoryEvent) -> None:
-        if _is_resend(event):
+        signal = event.workflow_execution_signaled_event_attributes
+        if signal.signal_name == REQUESTED_BY_SIGNAL:
+            self._requested_by = _json(signal.input.payloads[0])
+        elif _is_resend(event):
             self._trigger, self._run.resend_due = Trigger.RESEND, True
 
     def _timer_started(self, event: HistoryEvent) -> None:

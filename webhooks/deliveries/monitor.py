@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from webhooks.contracts import ATTEMPTS_SIGNAL, RESEND_SIGNAL, Attempt, Prepared
+from webhooks.contracts import ATTEMPTS_SIGNAL, REQUESTED_BY_SIGNAL, RESEND_SIGNAL, Attempt, Prepared
 from webhooks.deliveries import restart
 from webhooks.deliveries.history import Run, decrypt_and_read
 from webhooks.deliveries.pages import page
@@ -100,8 +100,9 @@ class Deliveries:
 
         return await page(rows, after, limit, items_of)
 
-    async def resend(self, tenant: str, delivery_id: str, *, force: bool) -> bool:
-        """Send the delivery again now. Return False if there is no such delivery.
+    async def resend(self, tenant: str, delivery_id: str, *, force: bool, requested_by: str) -> bool:
+        """Send the delivery again now. Return False if there is no such delivery. The attempt shows `requested_by`,
+        unless the delivery is a delayed one.
 
         A delivery that awaits a resend or the next attempt gets a signal. A delayed one starts. A closed one gets a new
         run of its workflow, with the same input. Nothing is done while an attempt is in progress.
@@ -119,6 +120,7 @@ class Deliveries:
                 with traces.continuing("resend", detail.latest.trace):
                     handle = self._client.get_workflow_handle(id)
                     await handle.signal(ATTEMPTS_SIGNAL, len(detail.attempts), rpc_timeout=RPC_TIMEOUT)
+                    await handle.signal(REQUESTED_BY_SIGNAL, requested_by, rpc_timeout=RPC_TIMEOUT)
                     await handle.signal(RESEND_SIGNAL, rpc_timeout=RPC_TIMEOUT)
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
@@ -130,7 +132,7 @@ class Deliveries:
             return False
         if detail.summary.status is DeliveryStatus.DELIVERED and not force:
             raise AlreadyDeliveredError
-        await restart.resend(self._client, self._task_queue, detail.latest, len(detail.attempts))
+        await restart.resend(self._client, self._task_queue, detail.latest, len(detail.attempts), requested_by)
         return True
 
     async def _detail(self, delivery_id: str, id: str, run_id: str) -> DeliveryDetail | None:

@@ -1,6 +1,7 @@
 """Starting a delivery again: one that is closed, or one whose start Temporal delays."""
 
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
@@ -16,15 +17,20 @@ from webhooks.telemetry import traces
 from webhooks.temporal import names
 
 
-async def resend(client: Client, task_queue: str, run: Run, attempts: int) -> None:
+async def resend(client: Client, task_queue: str, run: Run, attempts: int, requested_by: str) -> None:
     """Start another run of a closed delivery, with the input and the labels of `run`; or start a delayed one now.
-    `attempts`: how many the delivery has had.
+    `attempts`: how many the delivery has had. `requested_by`: who asks for it.
 
     Raises RPCError."""
     delivery = run.delivery
     if run.begun:
         delivered = run.status is DeliveryStatus.DELIVERED
-        changes = {"failed_before": not delivered, "delivered_before": delivered, "attempts_before": attempts}
+        changes: dict[str, Any] = {
+            "failed_before": not delivered,
+            "delivered_before": delivered,
+            "attempts_before": attempts,
+        }
+        changes |= {"requested_by": requested_by}
         delivery = delivery.model_copy(update=changes)
     policy = WorkflowIDReusePolicy.ALLOW_DUPLICATE if run.begun else WorkflowIDReusePolicy.REJECT_DUPLICATE
     with traces.continuing("resend", run.trace):

@@ -18,8 +18,8 @@ from webhooks.store.models import ApiKey
 log = logging.getLogger(__name__)
 
 _REMEMBERED_SECONDS = 4.0
-"""How long a key is kept in memory, because every call asks for it. A revoked key, or a changed role, works for this
-much longer in other processes."""
+"""How long a key is kept in memory, because every call asks for it. A revoked key, a changed role, or a suspended
+tenant's key, works for this much longer in other processes."""
 _USE_IS_NEWS_AFTER = timedelta(minutes=1)
 """`last_used_at` is at most this much too old: it must not cost each call a write."""
 
@@ -55,10 +55,11 @@ class KeyRing:
         if (known := self._known.get(digest)) and now < known[1]:
             return known[0]
         async with self._database.read() as session:
-            found = await api_keys.find(session, key)
-            if found is None:
+            stored = await api_keys.find_with_tenant(session, key)
+            if stored is None:
                 self._known.pop(digest, None)
                 return None
+            found, suspended = stored
             allowed = await permissions_of(session, found.tenant, found.role, found.permissions)
         caller = Caller(
             tenant=found.tenant,
@@ -67,13 +68,15 @@ class KeyRing:
             name=found.name,
             key_id=found.id,
             expires_at=found.expires_at,
+            publish_rate=found.publish_rate,
+            suspended=suspended,
         )
         self._known[digest] = caller, now + _REMEMBERED_SECONDS
         self._note_use(found)
         return caller
 
     def forget_after(self, session: AsyncSession) -> None:
-        """Ask the database for each key again once the session has committed: keys or roles have changed."""
+        """Ask the database for each key again once the session has committed: keys, roles or tenants have changed."""
         event.listen(session.sync_session, "after_commit", lambda _: self._known.clear(), once=True)
 
     def _note_use(self, key: ApiKey) -> None:

@@ -15,7 +15,7 @@ from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.errors import CannotRunError
 from webhooks.identity import new_api_key
 from webhooks.settings import Settings
-from webhooks.store import api_keys, reset_lost_secrets, sealed
+from webhooks.store import api_keys, payload_keys, reset_lost_secrets, sealed
 from webhooks.store.backup import back_up
 from webhooks.store.database import Database
 from webhooks.store.models import Tenant, Webhook
@@ -129,12 +129,16 @@ async def test_a_key_for_no_database_is_refused_with_what_to_do(
 async def test_what_a_lost_key_had_sealed_is_reset_when_confirmed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await (await configured(settings, "lost")).close()
+    before = await configured(settings, "lost")
+    async with before.write() as session:
+        payload_keys.add(session, Vault.of(settings), "unreadable")
+    await before.close()
     settings.master_key_path.write_text(new_key() + "\n")
     database = Database.of(settings)
     kept = sealed.seal(Vault.of(settings), "t", "kept", SECRETS)
     async with database.write() as session:
         session.add(Webhook(id="kept", tenant="t", url="https://kept.example/", **kept))
+        payload_keys.add(session, Vault.of(settings), "readable")
     monkeypatch.setattr(sys, "argv", ["reset_lost_secrets"])
     await reset_lost_secrets.main(settings)
     with pytest.raises(CannotRunError, match="A lost master key"):
@@ -142,6 +146,8 @@ async def test_what_a_lost_key_had_sealed_is_reset_when_confirmed(
     monkeypatch.setattr(sys, "argv", ["reset_lost_secrets", "--confirm"])
     await reset_lost_secrets.main(settings)
     vault = await database.prepare(settings)
+    async with database.read() as session:
+        assert await payload_keys.tenants(session) == ["readable"]
     await database.close()
     found = await webhooks_in(settings)
     reset = sealed.unseal(vault, found["lost"])

@@ -50,6 +50,7 @@ async def test_first_try(platform: PlatformProcess, receiver: Receiver, path: st
     assert attempt == {
         "number": 1,
         "trigger": "event",
+        "requested_by": None,
         "url": url,
         "outcome": "delivered",
         "status_code": 202,
@@ -389,7 +390,7 @@ async def test_allowed_client_identifiers(platform: PlatformProcess, receiver: R
 async def test_an_occurrence_without_a_match_is_recorded(platform: PlatformProcess) -> None:
     event = await platform.event()
     published = await platform.publish(event, {"n": 1}, id="nobody-listens")
-    handle = (await platform.temporal()).get_workflow_handle(f"default/{published['id']}")
+    handle = (await client_of(platform)).get_workflow_handle(f"default/{published['id']}")
     described = await handle.describe()
 
     assert published == {

@@ -318,6 +318,8 @@ def _payloads(event: HistoryEvent) -> Iterator[Payload]:
         yield from started.input.payloads
         yield from started.memo.fields.values()
         yield from started.header.fields.values()
+    elif event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+        yield from event.workflow_execution_signaled_event_attributes.input.payloads
     elif event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
         marker = event.marker_recorded_event_attributes
         if "result" in marker.details:  # reading a missing key of a protobuf map would add it

@@ -9,7 +9,7 @@ from api import openapi
 from api.admission import Admission
 from api.platform import Platform
 from api.protocol import problems, unrouted
-from api.routes import api_keys, deliveries, events, health, occurrences, roles, subscriptions
+from api.routes import api_keys, deliveries, events, health, occurrences, roles, subscriptions, tokens
 from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
@@ -18,8 +18,8 @@ Publish **occurrences** of **events**. Every **webhook** that is subscribed to t
 HTTP, signed as [Standard Webhooks](https://www.standardwebhooks.com) says. Each one is a **delivery**: it is retried
 while the receiver fails, and this API shows it with all its attempts.
 
-Send `Authorization: Bearer <key>` with every `/v1` request. Errors are `application/problem+json` (RFC 9457). A list
-is an object with `items` and `next_cursor`.
+Send `Authorization: Bearer <key or token>` with every `/v1` request. Errors are `application/problem+json` (RFC 9457).
+A list is an object with `items` and `next_cursor`.
 """
 
 
@@ -49,6 +49,7 @@ def create_app(platform: Platform) -> FastAPI:
     unrouted.install(app)
     openapi.install(app)
     app.add_api_route("/", _lead_to_docs, include_in_schema=False)
-    for routes in (api_keys, roles, events, crud, actions, subscriptions, occurrences, deliveries, health):
+    for routes in (api_keys, tokens, roles, events, crud, actions, subscriptions, occurrences, deliveries, health):
         app.include_router(routes.router)
+    app.include_router(tokens.keys)
     return app

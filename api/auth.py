@@ -11,8 +11,9 @@ from api.platform import Platform
 from api.protocol.problems import ProblemError
 from webhooks.identity.caller import Caller
 from webhooks.identity.permissions import PERMISSIONS
+from webhooks.identity.tokens import looks_like_a_token
 
-_bearer = HTTPBearer(auto_error=False, description="An API key")
+_bearer = HTTPBearer(auto_error=False, description="An API key, or a token that POST /v1/tokens made with one")
 
 
 def needs(permission: str) -> Any:
@@ -23,17 +24,29 @@ def needs(permission: str) -> Any:
 
 
 async def authenticate(request: Request, permission: str) -> None:
-    """Set `request.state.caller` from the bearer token. Raises ProblemError 401, or 403 if the caller does not have the
-    permission."""
+    """Set `request.state.caller`. Raises ProblemError 401, or 403 if the caller does not have the permission."""
     platform: Platform = request.app.state.platform
     credentials = await _bearer(request)
-    caller = await platform.keys.caller_of(credentials.credentials) if credentials else None
+    if credentials is None:
+        raise _unauthorized("a valid API key is required")
+    caller = await _bearing(platform, credentials.credentials)
+    require(caller, permission)
+    request.state.caller = caller
+
+
+async def _bearing(platform: Platform, bearer: str) -> Caller:
+    """Return whom a bearer token belongs to. Raises ProblemError 401."""
+    is_token = looks_like_a_token(bearer)
+    if is_token and (caller := await platform.tokens.caller_of(bearer)):
+        return caller
+    caller = await platform.keys.caller_of(bearer)  # a key that an operator chose may look like a token
     if caller is None:
+        if is_token:
+            raise _unauthorized("the token is not valid, or has expired", error="invalid_token")
         raise _unauthorized("a valid API key is required")
     if caller.expires_at and caller.expires_at <= datetime.now(UTC):
         raise _unauthorized("the API key has expired")
-    require(caller, permission)
-    request.state.caller = caller
+    return caller
 
 
 def require(caller: Caller, permission: str) -> None:
@@ -47,5 +60,5 @@ def forbidden(permission: str, detail: str) -> ProblemError:
     return ProblemError(403, detail, headers={"WWW-Authenticate": challenge})
 
 
-def _unauthorized(detail: str) -> ProblemError:
-    return ProblemError(401, detail, headers={"WWW-Authenticate": "Bearer"})
+def _unauthorized(detail: str, *, error: str | None = None) -> ProblemError:
+    return ProblemError(401, detail, headers={"WWW-Authenticate": f'Bearer error="{error}"' if error else "Bearer"})

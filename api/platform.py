@@ -15,6 +15,8 @@ from webhooks.deliveries.monitor import Deliveries
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
 from webhooks.identity.keyring import KeyRing
+from webhooks.identity.signing_keys import SigningKeys
+from webhooks.identity.tokens import OwnTokens, Tokens
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
 from webhooks.isolation.lanes import Lanes
@@ -43,6 +45,9 @@ class Platform:
     disk: Disk | None = None
     """That of the embedded Temporal server, if there is one."""
     keys: KeyRing = field(init=False)
+    signing_keys: SigningKeys = field(init=False)
+    own_tokens: OwnTokens = field(init=False)
+    tokens: Tokens = field(init=False)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
     """Of all callers: a test takes as long as its receiver takes."""
     publisher: Publisher | None = None
@@ -50,6 +55,9 @@ class Platform:
 
     def __post_init__(self) -> None:
         self.keys = KeyRing(self.database)
+        self.signing_keys = SigningKeys(self.database, self.vault)
+        self.own_tokens = OwnTokens(self.settings.token_issuer, self.signing_keys, self.keys)
+        self.tokens = Tokens(self.own_tokens)
 
     @property
     def settings(self) -> Settings:

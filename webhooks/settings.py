@@ -18,6 +18,8 @@ RENAMED = {"WEBHOOKS_RELEASE_RATE": "WEBHOOKS_RESUME_RATE"}
 _POSTGRESQL = re.compile(r"postgres(ql)?://([^/?#@\s]+@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#\s]*)?")
 _PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
+
 
 def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Return the networks in a comma- or space-separated list of CIDRs. Raises ValueError, which names the first part
@@ -69,6 +71,9 @@ class Settings(BaseSettings):
     """postgresql://user:password@host/database of the configuration database. Without it: SQLite in `data_dir`."""
     database_connections: Annotated[int, Field(ge=1, le=1000)] = 10
     """PostgreSQL connections of one process: up to this many for reads, and up to this many more for writes."""
+    public_url: str | None = None
+    """https://host or http://host:port under which callers and browsers reach the API. It names the issuer of our
+    tokens, and with https, cookies go over TLS only."""
     bootstrap_key: SecretStr | None = None
     """Bearer token of the first administrator. Used only while no API key is stored."""
     master_key: SecretStr | None = None
@@ -116,6 +121,13 @@ class Settings(BaseSettings):
     def _networks(cls, value: object) -> object:
         return parse_networks(value) if isinstance(value, str) else value
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if value and not _ORIGIN.fullmatch(value):
+            raise ValueError("must be https://host or http://host:port, without a path")
+        return value.rstrip("/").lower() if value else value
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
@@ -143,6 +155,11 @@ class Settings(BaseSettings):
                 f"Cannot write to WEBHOOKS_DATA_DIR {self.data_dir.absolute()}: {error.strerror}. "
                 f"{disk.remedy(error)}, or set WEBHOOKS_DATA_DIR to another directory."
             ) from None
+
+    @property
+    def token_issuer(self) -> str:
+        """The `iss` and `aud` of our own tokens."""
+        return self.public_url or "durable-webhooks"
 
     @property
     def master_key_path(self) -> Path:

@@ -18,7 +18,6 @@ WITHOUT_ROUTE = {
     "delivery:read_body",
     "delivery:cancel",
     "occurrence:erase",
-    "token:add",
     "audit:list",
 } | OF_INSTALLATION
 """The first opens fields of a delivery. The others have no route yet."""

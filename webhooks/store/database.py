@@ -77,17 +77,19 @@ class Database:
     async def _keys_in_use(self) -> list[str]:
         """Return the ids of the master keys that something is sealed with. The schema may be an old one, or none."""
 
-        def has_sealed(connection: Connection) -> bool:
-            tables = inspect(connection)
-            return tables.has_table("webhooks") and "sealed" in {
-                column["name"] for column in tables.get_columns("webhooks")
-            }
+        def with_sealed(connection: Connection) -> list[sealed.Sealed]:
+            schema = inspect(connection)
+            return [
+                table
+                for table in sealed.SEALED
+                if schema.has_table(str(table.__tablename__))
+                and "sealed" in {column["name"] for column in schema.get_columns(str(table.__tablename__))}
+            ]
 
         async with self._writer.connect() as connection:
-            if not await connection.run_sync(has_sealed):
-                return []
+            tables = await connection.run_sync(with_sealed)
         async with self.read() as session:
-            return await sealed.keys_in_use(session)
+            return await sealed.keys_in_use(session, tables)
 
     async def migrate(self, vault: Vault) -> None:
         """Bring the schema to the newest revision. Only one process at a time does. Raises DatabaseAwayError."""

@@ -1,8 +1,9 @@
 """`make reset-lost-secrets`: lets the platform start again after its master key was lost.
 
 Nobody can read what is sealed with that key. Webhooks whose secrets are sealed with it get a new signing secret, lose
-their headers, authentication and client certificate, and are deactivated, until somebody sets these again. Without
-`--confirm`, nothing changes: the command says which webhooks it would change.
+their headers, authentication and client certificate, and are deactivated, until somebody sets these again. Keys that
+sign tokens are deleted: tokens end, and new keys are made. Without `--confirm`, nothing changes: the command says which
+webhooks it would change.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.settings import Settings
 from webhooks.store import sealed
 from webhooks.store.database import Database
-from webhooks.store.models import Webhook
+from webhooks.store.models import SigningKey, Webhook
 
 log = logging.getLogger("reset_lost_secrets")
 
@@ -38,6 +39,8 @@ async def main(settings: Settings) -> None:
             lost = await _lost(session, vault)
             for webhook in lost if confirmed else ():
                 _reset(webhook, vault)
+            if confirmed:
+                await _delete_lost_signing_keys(session, vault)
     finally:
         await database.close()
     done = "reset" if confirmed else "would reset, with --confirm,"
@@ -49,6 +52,12 @@ async def main(settings: Settings) -> None:
 async def _lost(session: AsyncSession, vault: Vault) -> list[Webhook]:
     webhooks = (await session.exec(select(Webhook).order_by(col(Webhook.id)).with_for_update())).all()
     return [webhook for webhook in webhooks if not vault.knows(webhook.sealed[:PREFIX_BYTES])]
+
+
+async def _delete_lost_signing_keys(session: AsyncSession, vault: Vault) -> None:
+    for key in (await session.exec(select(SigningKey).with_for_update())).all():
+        if not vault.knows(key.sealed[:PREFIX_BYTES]):
+            await session.delete(key)
 
 
 def _reset(webhook: Webhook, vault: Vault) -> None:

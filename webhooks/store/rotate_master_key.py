@@ -36,7 +36,8 @@ async def main(settings: Settings) -> None:
                 resealed = await sealed.reseal(session, keys)
         finally:
             await database.close()
-    log.info("resealed the secrets of %d webhooks with the first master key", resealed)
+    rows = ", ".join(f"{count} of {table}" for table, count in resealed.items())
+    log.info("resealed with the first master key: %s", rows)
 
 
 @contextlib.contextmanager

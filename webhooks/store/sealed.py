@@ -1,5 +1,6 @@
-"""The columns of a webhook that are sealed with the master key."""
+"""What is sealed with the master key: the secrets of webhooks, and the keys that sign our tokens."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import func
@@ -9,7 +10,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from webhooks.credentials import client_certificate, masking, signing
 from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.store.models import Webhook
+from webhooks.store.models import SigningKey, Webhook
+
+Sealed = type[Webhook] | type[SigningKey]
 
 
 def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:
@@ -28,32 +31,48 @@ def unseal(vault: Vault, webhook: Webhook) -> Secrets:
     return Secrets.model_validate_json(vault.open(webhook.sealed, _context(webhook.tenant, webhook.id)))
 
 
-async def keys_in_use(session: AsyncSession) -> list[str]:
-    """Return the ids of the master keys that something is sealed with."""
-    return [key_id(prefix) for prefix in await _prefixes(session)]
-
-
-async def unknown_keys(session: AsyncSession, vault: Vault) -> list[str]:
-    """Return the ids of the master keys that something is sealed with and that the vault does not have."""
-    return [key_id(prefix) for prefix in await _prefixes(session) if not vault.knows(prefix)]
-
-
-async def _prefixes(session: AsyncSession) -> list[bytes]:
-    query = select(func.substr(col(Webhook.sealed), 1, PREFIX_BYTES)).distinct()
-    return [bytes(prefix) for prefix in (await session.exec(query)).all()]
-
-
-async def reseal(session: AsyncSession, vault: Vault) -> int:
-    """Reseal with the vault's first key what is sealed with another one. Return the number of webhooks. Raises
-    CannotOpenError."""
-    resealed = 0
-    for webhook in (await session.exec(select(Webhook).with_for_update())).all():
-        if not vault.is_first(webhook.sealed):
-            context = _context(webhook.tenant, webhook.id)
-            webhook.sealed = vault.seal(vault.open(webhook.sealed, context), context)
-            resealed += 1
-    return resealed
+def signing_key_context(id: str) -> str:
+    """Return the context that a signing key is sealed for."""
+    return f"signing_keys.sealed:{id}"
 
 
 def _context(tenant: str, webhook_id: str) -> str:
     return f"webhooks.sealed:{tenant}:{webhook_id}"
+
+
+SEALED: dict[Sealed, Callable[[Any], str]] = {
+    Webhook: lambda row: _context(row.tenant, row.id),
+    SigningKey: lambda row: signing_key_context(row.id),
+}
+"""The tables with a column `sealed`, and the context that a row of each is sealed for."""
+
+
+async def keys_in_use(session: AsyncSession, tables: Sequence[Sealed]) -> list[str]:
+    """Return the ids of the master keys that something in these tables is sealed with."""
+    return [key_id(prefix) for prefix in await _prefixes(session, tables)]
+
+
+async def unknown_keys(session: AsyncSession, vault: Vault) -> list[str]:
+    """Return the ids of the master keys that something is sealed with and that the vault does not have."""
+    return [key_id(prefix) for prefix in await _prefixes(session, [*SEALED]) if not vault.knows(prefix)]
+
+
+async def _prefixes(session: AsyncSession, tables: Sequence[Sealed]) -> list[bytes]:
+    found: dict[bytes, None] = {}  # in their order, each once
+    for table in tables:
+        query = select(func.substr(col(table.sealed), 1, PREFIX_BYTES)).distinct()
+        found |= dict.fromkeys(bytes(prefix) for prefix in (await session.exec(query)).all())
+    return list(found)
+
+
+async def reseal(session: AsyncSession, vault: Vault) -> dict[str, int]:
+    """Reseal with the vault's first key what is sealed with another one. Return the number of rows by their table.
+    Raises CannotOpenError."""
+    resealed = {}
+    for table, context_of in SEALED.items():
+        rows: Sequence[Any] = (await session.exec(select(table).with_for_update())).all()
+        old = [row for row in rows if not vault.is_first(row.sealed)]
+        for row in old:
+            row.sealed = vault.seal(vault.open(row.sealed, context_of(row)), context_of(row))
+        resealed[str(table.__tablename__)] = len(old)
+    return resealed

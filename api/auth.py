@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 from api.platform import Platform
 from api.protocol.problems import ProblemError
 from webhooks.identity.caller import Caller
+from webhooks.identity.identity_provider import ProviderAwayError
 from webhooks.identity.permissions import PERMISSIONS
 from webhooks.identity.tokens import looks_like_a_token
 
@@ -37,8 +38,11 @@ async def authenticate(request: Request, permission: str) -> None:
 async def _bearing(platform: Platform, bearer: str) -> Caller:
     """Return whom a bearer token belongs to. Raises ProblemError 401."""
     is_token = looks_like_a_token(bearer)
-    if is_token and (caller := await platform.tokens.caller_of(bearer)):
-        return caller
+    try:
+        if is_token and (caller := await platform.tokens.caller_of(bearer)):
+            return caller
+    except ProviderAwayError as error:
+        raise ProblemError(503, f"{error}; try again", headers={"Retry-After": "5"}) from None
     caller = await platform.keys.caller_of(bearer)  # a key that an operator chose may look like a token
     if caller is None:
         if is_token:

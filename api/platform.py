@@ -14,6 +14,7 @@ from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
+from webhooks.identity.identity_provider import IdentityProvider
 from webhooks.identity.keyring import KeyRing
 from webhooks.identity.signing_keys import SigningKeys
 from webhooks.identity.tokens import OwnTokens, Tokens
@@ -47,6 +48,7 @@ class Platform:
     keys: KeyRing = field(init=False)
     signing_keys: SigningKeys = field(init=False)
     own_tokens: OwnTokens = field(init=False)
+    provider: IdentityProvider | None = field(init=False)
     tokens: Tokens = field(init=False)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
     """Of all callers: a test takes as long as its receiver takes."""
@@ -57,7 +59,8 @@ class Platform:
         self.keys = KeyRing(self.database)
         self.signing_keys = SigningKeys(self.database, self.vault)
         self.own_tokens = OwnTokens(self.settings.token_issuer, self.signing_keys, self.keys)
-        self.tokens = Tokens(self.own_tokens)
+        self.provider = IdentityProvider.of(self.settings, self.egress, self.keys)
+        self.tokens = Tokens(self.own_tokens, *([self.provider] if self.provider else ()))
 
     @property
     def settings(self) -> Settings:
@@ -134,3 +137,9 @@ class Platform:
         except (SQLAlchemyError, DatabaseAwayError):
             return "the configuration database cannot be read"
         return None
+
+    async def close(self) -> None:
+        """Wait for what is being written, and end what is being fetched."""
+        await self.keys.close()
+        if self.provider:
+            await self.provider.close()

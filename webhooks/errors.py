@@ -16,6 +16,8 @@ WebhooksError
 ├── NotResolvedError               egress/resolver.py
 ├── ProxyFaultError                egress/guard.py
 ├── CannotOpenError                credentials/vault.py
+├── RefusedTokenError              identity/verifying.py
+├── ProviderAwayError              identity/identity_provider.py
 ├── AlreadyDeliveredError          deliveries/monitor.py
 ├── OccurrenceConflictError        deliveries/start.py
 ├── TooManyDelayedError            isolation/delayed_starts.py

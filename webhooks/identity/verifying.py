@@ -4,7 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from joserfc.errors import UnsupportedAlgorithmError
+from joserfc import jws
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jws import JWSRegistry
 
 from webhooks.errors import WebhooksError
@@ -50,3 +51,11 @@ class PinnedAlgorithms(JWSRegistry):
 def type_of(header: dict[str, Any]) -> str:
     """Return the `typ` of a token's header, in lower case and without `application/`; empty if there is none."""
     return str(header.get("typ", "")).lower().removeprefix("application/")
+
+
+def header_of(token: str, registry: PinnedAlgorithms) -> dict[str, Any]:
+    """Return the header of a token, which nobody has verified. Raises RefusedTokenError."""
+    try:
+        return dict(jws.extract_compact(token.encode(), registry=registry).headers())
+    except (JoseError, ValueError, RecursionError) as error:
+        raise RefusedTokenError(f"not a token: {error}") from None

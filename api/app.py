@@ -5,7 +5,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 from starlette.types import Scope
 
-from api import openapi
+from api import openapi, sign_in
 from api.admission import Admission
 from api.platform import Platform
 from api.protocol import problems, unrouted
@@ -52,4 +52,5 @@ def create_app(platform: Platform) -> FastAPI:
     for routes in (api_keys, tokens, roles, events, crud, actions, subscriptions, occurrences, deliveries, health):
         app.include_router(routes.router)
     app.include_router(tokens.keys)
+    app.include_router(sign_in.router)
     return app

@@ -14,8 +14,10 @@ from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
+from webhooks.identity.caller import Caller
 from webhooks.identity.identity_provider import IdentityProvider
 from webhooks.identity.keyring import KeyRing
+from webhooks.identity.sessions import Sessions
 from webhooks.identity.signing_keys import SigningKeys
 from webhooks.identity.tokens import OwnTokens, Tokens
 from webhooks.isolation.backlog import Backlog
@@ -50,6 +52,7 @@ class Platform:
     own_tokens: OwnTokens = field(init=False)
     provider: IdentityProvider | None = field(init=False)
     tokens: Tokens = field(init=False)
+    sessions: Sessions = field(init=False)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
     """Of all callers: a test takes as long as its receiver takes."""
     publisher: Publisher | None = None
@@ -59,8 +62,18 @@ class Platform:
         self.keys = KeyRing(self.database)
         self.signing_keys = SigningKeys(self.database, self.vault)
         self.own_tokens = OwnTokens(self.settings.token_issuer, self.signing_keys, self.keys)
+        self.sessions = Sessions(self.database, self.keys)
         self.provider = IdentityProvider.of(self.settings, self.egress, self.keys)
         self.tokens = Tokens(self.own_tokens, *([self.provider] if self.provider else ()))
+
+    @property
+    def signs_in_with_provider(self) -> bool:
+        return self.settings.oidc_client_id is not None
+
+    async def key_caller(self, key: str) -> Caller | None:
+        """Return whom an API key belongs to, or None if it is unknown or has expired."""
+        caller = await self.keys.caller_of(key)
+        return None if caller is None or caller.has_expired() else caller
 
     @property
     def settings(self) -> Settings:

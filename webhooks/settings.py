@@ -203,6 +203,11 @@ class Settings(BaseSettings):
         return self.public_url or "durable-webhooks"
 
     @property
+    def is_https(self) -> bool:
+        """Whether browsers reach the API by TLS."""
+        return bool(self.public_url and self.public_url.startswith("https:"))
+
+    @property
     def master_key_path(self) -> Path:
         """The file of the master keys, unless `master_key` is set."""
         return self.master_key_file or self.data_dir / "master.key"

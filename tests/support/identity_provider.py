@@ -140,13 +140,16 @@ class IdentityProvider:
             for path, answer in {
                 "/.well-known/openid-configuration": lambda _: _json(self.discovery()),
                 "/keys": lambda _: _json({"keys": [key.as_dict(private=False) for key in self.keys]}),
-                "/authorize": lambda received: self._authority.create_authorization_response(
-                    received, grant_user=self.user
-                ),
+                "/authorize": self._authorize,
                 "/token": self._authority.create_token_response,
             }.items():
                 self.tell(path, answer)
             yield self
+
+    def _authorize(self, received: Received) -> Reply:
+        grant = self._authority.get_consent_grant(received, self.user)
+        reply: Reply = self._authority.create_authorization_response(received, self.user, grant)
+        return reply
 
     def tell(self, path: str, answer: Told | Callable[[Received], Reply]) -> None:
         self._web.tell(path, [answer])

@@ -1,7 +1,7 @@
 """Who sent a request, and what that caller may do."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,10 @@ class Caller:
     """The API key that the caller has shown, or that made its token or session."""
     client_identifier: str | None = None
     expires_at: datetime | None = None
+
+    def has_expired(self) -> bool:
+        """Return whether the caller's time is over."""
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
     def sees(self, client_identifier: str | None) -> bool:
         """Return whether what belongs to this client, or to no client, is the caller's."""

@@ -178,7 +178,7 @@ class IdentityProvider:
         named = {"alg": key.as_dict()["alg"], "kid": key.kid, "typ": "at+jwt"} | (header or {})
         unbound = {name: value for name, value in key.as_dict(private=True).items() if name != "alg"}
         algorithms = JWSRegistry(algorithms=["RS256", "ES256", "PS256", "HS256"], strict_check_header=False)
-        return jwt.encode(named, given, import_key(unbound), registry=algorithms)  # type: ignore[arg-type]
+        return jwt.encode(named, given, import_key(unbound), registry=algorithms)
 
 
 def _json(document: Json) -> Reply:

@@ -1,5 +1,6 @@
 """Access tokens of a customer's identity provider: a real one on loopback, with real and forged tokens."""
 
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import jwt as pyjwt
 import pytest
-from joserfc.jwk import OctKey
+from joserfc.jwk import OctKey, RSAKey
 
 from tests.support.identity_provider import AUDIENCE, CLIENT_ID, IdentityProvider, ec_key, rsa_key
 from webhooks.credentials.vault import Vault, new_key
@@ -119,6 +120,7 @@ async def test_another_token_is_refused(place: Place, kind: str) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 async def test_key_confusion_and_no_algorithm_are_refused(place: Place) -> None:
     key, tokens = place.provider.keys[0], place.tokens()
+    assert isinstance(key, RSAKey)
     claims = pyjwt.decode(place.provider.access_token(), options={"verify_signature": False})
     public = key.as_dict(private=False)
     secret = OctKey.import_key(str(public["n"]), {"kid": "first", "alg": "HS256"})
@@ -142,8 +144,8 @@ async def test_claims_name_tenant_permissions_and_client(place: Place) -> None:
         oidc_client_claim="client",
     )
 
-    async def caller(tenant: object, roles: object, **claims: object) -> Caller | None:
-        fields = {"https://acme.example/tenant": tenant, "realm_access": {"roles": roles}, **claims}
+    async def caller(tenant: object, roles: object, **claims: Any) -> Caller | None:
+        fields: dict[str, Any] = {"https://acme.example/tenant": tenant, "realm_access": {"roles": roles}, **claims}
         return await tokens.caller_of(place.provider.access_token(**fields))
 
     own = await caller("acme", ["Entity (Add)", "delivery:list", "nonsense", 7, "webhook:*"])
@@ -154,7 +156,7 @@ async def test_claims_name_tenant_permissions_and_client(place: Place) -> None:
     nothing = await caller("acme", None)
 
     assert own
-    assert (own.tenant, own.permissions) == ("acme", {"event:add", "delivery:list"})
+    assert (own.tenant, own.permissions) == ("acme", frozenset({"event:add", "delivery:list"}))
     assert text
     assert text.permissions == {"event:list", "delivery:list"}
     assert wide
@@ -236,7 +238,7 @@ async def test_an_odd_key_does_not_make_the_others_unusable(place: Place) -> Non
     good = place.provider.keys[0].as_dict(private=False)
     odd: list[Any] = [{"kty": "AKP", "kid": "new"}, {"kty": "oct", "k": "c2VjcmV0", "kid": "s"}, {"kty": "RSA"}, 7]
     place.provider.metadata["jwks_uri"] = place.provider.issuer + "/odd"
-    place.provider.tell("/odd", Reply(200, ours.json.dumps({"keys": [*odd, good]}).encode()))
+    place.provider.tell("/odd", Reply(200, json.dumps({"keys": [*odd, good]}).encode()))
 
     assert await place.tokens().caller_of(place.provider.access_token()) is not None
 

@@ -3,6 +3,11 @@
 Any number may run beside each other and beside API processes. They share Temporal and the configuration, nothing else.
 """
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # what the imports make stays: to search it for garbage would take a quarter of their time
+
 import asyncio
 import contextlib
 import logging
@@ -17,6 +22,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunn
 from activities.delivery import DeliveryActivities
 from webhooks import process
 from webhooks.deliveries import counts
+from webhooks.identity import suspensions
 from webhooks.isolation import gauges
 from webhooks.isolation.backlog import LocalBacklog
 from webhooks.isolation.delayed_starts import DelayedStarts
@@ -81,6 +87,7 @@ async def delivering(client: Client, resources: Resources, lanes: Lanes, publish
     """Deliver while the block runs: a worker, the resuming of what waits, and a count of what waits for a person."""
     settings = resources.settings
     async with (
+        suspensions.watched(resources.database, lanes.suspend),
         create_worker(client, resources, lanes, publisher) as worker,
         resuming(client, lanes, publisher.task_queue, settings.resume_rate),
         counts.exporting(client) if setup.exports_metrics(settings) else contextlib.nullcontext(),
@@ -94,7 +101,7 @@ async def main(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with setup.running(settings):
         async with opened(settings) as resources:
-            client, lanes = await connect(settings), Lanes()
+            client, lanes = await connect(settings, resources.payload_keys), Lanes()
             publisher = Publisher(
                 client, settings.task_queue, settings.resend_window, LocalBacklog(), DelayedStarts(lanes)
             )

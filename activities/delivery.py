@@ -38,7 +38,8 @@ class DeliveryActivities:
 
     @activity.defn
     async def prepare(self, delivery: Delivery, by_person: bool = False) -> Prepared | Deferred:
-        """Load the webhook and render the body. Deferred if the receiver is in trouble, unless a person asks.
+        """Load the webhook and render the body. Deferred if the receiver is in trouble or the tenant is suspended,
+        unless a person asks.
 
         Fails for good with an outcome of outcomes.NEVER_SENT as type."""
         workflow_id = activity.info().workflow_id or ""
@@ -49,7 +50,7 @@ class DeliveryActivities:
             delivery_id=delivery.id,
         )
         self._backlog.remove(workflow_id)
-        if not by_person and (wait := self._lanes.reject_early(delivery.webhook_id, workflow_id)):
+        if not by_person and (wait := self._lanes.reject_early(delivery.tenant, delivery.webhook_id, workflow_id)):
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=0)
         try:
             with self._retried(f"preparing delivery {delivery.id}", NotSendableError):

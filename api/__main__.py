@@ -3,6 +3,11 @@
 They share an event loop, so that the first workflow task of a published occurrence goes straight to the worker.
 """
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # what the imports make stays: to search it for garbage would take a quarter of their time
+
 import asyncio
 import contextlib
 import logging
@@ -14,7 +19,7 @@ from typing import Any
 import uvicorn
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from api import first_calls
+from api import first_calls, housekeeping
 from api.app import create_app
 from api.platform import Platform
 from api.protocol.slow_clients import BoundedHttp
@@ -133,8 +138,11 @@ Work = Callable[[asyncio.Event], Awaitable[None]]
 
 def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
     async def work(stopped: asyncio.Event) -> None:
-        publisher = platform.publisher_of(await connect(settings))
-        async with delivering(publisher.client, platform.resources, lanes, publisher) as worker:
+        publisher = platform.publisher_of(await connect(settings, platform.resources.payload_keys))
+        async with (
+            delivering(publisher.client, platform.resources, lanes, publisher) as worker,
+            housekeeping.keeping(platform.database, publisher.client, audit_days=settings.audit_retention),
+        ):
             platform.worker, platform.publisher = worker, publisher
             log.info("delivering; Temporal Web UI: %s", settings.temporal_ui)
             await first_calls.show(settings, platform.database)
@@ -145,8 +153,11 @@ def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
 
 def _publish_only(platform: Platform, settings: Settings, backlog: RemoteBacklog) -> Work:
     async def work(stopped: asyncio.Event) -> None:
-        publisher = platform.publisher_of(await connect(settings))
-        async with backlog.watched(publisher.client, settings.task_queue):
+        publisher = platform.publisher_of(await connect(settings, platform.resources.payload_keys))
+        async with (
+            backlog.watched(publisher.client, settings.task_queue),
+            housekeeping.keeping(platform.database, publisher.client, audit_days=settings.audit_retention),
+        ):
             platform.publisher = publisher
             await stopped.wait()
 

@@ -7,9 +7,22 @@ from starlette.types import Scope
 
 from api import openapi, sign_in
 from api.admission import Admission
+from api.headers import SecurityHeaders
 from api.platform import Platform
 from api.protocol import problems, unrouted
-from api.routes import api_keys, deliveries, events, health, occurrences, roles, subscriptions, tokens
+from api.routes import (
+    api_keys,
+    audit,
+    codec,
+    deliveries,
+    events,
+    health,
+    occurrences,
+    roles,
+    subscriptions,
+    tenants,
+    tokens,
+)
 from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
@@ -45,11 +58,27 @@ def create_app(platform: Platform) -> FastAPI:
     )
     app.state.platform = platform
     app.add_middleware(Admission, platform=platform)
+    app.add_middleware(codec.Cors, platform=platform)
+    app.add_middleware(SecurityHeaders)  # the last one is outside of the others
     problems.install(app, platform.why_failed)
     unrouted.install(app)
     openapi.install(app)
     app.add_api_route("/", _lead_to_docs, include_in_schema=False)
-    for routes in (api_keys, tokens, roles, events, crud, actions, subscriptions, occurrences, deliveries, health):
+    for routes in (
+        tenants,
+        api_keys,
+        tokens,
+        roles,
+        audit,
+        events,
+        crud,
+        actions,
+        subscriptions,
+        occurrences,
+        deliveries,
+        codec,
+        health,
+    ):
         app.include_router(routes.router)
     app.include_router(tokens.keys)
     app.include_router(sign_in.router)

@@ -8,6 +8,7 @@ from fastapi.security import HTTPBearer
 
 from api.platform import Platform
 from api.protocol.problems import ProblemError
+from webhooks.identity import audit
 from webhooks.identity.caller import Caller
 from webhooks.identity.identity_provider import ProviderAwayError
 from webhooks.identity.permissions import PERMISSIONS
@@ -35,8 +36,32 @@ async def authenticate(request: Request, permission: str) -> None:
     caller = await _bearing(platform, credentials.credentials) if credentials else await signed_in(request)
     if caller is None:
         raise _unauthorized("a valid API key is required")
-    require(caller, permission)
     request.state.caller = caller
+    if caller.has_expired():
+        raise _unauthorized("the API key has expired")
+    require(caller, permission)
+
+
+def record_refusal(request: Request, call: str, permission: str, problem: ProblemError) -> None:
+    """Record in the audit that a known caller was refused."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller and problem.status in (401, 403):
+        platform: Platform = request.app.state.platform
+        platform.refusals.record(caller, address_of(request), call, permission, problem.detail)
+
+
+async def record_asked_for(request: Request, permission: str) -> None:
+    """Record in the audit what a call did that changes no row of the configuration."""
+    if permission in audit.ASKED_FOR:
+        platform: Platform = request.app.state.platform
+        action, id = permission.replace(":", "."), request.path_params["id"]
+        async with platform.database.write() as session:
+            session.add(audit.entry(request.state.caller, address_of(request), action, id, {}))
+
+
+def address_of(request: Request) -> str:
+    """Return where a request came from; what uvicorn takes from a trusted proxy's headers."""
+    return request.client.host if request.client else ""
 
 
 async def signed_in(request: Request) -> Caller | None:
@@ -93,6 +118,12 @@ def require(caller: Caller, permission: str) -> None:
     """Raise ProblemError 403 if the caller does not have the permission."""
     if not caller.may(permission):
         raise forbidden(permission, f"this needs the permission {permission}, which the caller does not have")
+
+
+def require_not_suspended(caller: Caller) -> None:
+    """Raise ProblemError 403 if the caller's tenant is suspended."""
+    if caller.suspended:
+        raise ProblemError(403, "the tenant is suspended: nothing can be sent until its suspension is lifted")
 
 
 def forbidden(permission: str, detail: str) -> ProblemError:

@@ -7,8 +7,10 @@ from fastapi import Depends, Query, Request
 from pydantic import AfterValidator, StringConstraints
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api.auth import address_of
 from api.platform import Platform
 from api.schemas.common import Moment, printable
+from webhooks.identity import audit
 from webhooks.identity.caller import Caller
 from webhooks.temporal.names import MAX_KEYWORD
 
@@ -35,8 +37,10 @@ async def _reading(platform: CurrentPlatform, _: CurrentCaller) -> AsyncIterator
         yield session
 
 
-async def _writing(platform: CurrentPlatform, _: CurrentCaller) -> AsyncIterator[AsyncSession]:
+async def _writing(platform: CurrentPlatform, caller: CurrentCaller, request: Request) -> AsyncIterator[AsyncSession]:
     async with platform.database.write() as session:
+        audit.begin(session, caller, address_of(request))
+        request.state.writing = session
         yield session
 
 

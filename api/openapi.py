@@ -1,14 +1,24 @@
 """The OpenAPI document, as client generators need it: short operation ids, and every status that a call can answer."""
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from api.protocol.idempotency import HEADER
 from api.protocol.problems import Problem, responses
 
 _PREFIX = "/v1/"
+_IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "Makes it safe to repeat the call for 24 hours: it creates nothing twice, and the answer is the "
+    "first one. 422 if the key was used with another body",
+}
 
 
 def operation_id(route: APIRoute) -> str:
@@ -39,11 +49,14 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             _with_nulls(schemas, schema, example)
     for path, operations in document["paths"].items():
         if path.startswith(_PREFIX):
-            for operation in operations.values():
-                # What the declarations do not repeat: a body can be too large or of another type, and any call needs
-                # the database.
-                added = responses(503, *((413, 415) if "requestBody" in operation else ()))
+            for method, operation in operations.items():
+                # What the declarations do not repeat: a body can be too large or of another type, any call needs the
+                # database, and anybody can call too often.
+                added = responses(429, 503, *((413, 415) if "requestBody" in operation else ()))
                 declared = operation["responses"] | {str(status): answer for status, answer in added.items()}
+                if str(HTTPStatus.CREATED.value) in declared and method == "post":
+                    declared |= {str(status): answer for status, answer in responses(409).items()}
+                    operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
                 operation["responses"] = dict(sorted(declared.items()))
     return document
 

@@ -14,9 +14,11 @@ from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
+from webhooks.identity.audit import Refusals
 from webhooks.identity.caller import Caller
 from webhooks.identity.identity_provider import IdentityProvider
 from webhooks.identity.keyring import KeyRing
+from webhooks.identity.rates import FailedAuthentications, PublishRates
 from webhooks.identity.sessions import Sessions
 from webhooks.identity.signing_keys import SigningKeys
 from webhooks.identity.tokens import OwnTokens, Tokens
@@ -55,11 +57,17 @@ class Platform:
     sessions: Sessions = field(init=False)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
     """Of all callers: a test takes as long as its receiver takes."""
+    publish_rates: PublishRates = field(init=False)
+    failed_authentications: FailedAuthentications = field(init=False)
+    refusals: Refusals = field(init=False)
     publisher: Publisher | None = None
     worker: Worker | None = None
 
     def __post_init__(self) -> None:
         self.keys = KeyRing(self.database)
+        self.refusals = Refusals(self.database)
+        self.publish_rates = PublishRates(self.settings.publish_rate)
+        self.failed_authentications = FailedAuthentications(self.settings.max_failed_authentications)
         self.signing_keys = SigningKeys(self.database, self.vault)
         self.own_tokens = OwnTokens(self.settings.token_issuer, self.signing_keys, self.keys)
         self.sessions = Sessions(self.database, self.keys)
@@ -154,5 +162,6 @@ class Platform:
     async def close(self) -> None:
         """Wait for what is being written, and end what is being fetched."""
         await self.keys.close()
+        await self.refusals.close()
         if self.provider:
             await self.provider.close()

@@ -6,6 +6,7 @@ The pages of the product lead to /sign-in?next=/where/they/were; `api.auth.signe
 import base64
 import json
 import logging
+import math
 import re
 import time
 import warnings
@@ -24,7 +25,7 @@ with warnings.catch_warnings():  # authlib warns because it prefers another clie
         StarletteOAuth2App,
     )
 
-from api.auth import require_same_origin, session_cookie
+from api.auth import address_of, require_same_origin, session_cookie
 from api.deps import CurrentPlatform
 from api.platform import Platform
 from webhooks.credentials.vault import CannotOpenError
@@ -32,6 +33,7 @@ from webhooks.identity.identity_provider import IdentityProvider, ProviderAwayEr
 from webhooks.identity.permissions import HOME
 from webhooks.identity.sessions import LIFETIME
 from webhooks.identity.verifying import LEEWAY_SECONDS
+from webhooks.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,6 @@ _TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader("api"), autoescape=T
 _CSP = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _HEADERS = {
     "Content-Security-Policy": _CSP,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 _PLACE = re.compile(r"/([A-Za-z0-9._~%!$&'()*+,;=:@?-][A-Za-z0-9._~%!$&'()*+,;=:@?/-]{0,500})?")
@@ -105,6 +104,12 @@ async def sign_in(request: Request, platform: CurrentPlatform) -> Response:
         return _refused(platform, "Sign in with the identity provider.")
     caller = await platform.key_caller(form.get("key", "").strip())
     if caller is None:
+        seconds = platform.failed_authentications.add(address_of(request))
+        metrics.failed_authentication(metrics.SLOWED if seconds else metrics.INVALID)
+        if seconds:
+            answer = _page(platform, 429, message="There were too many wrong keys. Try again in a minute.")
+            answer.headers["Retry-After"] = str(math.ceil(seconds))
+            return answer
         return _page(platform, 401, message="This API key is not valid.", asks_for_key=True, next=place)
     old = request.cookies.get(session_cookie(platform.settings))
     return _signed_in(platform, await platform.sessions.begin_with_key(caller, instead_of=old), place)

@@ -1,7 +1,9 @@
-"""`make bench`: runs rate, profile, isolation and overload, or the ones named (`make bench ONLY=outage` takes an hour).
+"""`make bench`: runs rate, profile, encryption, isolation and overload, or the ones named (`make bench ONLY=outage`
+takes an hour).
 
-Rate, profile and overload also run on the database of WEBHOOKS_DATABASE_URL. Isolation and outage measure lanes, and
-use SQLite. Server, platform, publisher and receiver share this machine, so compare only ratios within one run.
+Rate, profile, encryption and overload also run on the database of WEBHOOKS_DATABASE_URL. Isolation and outage measure
+lanes, and use SQLite. Server, platform, publisher and receiver share this machine, so compare only ratios within one
+run.
 """
 
 import os
@@ -9,17 +11,18 @@ import sys
 
 import uvloop
 
-from bench import database, isolation, outage, overload, profile, rate
+from bench import database, encryption, isolation, outage, overload, profile, rate
 from webhooks import process
 
 BENCHES = {
     "rate": rate.main,
     "profile": profile.main,
+    "encryption": encryption.main,
     "isolation": isolation.main,
     "overload": overload.main,
     "outage": outage.main,
 }
-USUAL = ("rate", "profile", "isolation", "overload")
+USUAL = ("rate", "profile", "encryption", "isolation", "overload")
 
 if __name__ == "__main__":
     print(

@@ -71,13 +71,14 @@ async def load(producer: Producer, event: str) -> None:
 
 async def count(platform: PlatformProcess, receiver: Receiver) -> tuple[dict[str, float], int]:
     """Return the CPU seconds of the server, the interpreter and the SDK's own threads, and the number of deliveries."""
-    before, had = _cpu(platform), len(receiver.got("/profile"))
+    before, had = cpu(platform), len(receiver.got("/profile"))
     await asyncio.sleep(SECONDS)
-    after, has = _cpu(platform), len(receiver.got("/profile"))
+    after, has = cpu(platform), len(receiver.got("/profile"))
     return {part: after[part] - before[part] for part in after}, has - had
 
 
-def _cpu(platform: PlatformProcess) -> dict[str, float]:
+def cpu(platform: PlatformProcess) -> dict[str, float]:
+    """Return the CPU seconds so far of the server, the interpreter and the SDK's own threads."""
     threads = {True: 0.0, False: 0.0}
     for thread in psutil.Process(platform.pid).threads():
         with contextlib.suppress(FileNotFoundError):  # it has ended

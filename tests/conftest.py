@@ -5,6 +5,7 @@ started when its first test needs them. Tests keep apart by their own events and
 
 import contextlib
 import fcntl
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.support.clock import Clock
+from tests.support.decrypting import client_of
 from tests.support.postgresql import PostgreSQL, serving
 from tests.workflows.replaying import replay_all
 from webhooks.credentials.vault import new_key
@@ -37,12 +39,15 @@ SERVERS = {"platform", "own", "postgresql", "own_postgresql"}
 IN_ONE_PROCESS = (
     "tests/faults/test_drills.py",  # each drill loads the machine
     "tests/platform/test_isolation.py",  # as do these tests
+    "tests/platform/test_mutual_tls.py",
     "tests/platform/test_operational.py",
     "tests/webhooks/store/test_postgresql.py",
 )
 """Files whose tests share a server that takes long to start, or must not run side by side."""
 
 
+gc.set_threshold(50_000, 20, 20)
+"""Python's own threshold (700) makes the collector search thousands of collected tests again and again."""
 hypothesis_settings.register_profile("many_runs", max_examples=40)
 hypothesis_settings.load_profile("many_runs")
 """A run tries fewer random examples than Hypothesis does by default (100). Each run tries other ones."""
@@ -66,6 +71,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not _fixtures(item) & SERVERS and not item.nodeid.startswith(STARTS_PLATFORMS):
             item.add_marker(pytest.mark.unit)
     items.sort(key=_turn)
+
+
+def pytest_collection_finish() -> None:
+    """Leaves out of each later garbage collection what exists by now: the tests, and all modules."""
+    gc.freeze()
 
 
 def _fixtures(item: pytest.Item) -> set[str]:
@@ -133,7 +143,7 @@ def platform(database_kind: str, request: pytest.FixtureRequest) -> PlatformProc
 async def platform_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PlatformProcess]:
     async with running(tmp_path_factory.mktemp("platform")) as platform:
         yield platform
-        await replay_all(await platform.temporal())
+        await replay_all(await client_of(platform))
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +154,7 @@ async def platform_on_postgresql(
     folder = tmp_path_factory.mktemp("platform")
     async with running(folder, WEBHOOKS_DATABASE_URL=url, WEBHOOKS_MASTER_KEY=key) as platform:
         yield platform
-        await replay_all(await platform.temporal())
+        await replay_all(await client_of(platform))
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,16 @@ ATTEMPTS_SIGNAL = "attempts"
 """Signal of `DeliverWebhook`, which may precede `resend`: how many attempts the delivery has had. Not an argument of
 `resend`: workers of an earlier version would fail to call it."""
 
+REQUESTED_BY_SIGNAL = "requested_by"
+"""Signal of `DeliverWebhook`, which may precede `resend`: who asks for it. Workers of an earlier version ignore it."""
+
 PROCEED_SIGNAL = "proceed"
 """Signal of `DeliverWebhook`, without arguments: the reason to defer the delivery is over, attempt now."""
 
 NO_ANSWER = "the receiver gives no answer"
 WEBHOOK_SHARE_USED = "the webhook's share of requests is in flight"
 TENANT_SHARE_USED = "the tenant's share of requests is in flight"
+TENANT_SUSPENDED = "the tenant is suspended"
 INTERNAL_ERROR = "internal error"
 """Reasons of `Deferred`. The monitor reads them from histories."""
 
@@ -94,6 +98,8 @@ class Delivery(Contract):
     """Whether the workflow run before this one delivered it. If nothing can be sent then, it stays delivered."""
     attempts_before: int = 0
     """Attempts of earlier workflow runs of this delivery."""
+    requested_by: str | None = None
+    """Who asked for the resend that started this workflow run."""
 
     @property
     def id(self) -> str:
@@ -155,7 +161,8 @@ class Attempt(Contract):
 
     `retry_after` is what the receiver asked for, and `backoff` what we wait before the next attempt, both in seconds.
     `response_body` holds up to 16 KiB, with secrets redacted and invalid UTF-8 replaced.
-    `deactivated` means that this failure deactivated the webhook: it is the last attempt of its chain."""
+    `deactivated` means that this failure deactivated the webhook: it is the last attempt of its chain.
+    `requested_by` is who asked for a resend. The monitor adds it; histories hold it beside the attempt."""
 
     trigger: Trigger
     url: str
@@ -168,6 +175,7 @@ class Attempt(Contract):
     retry_after: float | None = None
     backoff: float | None = None
     deactivated: bool = False
+    requested_by: str | None = None
 
 
 class DeliveryChange(Contract):

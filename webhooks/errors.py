@@ -18,6 +18,7 @@ WebhooksError
 ├── CannotOpenError                credentials/vault.py
 ├── RefusedTokenError              identity/verifying.py
 ├── ProviderAwayError              identity/identity_provider.py
+├── UnreadableError                temporal/codec.py
 ├── AlreadyDeliveredError          deliveries/monitor.py
 ├── OccurrenceConflictError        deliveries/start.py
 ├── TooManyDelayedError            isolation/delayed_starts.py

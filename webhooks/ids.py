@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from datetime import datetime
 
 OCCURRENCE_ID = r"[A-Za-z0-9_:-]{1,128}"
 """Pattern of an occurrence's id. A dot is not allowed because dots separate the parts of the signed text, and a `~` is
@@ -18,6 +19,13 @@ def uuid7() -> str:
     value = stamp << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
     digits = f"{value:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def uuid7_not_before(at: datetime) -> str:
+    """Return the beginning of a UUID of version 7: in the order of text, all that `uuid7` made before `at` come before
+    it."""
+    digits = f"{int(at.timestamp() * 1000):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
 
 
 def delivery_id(occurrence_id: str, webhook_id: str) -> str:
@@ -43,3 +51,8 @@ def workflow_id(tenant: str, name: str) -> str:
 def name_in(tenant: str, workflow: str) -> str:
     """Return the `name` that `workflow_id` was given."""
     return workflow.removeprefix(f"{tenant}/")
+
+
+def tenant_in(workflow: str) -> str:
+    """Return the tenant that `workflow_id` was given; an empty text if it did not make this id."""
+    return workflow.rpartition("/")[0]

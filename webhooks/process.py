@@ -47,10 +47,11 @@ def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
 
 def tune_gc() -> None:
     """Make the garbage collector run less often, and skip what is imported so far. Deliveries create many objects but
-    few cycles: with Python's defaults, a sixth of the CPU time of a delivering process went to the collector."""
-    gc.collect()
+    few cycles: with Python's defaults, a sixth of the CPU time of a delivering process went to the collector. A process
+    may import with the collector off: this turns it on."""
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD_OBJECTS)
+    gc.enable()
 
 
 def _bad_settings(error: ValidationError) -> Iterator[str]:

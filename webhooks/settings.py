@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     master_key_file: Path | None = None
     """A file of master keys, one a line. With SQLite and without either setting, the API creates `master.key` in
     `data_dir`."""
+    encrypt_payloads: bool = True
+    """Whether what Temporal stores of a tenant is encrypted. What is encrypted already is read in any case."""
     embedded_worker: bool = True
     """Whether the API's process also delivers. If not, run `worker.py` processes."""
     max_backlog: Annotated[int, Field(ge=1)] = 10_000
@@ -115,6 +117,13 @@ class Settings(BaseSettings):
     """Seconds after its final failure during which a delivery can be sent again."""
     deactivate_after: Annotated[float, Field(ge=0, le=365 * 86_400)] = 5 * 86_400
     """Seconds that a webhook may fail without a success before it is deactivated; 0: never."""
+    publish_rate: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    """Occurrences per second that a tenant may publish through this process; without it, as many as there is room
+    for."""
+    max_failed_authentications: Annotated[int, Field(ge=1, le=1_000_000)] = 60
+    """Requests without a valid API key from one address in a minute; further ones are answered with 429."""
+    audit_retention: Annotated[float, Field(gt=0, le=36_500)] = 365
+    """Days for which it is kept who changed what."""
     resume_rate: Annotated[
         float, Field(gt=0, le=10_000, validation_alias=AliasChoices("WEBHOOKS_RESUME_RATE", "WEBHOOKS_RELEASE_RATE"))
     ] = 20
@@ -221,6 +230,13 @@ class Settings(BaseSettings):
     def temporal_target(self) -> str:
         """host:port of the Temporal server, embedded or not."""
         return self.temporal_address or f"127.0.0.1:{self.temporal_port}"
+
+    @property
+    def codec_endpoint(self) -> str | None:
+        """Where a browser on this machine reaches the codec server; None if the port is not known yet."""
+        host = "localhost" if self.host in ("127.0.0.1", "::1", "0.0.0.0", "::") else self.host  # noqa: S104
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self.port}/codec" if self.port else None
 
     @property
     def temporal_ui(self) -> str:

@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from webhooks.contracts import (
         ATTEMPTS_SIGNAL,
         PROCEED_SIGNAL,
+        REQUESTED_BY_SIGNAL,
         RESEND_SIGNAL,
         Attempt,
         Deferred,
@@ -29,8 +30,8 @@ with workflow.unsafe.imports_passed_through():
         CREATED_AT,
         DELIVER_WEBHOOK,
         DELIVERY_STATUS,
-        MAX_SUMMARY,
         RESENT,
+        cut_summary,
     )
 
 _PREPARE_TIMEOUT = timedelta(seconds=10)
@@ -74,6 +75,10 @@ class DeliverWebhook:
     def attempts(self, number: int) -> None:
         """The workflow cannot count them itself: the SDK does not tell it which attempt a resend interrupts."""
         self._attempts_before = number
+
+    @workflow.signal(name=REQUESTED_BY_SIGNAL)
+    def requested_by(self, who: str) -> None:
+        """Do nothing: the monitor reads it from the history."""
 
     @workflow.signal(name=PROCEED_SIGNAL)
     def proceed(self) -> None:
@@ -178,7 +183,7 @@ class DeliverWebhook:
                 ),
                 local_retry_threshold=_RETRY_THRESHOLD,
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=f"{since}{prepared.method} {prepared.url}"[:MAX_SUMMARY],
+                summary=cut_summary(f"{since}{prepared.method} {prepared.url}"),
             )
             await self._end(sending)
             if sending.cancelled():  # in a backoff

@@ -104,7 +104,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
                     ),
                 }
             },
-            **({"headers": {"Retry-After": {"schema": {"type": "integer"}}}} if status == 503 else {}),
+            **({"headers": {"Retry-After": {"schema": {"type": "integer"}}}} if status in (429, 503) else {}),
         }
         for status in statuses
     }
@@ -119,6 +119,7 @@ _EXAMPLES = {
     413: "the body is larger than 256 KiB",
     415: "send JSON with content-type application/json",
     422: "the request is not valid",
+    429: "too many requests without a valid API key from this address",
     503: "Temporal is not reachable; try again",
 }
 

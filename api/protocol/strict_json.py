@@ -5,6 +5,7 @@ twice without a meaning, is an error, so that a misspelt filter is noticed."""
 import asyncio
 import re
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any, get_args, get_origin
 
 from fastapi import HTTPException, Request, Response
@@ -13,8 +14,10 @@ from fastapi.params import Security
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
-from api.auth import authenticate
-from api.protocol.problems import invalid
+from api import rates
+from api.auth import authenticate, record_asked_for, record_refusal
+from api.protocol.idempotency import HEADER, Repeatable
+from api.protocol.problems import ProblemError, invalid
 from webhooks.json_documents import DocumentError, MalformedJsonError, decode, parse
 
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json")
@@ -72,18 +75,37 @@ class StrictRoute(APIRoute):
         [permission] = [
             scope for given in self.dependencies if isinstance(given, Security) for scope in given.scopes or ()
         ]
+        creates = self.status_code == HTTPStatus.CREATED
         takes_several = {field.alias: _is_list(field.field_info.annotation) for field in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
             await authenticate(request, permission)
+            headers = await rates.limit(request, permission)
             _check_query(request, takes_several)
             bounded = _StrictRequest(request.scope, request.receive)
             bounded.max_body = self.max_body
             if self.body_field:
                 await _read_json(bounded)
-            return await handler(bounded)
+            key = request.headers.get(HEADER) if creates else None
+            repeatable = None if key is None else Repeatable(request, key, await bounded.body())
+            if repeatable and (earlier := await repeatable.earlier_answer()):
+                return earlier
+            response = await handler(bounded)
+            if repeatable:
+                await repeatable.store(response)
+            response.headers.update(headers)
+            return response
 
-        return strict
+        async def audited(request: Request) -> Response:
+            try:
+                response = await strict(request)
+            except ProblemError as problem:
+                record_refusal(request, f"{request.method} {self.path_format}", permission, problem)
+                raise rates.slowed(request, problem) from None
+            await record_asked_for(request, permission)
+            return response
+
+        return audited
 
 
 class LargeStrictRoute(StrictRoute):

@@ -37,6 +37,7 @@ async def create_api_key(body: ApiKeyIn, caller: CurrentCaller, session: Writing
         permissions=body.permissions,
         expires_at=body.expires_at,
         created_by=caller.actor,
+        publish_rate=body.publish_rate,
     )
     await session.flush()
     response.headers["Location"] = f"/v1/api-keys/{row.id}"

@@ -18,6 +18,7 @@ from webhooks.identity.caller import Caller
 from webhooks.ids import is_delivery_id
 from webhooks.sending.sender import NotSendableError, sendable
 from webhooks.store import webhooks as stored_webhooks
+from webhooks.temporal.codec import UnreadableError
 
 router = APIRouter(prefix="/v1/deliveries", tags=["deliveries"], responses=RESPONSES, route_class=StrictRoute)
 
@@ -95,9 +96,13 @@ async def resend_delivery(
             detail = await _find(platform, caller, id)
             if body.force:
                 await _check_sendable(platform, caller.tenant, detail)
-        found = is_delivery_id(id) and await platform.deliveries.resend(caller.tenant, id, force=body.force)
+        found = is_delivery_id(id) and await platform.deliveries.resend(
+            caller.tenant, id, force=body.force, requested_by=f"{caller.name} ({caller.actor})"
+        )
     except AlreadyDeliveredError:
         raise ProblemError(409, 'the delivery has succeeded already; {"force": true} sends it again') from None
+    except UnreadableError as error:
+        raise ProblemError(409, f"{error}, and cannot be sent again") from None
     except NotSendableError as error:
         raise ProblemError(409, f"{error}: the delivery has succeeded, and cannot be sent again") from None
     if not found:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from temporalio.service import RPCError
 
-from api.auth import needs
+from api.auth import needs, require_not_suspended
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Terms, Time
 from api.protocol.problems import (
     RESPONSES,
@@ -48,6 +48,7 @@ async def publish_occurrence(
     retention (30 days on our own Temporal server). It is safe to repeat a call with the same id and data: deliveries
     that exist are not started again, missing ones are. Other content (event, client, data) under the same id is a 409
     if a webhook has a delivery of that id already. Without an id, each call is an occurrence of its own."""
+    require_not_suspended(caller)
     publisher = platform.publishing
     occurrence = Occurrence(
         **body.model_dump(exclude={"id", "occurred_at"}),
@@ -113,10 +114,23 @@ async def get_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatfo
     return OccurrenceDetail(**_shown(found), data=found.occurrence.data)
 
 
+@router.delete("/{id}", dependencies=[needs("occurrence:erase")], status_code=204, responses=responses(404))
+async def erase_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> None:
+    """Erases an occurrence: its deliveries with all their attempts and bodies, or the record that no webhook wanted it.
+    A delivery in progress ends; a request that is on its way to the receiver is not called back. An occurrence that was
+    published within the last second may be found in part only: call it again until it answers 404. Its id can be
+    published again afterwards. Copies remain at the receivers and in backups; logs keep ids."""
+    erased = await Occurrences(platform.client, caller.tenant).erase(id) if is_occurrence_id(id) else []
+    for workflow in erased:
+        platform.backlog.remove(workflow)
+    require_found("occurrence", erased or None)
+
+
 def _shown(published: PublishedOccurrence) -> dict[str, Any]:
     return {
         **published.occurrence.model_dump(exclude={"data", "digits"}),
         "created_at": published.created_at,
         "deliveries": [PublishedOut(id=item.id, webhook_id=item.webhook_id) for item in published.deliveries],
         "unmatched": published.unmatched,
+        "readable": published.readable,
     }

@@ -42,6 +42,9 @@ class ApiKeyIn(Body):
     name: Title
     role: Title | None = Field(None, description=f"One of {', '.join(ROLES)}, or a role of your own")
     permissions: Permissions | None = None
+    publish_rate: int | None = Field(
+        None, ge=1, le=1_000_000, description="Occurrences per second that the key may publish through a process"
+    )
     expires_at: Annotated[Moment | None, AfterValidator(_future)] = None
 
     @model_validator(mode="after")
@@ -59,6 +62,7 @@ class ApiKeyOut(BaseModel):
     prefix: str = Field(description="How the key begins", examples=["whk_x7Tf2q"])
     role: str | None
     permissions: list[str] | None = Field(description="null if the key has a role")
+    publish_rate: int | None
     created_by: str | None
     created_at: datetime
     expires_at: datetime | None

@@ -12,6 +12,7 @@ from webhooks.deliveries.monitor import DeliverySummary
 class AttemptOut(BaseModel):
     number: int
     trigger: Trigger
+    requested_by: str | None = Field(description="Who asked for the resend: the name of the key, and its id")
     url: str
     started_at: datetime
     duration_ms: float
@@ -53,6 +54,7 @@ class DeliveryOut(DeliverySummary):
                     "last_attempt_at": "2026-01-10T10:30:00.140Z",
                     "next_attempt_at": "2026-01-10T10:30:10.300Z",
                     "closed_at": None,
+                    "readable": True,
                     "temporal_url": "http://localhost:8233/namespaces/default/workflows/...",
                     "request": {
                         "method": "POST",
@@ -64,6 +66,7 @@ class DeliveryOut(DeliverySummary):
                         {
                             "number": 1,
                             "trigger": "event",
+                            "requested_by": None,
                             "url": "https://api.example.com/webhooks/shipments",
                             "started_at": "2026-01-10T10:30:00.140Z",
                             "duration_ms": 61.5,

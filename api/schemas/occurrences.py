@@ -65,6 +65,7 @@ _EXAMPLE: dict[str, JsonValue] = {
     "bulk": False,
     "occurred_at": "2026-01-10T10:30:00Z",
     "created_at": "2026-01-10T10:30:00.120Z",
+    "readable": True,
     "deliveries": [],
     "unmatched": "the client is not among allowedClientIdentifiers (2)",
 }
@@ -81,6 +82,9 @@ class OccurrenceSummary(OccurrenceOut):
     bulk: bool
     occurred_at: datetime
     created_at: datetime = Field(description="When it was first accepted")
+    readable: bool = Field(
+        description="false: its data cannot be decrypted any more; what is known of it is shown, `data` is null"
+    )
 
 
 class OccurrenceDetail(OccurrenceSummary):

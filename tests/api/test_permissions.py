@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from webhooks.identity.permissions import OF_INSTALLATION, PERMISSIONS
+from webhooks.identity.permissions import PERMISSIONS
 from webhooks.testing.platform_process import KEY, PlatformProcess
 
 DOCUMENT = create_app(SimpleNamespace(why_failed=str)).openapi()  # type: ignore[arg-type]
@@ -17,9 +17,7 @@ DOCUMENT = create_app(SimpleNamespace(why_failed=str)).openapi()  # type: ignore
 WITHOUT_ROUTE = {
     "delivery:read_body",
     "delivery:cancel",
-    "occurrence:erase",
-    "audit:list",
-} | OF_INSTALLATION
+}
 """The first opens fields of a delivery. The others have no route yet."""
 
 

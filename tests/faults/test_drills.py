@@ -1,4 +1,5 @@
-"""Four of the drills of `make test-faults`: what was accepted under load is delivered, whatever is killed."""
+"""Two of the drills of `make test-faults`: what was accepted under load is delivered, whatever is killed. Each of the
+others takes as long, and must be alone on the machine."""
 
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tests.faults.faults import FAULTS, run
 
 @pytest.mark.quiet
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["all", "sigterm", "answer", "together"])
+@pytest.mark.parametrize("name", ["all", "answer"])
 async def test_nothing_accepted_is_lost(name: str, tmp_path: Path) -> None:
     _, fault = FAULTS[name]
     verdict = await run(fault, tmp_path)

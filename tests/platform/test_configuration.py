@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.decrypting import history_of
 from webhooks.events.presets import PRESETS, Preset
 from webhooks.testing.platform_process import Json, PlatformProcess
 from webhooks.testing.receiver import Receiver, Reply
@@ -228,8 +229,7 @@ async def test_engageip_fires_only_with_an_owner_or_a_user(
     event = await platform.event(owner_required=True)
     await platform.webhook(event, receiver.url(path))
     nobody = await platform.publish(event, id=f"nobody-{event}")
-    client = await platform.temporal()
-    history = await client.get_workflow_handle(f"default/nobody-{event}").fetch_history()
+    history = await history_of(platform, f"default/nobody-{event}")
     recorded = json.loads(history.events[0].workflow_execution_started_event_attributes.input.payloads[0].data)
     for owner in ({"owner_id": "o-1"}, {"user_id": "u-1"}):
         assert len((await platform.publish(event, **owner))["deliveries"]) == 1

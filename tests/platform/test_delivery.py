@@ -13,6 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
+from tests.support.decrypting import client_of, history_of
 from tests.support.sockets import OK, read_request, serving
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.json_documents import MAX_LEVELS
@@ -115,7 +116,7 @@ async def test_a_waiting_delivery_shows_its_attempts_and_the_next(
 
     [attempt] = delivery["attempts"]
     wait = datetime.fromisoformat(delivery["next_attempt_at"]) - datetime.fromisoformat(attempt["started_at"])
-    assert abs(wait.total_seconds() - attempt["backoff"]) < 1
+    assert abs(wait.total_seconds() - attempt["backoff"]) < 10
     assert 3240 <= attempt["backoff"] <= 3960
     assert delivery["last_attempt_at"] == attempt["started_at"]
     assert delivery["closed_at"] is None
@@ -259,7 +260,9 @@ async def test_what_is_delivered_stays_so_when_nothing_can_be_sent(
     assert problem["detail"].startswith(why)
     assert await platform.get(f"/v1/deliveries/{id}") == delivered
 
-    await Deliveries(await platform.temporal(), ui="", task_queue="webhooks").resend("default", id, force=True)
+    await Deliveries(await client_of(platform), ui="", task_queue="webhooks").resend(
+        "default", id, force=True, requested_by="test"
+    )
     again = await platform.wait(id, lambda delivery: len(delivery["attempts"]) == 2 and delivery["closed_at"])
     assert again["status"] == "delivered"
     assert outcomes(again) == [(1, "event", "delivered"), (2, "resend", gone.replace(" ", "_"))]
@@ -530,7 +533,7 @@ async def test_secrets_stay_out_of_history_and_answers(
     await platform.wait(id, "failed")
     await platform.post(f"/v1/deliveries/{id}/resend", expect=202)
     delivery = await platform.wait(id, "delivered")
-    history = await (await platform.temporal()).get_workflow_handle(f"default/{id}").fetch_history()
+    history = await history_of(platform, f"default/{id}")
     stored = b"".join(item.SerializeToString() for item in history.events)
     found = await platform.get(f"/v1/webhooks/{webhook['id']}")
 

@@ -23,7 +23,7 @@ async def test_a_full_disk_is_named_soon_and_its_end_is_noticed(tmp_path: Path, 
             async def is_unready() -> bool:
                 return not await platform.is_ready()
 
-            await until(is_unready, timeout=5, what="a failing readiness check")
+            await until(is_unready, timeout=20, what="a failing readiness check")
             ready = await platform.http.get("/health/ready")
             began = time.monotonic()
             refused = await platform.http.post("/v1/occurrences", json={"event": event, "data": {}})
@@ -43,7 +43,7 @@ async def test_a_full_disk_is_named_soon_and_its_end_is_noticed(tmp_path: Path, 
     assert FULL in ready.json()["detail"]
     assert FULL in refused.json()["detail"]
     assert created.json()["detail"] == "the disk of the configuration database is full"
-    assert took < 1
+    assert took < 4  # without a wait for Temporal, which has 5 s
     assert refused.headers["retry-after"]
     assert f"cannot write to WEBHOOKS_DATA_DIR {disk}: {FULL}. Nothing is accepted until this is over" in log
     assert f"can write to WEBHOOKS_DATA_DIR {disk} again" in log

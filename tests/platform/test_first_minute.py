@@ -66,7 +66,6 @@ class Terminal:
         await until(has, timeout=30, what=f"{text!r} on the terminal", shown=lambda: self.shown)
 
 
-@pytest.mark.xfail(strict=False, reason="failed on a busy machine; not yet seen on a quiet one")
 async def test_the_first_calls_are_shown_on_a_terminal_only_while_there_is_no_webhook(own: PlatformProcess) -> None:
     """They work as they are pasted, and the log never shows the key."""
     async with (first := Terminal(own)).running():
@@ -76,27 +75,27 @@ async def test_the_first_calls_are_shown_on_a_terminal_only_while_there_is_no_we
         port = free_port()
         calls = first.shown.partition("auth=")[2].partition("\n`kill")[0].replace("9000", str(port))
         pasted = await asyncio.create_subprocess_exec(
-            *("bash", "-c", f"auth={calls}\nsleep 1; kill %1"),
+            *("bash", "-c", f"auth={calls}\nread; kill %1"),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(pasted.communicate(), 60)
-        [delivery] = re.findall(r'"order-4711~[0-9a-f-]+"', output.decode())[-1:]
-        await own.wait(delivery.strip('"'), "delivered")
+        assert pasted.stdout
+        output = b""
+        async with asyncio.timeout(60):
+            while not (delivery := re.search(rb'"(order-4711~[0-9a-f-]+)"', output)):
+                more = await pasted.stdout.read(65536)
+                assert more, output.decode()
+                output += more
+        # The receiver stays until then: if it starts too slowly for the first attempt, a retry reaches it.
+        await own.wait(delivery[1].decode(), "delivered", timeout=60)
+        await asyncio.wait_for(pasted.communicate(b"\n"), 60)
     async with (second := Terminal(own)).running():
         pass
 
     assert second.shown == ""
     assert KEY not in own.log
     assert "delivering" in own.log
-
-
-async def test_without_a_terminal_nothing_is_shown(own: PlatformProcess) -> None:
-    await own.start()
-
-    assert await own.stop() == 0
-    assert "order-4711" not in own.log
-    assert KEY not in own.log
 
 
 async def test_they_say_when_their_receiver_would_be_refused(tmp_path: Path) -> None:

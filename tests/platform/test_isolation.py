@@ -19,7 +19,7 @@ QUICK = {"initial_interval": 0.2, "backoff_coefficient": 1, "maximum_attempts": 
 
 async def test_a_hanging_receiver_holds_nobody_else(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     """A hundred deliveries to a receiver that answers nothing: a few requests are made, the rest waits with no attempt
-    of its own, and another webhook's delivery comes within 5 s. Once it answers, everything arrives, once."""
+    of its own, and another webhook's delivery comes within 15 s. Once it answers, everything arrives, once."""
     back = asyncio.Event()
     hanging, healthy = await platform.event(), await platform.event()
     url = receiver.tell(path, [Reply(200, before=back.wait)])
@@ -34,7 +34,7 @@ async def test_a_hanging_receiver_holds_nobody_else(platform: PlatformProcess, r
     await until(tripped, timeout=30, what="a circuit that is not closed")
     for n in range(5):
         delivery = await platform.delivery(await platform.publish(healthy, {"n": n}))
-        assert len((await platform.wait(delivery, "delivered", timeout=5))["attempts"]) == 1
+        assert len((await platform.wait(delivery, "delivered", timeout=15))["attempts"]) == 1
     during, seen = await platform.get(traffic), len(receiver.got(path))
     waiting = [await platform.get(f"/v1/deliveries/{await platform.delivery(one)}") for one in published]
     back.set()
@@ -153,9 +153,11 @@ async def test_a_delayed_delivery_can_be_sent_by_hand(own: PlatformProcess, rece
     assert {request.headers["webhook-id"] for request in receiver.got(path)}.isdisjoint(others)
 
 
+@pytest.mark.quiet
 async def test_delayed_deliveries_of_a_killed_process_come_after_its_restart(
     own: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
+    """Before their delay of a minute ends."""
     back = asyncio.Event()
     _, delayed = await delayed_deliveries(own, receiver, path, back)
     await own.kill()
@@ -222,4 +224,4 @@ async def test_a_delivery_that_is_gone_is_not_resumed_for_ever(platform: Platfor
         return lanes.snapshot("webhook").waiting == 0
 
     async with resuming(await platform.temporal(), lanes, "nobody polls it", rate=20):
-        await until(empty, timeout=5, what="the end of resuming")
+        await until(empty, timeout=30, what="the end of resuming")

@@ -130,18 +130,27 @@ async def test_a_failed_delivery_that_a_resend_delivers_has_recovered(
 async def test_a_resend_after_the_window_recovers_too(
     impatient: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
+    """The delivery closes as expired; a resend still works, as a new run."""
     event = await impatient.event()
     webhook = await impatient.webhook(event, receiver.tell(path, [400, 200]))
     await watch(impatient, receiver.url(f"{path}/watch"), webhook)
     id = await impatient.delivery(await impatient.publish(event))
-    await impatient.wait(id, "expired")
-    await impatient.post(f"/v1/deliveries/{id}/resend")
-    await impatient.wait(id, "delivered")
+    expired = await impatient.wait(id, "expired")
+
+    async def listed() -> bool:
+        page = await impatient.get("/v1/deliveries", status="expired", event=event)
+        return [item["id"] for item in page["items"]] == [id]
+
+    await until(listed, timeout=30, what="the expired delivery in the list")
+    await impatient.post(f"/v1/deliveries/{id}/resend", expect=202)
+    delivery = await impatient.wait(id, "delivered")
     bodies = await heard(receiver, f"{path}/watch", 2)
     await impatient.post(f"/v1/deliveries/{id}/resend", {"force": True})
     await receiver.wait_for(path, 3)
     await impatient.wait(id, "delivered")
 
+    assert expired["closed_at"]
+    assert [attempt["trigger"] for attempt in delivery["attempts"]] == ["event", "resend"]
     assert [body["event"] for body in bodies] == [DELIVERY_FAILED, DELIVERY_RECOVERED]
     assert await reports(impatient, id) == 0, "what was delivered and is sent again has not recovered"
 
@@ -194,7 +203,7 @@ async def test_a_webhook_that_fails_for_too_long_is_deactivated_and_what_waits_f
         False,
         f"no attempt has succeeded since {found['failing_since'][:16]}Z",
     )
-    assert 1 <= lasted.total_seconds() < 3
+    assert 1 <= lasted.total_seconds() < 10
     assert sorted(body["event"] for body in bodies) == [DELIVERY_FAILED, DELIVERY_FAILED, WEBHOOK_DEACTIVATED]
     assert (await impatient.publish(event))["deliveries"] == []
 

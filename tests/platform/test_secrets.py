@@ -37,7 +37,12 @@ async def test_canaries_are_nowhere(tmp_path: Path, receiver: Receiver) -> None:
     async with (
         Collector().serving() as collector,
         OAuthServer().serving() as server,
-        running(tmp_path, WEBHOOKS_METRICS_PORT=str(metrics), **collector.environment) as platform,
+        running(
+            tmp_path,
+            WEBHOOKS_METRICS_PORT=str(metrics),
+            WEBHOOKS_ENCRYPT_PAYLOADS="false",  # encrypted, everything would be nowhere
+            **collector.environment,
+        ) as platform,
     ):
         server.client("id", canaries["client"], grant="password", username="u", password=canaries["password"])
         event = await platform.event(sample={})

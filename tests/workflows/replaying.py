@@ -4,6 +4,8 @@ import itertools
 from pathlib import Path
 
 from temporalio.client import Client, WorkflowHistory
+from temporalio.common import HeaderCodecBehavior
+from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
 
 from tests.workflows.sandbox import SANDBOX
@@ -16,11 +18,12 @@ SAVED = sorted(HISTORIES.glob("*.json"))
 EVERY = "WorkflowType IN ('DeliverWebhook', 'RecordOccurrence')"
 
 
-def replayer() -> Replayer:
+def replayer(converter: DataConverter = DATA_CONVERTER) -> Replayer:
     return Replayer(
         workflows=[DeliverWebhook, RecordOccurrence],
-        data_converter=DATA_CONVERTER,
+        data_converter=converter,
         workflow_runner=SANDBOX,
+        header_codec_behavior=HeaderCodecBehavior.CODEC,
     )
 
 
@@ -28,16 +31,16 @@ def load(file: Path) -> WorkflowHistory:
     return WorkflowHistory.from_json(f"default/{file.stem}", file.read_text())
 
 
-async def replay_all(client: Client) -> int:
-    """Replay the histories that the server shows, and return how many. Those in which no event follows on another one
-    than in the histories before are left out: a platform of the tests has hundreds that are alike. Raise the first
-    replay's error."""
+async def replay_all(client: Client, query: str = EVERY) -> int:
+    """Replay the histories that a visibility query selects, with the client's data converter. Return how many. Leave
+    out those in which no event follows on another one than in the histories before: a platform of the tests has
+    hundreds that are alike. Raise the first replay's error."""
     seen, count = set[tuple[int, int]](), 0
-    async for execution in client.list_workflows(EVERY):
+    async for execution in client.list_workflows(query):
         history = await client.get_workflow_handle(execution.id, run_id=execution.run_id).fetch_history()
         pairs = {(one.event_type, other.event_type) for one, other in itertools.pairwise(history.events)}
         if not pairs <= seen:
             seen |= pairs
-            await replayer().replay_workflow(history)
+            await replayer(client.data_converter).replay_workflow(history)
             count += 1
     return count

@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from temporalio.client import WorkflowHistory
@@ -18,6 +19,7 @@ from webhooks.testing.platform_process import PlatformProcess, running
 from webhooks.testing.receiver import Receiver, Reply, Told
 
 HISTORIES = Path(__file__).parent / "histories"
+CLEAR: dict[str, Any] = {"WEBHOOKS_ENCRYPT_PAYLOADS": "false"}
 _NEVER: dict[str, object] = {"initial_interval": 3600}
 
 Action = Callable[[PlatformProcess, Receiver, str, str], Awaitable[object]]
@@ -122,12 +124,12 @@ async def main() -> None:
     new = {*SHAPES, "no_match"} - {file.stem for file in HISTORIES.glob("*.json")}
     with tempfile.TemporaryDirectory() as folder:
         async with Receiver().serving() as receiver:
-            async with running(Path(folder) / "a") as platform:
+            async with running(Path(folder) / "a", **CLEAR) as platform:
                 for name in sorted(new - SHORT_WINDOW - {"no_match"}):
                     await save(platform, receiver, name)
                 if "no_match" in new:
                     await save_no_match(platform)
-            async with running(Path(folder) / "b", WEBHOOKS_RESEND_WINDOW="1") as platform:
+            async with running(Path(folder) / "b", WEBHOOKS_RESEND_WINDOW="1", **CLEAR) as platform:
                 for name in sorted(new & SHORT_WINDOW):
                     await save(platform, receiver, name)
 

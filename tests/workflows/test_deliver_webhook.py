@@ -22,6 +22,7 @@ from webhooks.sending.resources import Resources
 from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
+from webhooks.store.payload_keys import PayloadKeyRing
 from webhooks.testing.platform_process import PlatformProcess, until
 from worker import create_worker
 
@@ -32,7 +33,8 @@ async def test_cancelled_while_the_database_is_away(platform: PlatformProcess, t
     client = await platform.temporal()
     settings = Settings(data_dir=tmp_path, task_queue=uuid4().hex)
     database, vault, egress = Database.of(settings), Vault.of(settings, create=True), Egress(())
-    resources = Resources(settings, database, vault, egress, Sender(database, vault, egress))
+    keys = PayloadKeyRing(database, vault)
+    resources = Resources(settings, database, vault, egress, Sender(database, vault, egress), keys)
     publisher = Publisher(client, settings.task_queue, resend_window=60, backlog=LocalBacklog())
     occurrence = Occurrence(id=uuid4().hex, event="E", occurred_at=datetime.now(UTC), data={})
     async with create_worker(client, resources, Lanes(), publisher, SANDBOX):

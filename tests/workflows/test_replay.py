@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.decrypting import client_of
 from tests.workflows.replaying import EVERY, SAVED, load, replay_all, replayer
 from tests.workflows.save_histories import HISTORIES, SHAPES
 from webhooks.deliveries.history import read
 from webhooks.deliveries.status import DeliveryStatus
+from webhooks.temporal.names import EVENT_KEY
 from webhooks.testing.platform_process import PlatformProcess, until
 
 
@@ -53,12 +55,13 @@ def test_saved_histories_read_as_attempts(name: str, status: DeliveryStatus, att
 
 async def test_what_a_platform_shows_replays(platform: PlatformProcess) -> None:
     """The platforms that tests share do this with all their histories when they end (tests/conftest.py)."""
-    await platform.publish(await platform.event())
-    client = await platform.temporal()
+    event = await platform.event()
+    await platform.publish(event)
+    client, query = await client_of(platform), f"{EVERY} AND {EVENT_KEY.name} = '{event}'"
 
     async def visible() -> bool:
-        return (await client.count_workflows(EVERY)).count > 0
+        return (await client.count_workflows(query)).count > 0
 
     await until(visible, timeout=15, what="a workflow")
 
-    assert await replay_all(client) > 0
+    assert await replay_all(client, query) == 1

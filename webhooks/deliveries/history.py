@@ -3,10 +3,13 @@
 This is the only file that knows how the SDK records local activities: each one that ended is a marker named
 `core_local_activity`. Its detail `data` names the activity. The marker has either a detail `result`, what the activity
 returned, or a `failure`, what it raised. A backoff is a timer that starts after the marker.
+
+What is encrypted is decrypted first. Where that is impossible, the run is described by what is never encrypted: search
+attributes, the types of failures, times.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
@@ -16,12 +19,39 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
+from temporalio.common import TypedSearchAttributes
+from temporalio.converter import DataConverter, decode_typed_search_attributes
 
 from webhooks import outcomes
-from webhooks.contracts import INTERNAL_ERROR, NO_ANSWER, RESEND_SIGNAL, Attempt, Deferred, Delivery, Prepared, Trigger
+from webhooks.contracts import (
+    INTERNAL_ERROR,
+    NO_ANSWER,
+    REQUESTED_BY_SIGNAL,
+    RESEND_SIGNAL,
+    TENANT_SUSPENDED,
+    Attempt,
+    Deferred,
+    Delivery,
+    Occurrence,
+    Prepared,
+    Trigger,
+)
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
 from webhooks.telemetry import traces
-from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS, MEMO_EXACT_DIGEST, MEMO_URL
+from webhooks.temporal import codec
+from webhooks.temporal.codec import UnreadableError
+from webhooks.temporal.names import (
+    AWAITING_RESEND,
+    CLIENT_ID,
+    CREATED_AT,
+    DELIVERY_STATUS,
+    EVENT_KEY,
+    MEMO_EXACT_DIGEST,
+    MEMO_URL,
+    OCCURRENCE_ID,
+    TENANT_ID,
+    WEBHOOK_ID,
+)
 
 _MARKER = "core_local_activity"
 _CREATED_AT = TypeAdapter(AwareDatetime)
@@ -29,7 +59,11 @@ _PREPARED: TypeAdapter[Prepared | Deferred] = TypeAdapter(Prepared | Deferred)
 _SENT: TypeAdapter[Attempt | Deferred] = TypeAdapter(Attempt | Deferred)
 Model = TypeVar("Model", bound=BaseModel)
 
-_DEFERRED_FOR = {NO_ANSWER: WaitingFor.RECEIVER_IN_TROUBLE, INTERNAL_ERROR: WaitingFor.REPAIR}
+_DEFERRED_FOR = {
+    NO_ANSWER: WaitingFor.RECEIVER_IN_TROUBLE,
+    TENANT_SUSPENDED: WaitingFor.LIFTING,
+    INTERNAL_ERROR: WaitingFor.REPAIR,
+}
 """What a deferred delivery waits for, by the reason. For any other reason it is room."""
 
 _CLOSED = {
@@ -69,10 +103,24 @@ class Run:
     waiting_for: WaitingFor | None = None
     """None during an attempt, and when it is closed."""
     closed_at: datetime | None = None
+    readable: bool = True
+    """Whether everything could be decrypted. If not, `delivery` and `attempts` have gaps, and it cannot be resent."""
+
+    def assert_readable(self) -> None:
+        """Raise UnreadableError if something could not be decrypted."""
+        if not self.readable:
+            raise UnreadableError("the data of this delivery can no longer be decrypted")
+
+
+async def decrypt_and_read(events: Sequence[HistoryEvent], converter: DataConverter) -> Run:
+    """Decrypt the events in place, and return the run that they describe, as `read` does."""
+    await codec.decrypt(converter, [payload for event in events for payload in _payloads(event)])
+    return read(events)
 
 
 def read(events: Sequence[HistoryEvent]) -> Run:
-    """Return the run that this history describes. `events` begin with the first event of the run."""
+    """Return the run that this history describes. `events` begin with the first event of the run. Raises ValueError if
+    another program wrote them."""
     reader = _Reader(events[0], resent=len(events) > 1 and _is_resend(events[1]))
     for event in events[1:]:
         reader.read(event)
@@ -85,17 +133,16 @@ class _Reader:
     def __init__(self, started: HistoryEvent, *, resent: bool) -> None:
         first = started.workflow_execution_started_event_attributes
         created_at = first.search_attributes.indexed_fields.get(CREATED_AT.name)
-        url = first.memo.fields.get(MEMO_URL)
-        exact_digest = first.memo.fields.get(MEMO_EXACT_DIGEST)
-        trace = first.header.fields.get(traces.HEADER)
+        delivery = _parse(first.input.payloads[0], Delivery)
         self._run = Run(
-            delivery=_parse(first.input.payloads[0], Delivery),
+            delivery=delivery or known_of(decode_typed_search_attributes(first.search_attributes)),
             created_at=_CREATED_AT.validate_json(created_at.data) if created_at else _time(started),
             started_at=_time(started),
-            url=json.loads(url.data) if url else "",
-            exact_digest=json.loads(exact_digest.data) if exact_digest else None,
-            trace=json.loads(trace.data) if trace else {},
+            url=_json(first.memo.fields.get(MEMO_URL)) or "",
+            exact_digest=_json(first.memo.fields.get(MEMO_EXACT_DIGEST)),
+            trace=_json(first.header.fields.get(traces.HEADER)) or {},
             resent=resent,
+            readable=delivery is not None,
         )
         self._first_task_at = _time(started) + _duration(first.first_workflow_task_backoff)
         self._timers: dict[str, datetime] = {}
@@ -107,6 +154,9 @@ class _Reader:
         self._awaiting_resend = False
         self._trigger = Trigger.EVENT
         """Why the next attempt is made, for an attempt whose record does not say it."""
+
+        self._requested_by = self._run.delivery.requested_by
+        """Who asked for the resend that comes next."""
 
     def read(self, event: HistoryEvent) -> None:
         read = self._READ.get(event.event_type)
@@ -158,6 +208,9 @@ class _Reader:
         else:
             attempt = self._succeeded(activity, marker.details["result"].payloads[0])
         if attempt:
+            if attempt.trigger is Trigger.RESEND:
+                attempt = attempt.model_copy(update={"requested_by": self._requested_by})
+                self._requested_by = None
             self._run.attempts.append(attempt)
             self._trigger = Trigger.RETRY
         if attempt or activity == "send":
@@ -165,6 +218,9 @@ class _Reader:
 
     def _succeeded(self, activity: str, result: Payload) -> Attempt | None:
         ended: Prepared | Attempt | Deferred
+        if activity in ("prepare", "send") and codec.is_encrypted(result):
+            self._run.readable, self._timers_are_for = False, None
+            return None
         if activity == "prepare":
             ended = _PREPARED.validate_json(result.data)
         elif activity == "send":
@@ -181,21 +237,37 @@ class _Reader:
     def _failed(self, activity: str, failure: Failure, at: datetime) -> Attempt | None:
         """Return the attempt that failed; None if the failure is ours and not an attempt."""
         raised = failure.application_failure_info
-        if activity == "send" and raised.details.payloads:
-            return _parse(raised.details.payloads[0], Attempt)
-        if (activity == "send" and failure.HasField("timeout_failure_info")) or raised.type in outcomes.NEVER_SENT:
+        details = raised.details.payloads if activity == "send" else ()
+        if details and (attempt := _parse(details[0], Attempt)):
+            return attempt
+        if details:
+            self._run.readable = False
+        timed_out = activity == "send" and failure.HasField("timeout_failure_info")
+        if details or timed_out or raised.type in outcomes.NEVER_SENT:
             return Attempt(
                 trigger=self._trigger,
                 url=self._run.prepared.url if self._run.prepared else self._run.url,
                 started_at=at,
                 duration_ms=0,
                 outcome=raised.type or outcomes.UNKNOWN,
-                error=failure.message or None,
+                error=self._message(failure) or None,
             )
         return None
 
+    def _message(self, failure: Failure) -> str:
+        if not failure.HasField("encoded_attributes"):
+            return failure.message
+        encoded = _json(failure.encoded_attributes)
+        if encoded is None:
+            self._run.readable = False
+            return ""
+        return str(encoded["message"])
+
     def _signaled(self, event: HistoryEvent) -> None:
-        if _is_resend(event):
+        signal = event.workflow_execution_signaled_event_attributes
+        if signal.signal_name == REQUESTED_BY_SIGNAL:
+            self._requested_by = _json(signal.input.payloads[0])
+        elif _is_resend(event):
             self._trigger, self._run.resend_due = Trigger.RESEND, True
 
     def _timer_started(self, event: HistoryEvent) -> None:
@@ -239,8 +311,48 @@ def _is_resend(event: HistoryEvent) -> bool:
     )
 
 
-def _parse(payload: Payload, model: type[Model]) -> Model:
-    return model.model_validate_json(payload.data)
+def _payloads(event: HistoryEvent) -> Iterator[Payload]:
+    """Yield the payloads of an event that are read here."""
+    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+        started = event.workflow_execution_started_event_attributes
+        yield from started.input.payloads
+        yield from started.memo.fields.values()
+        yield from started.header.fields.values()
+    elif event.event_type == EventType.EVENT_TYPE_MARKER_RECORDED:
+        marker = event.marker_recorded_event_attributes
+        if "result" in marker.details:  # reading a missing key of a protobuf map would add it
+            yield from marker.details["result"].payloads
+        if marker.HasField("failure"):
+            yield from marker.failure.application_failure_info.details.payloads
+            if marker.failure.HasField("encoded_attributes"):
+                yield marker.failure.encoded_attributes
+
+
+def known_of(attributes: TypedSearchAttributes) -> Delivery:
+    """Return what the search attributes say of a delivery, without its data. When it occurred is not among them, so it
+    is when it was accepted."""
+    return Delivery(
+        tenant=attributes[TENANT_ID],
+        webhook_id=attributes.get(WEBHOOK_ID) or "",
+        occurrence=Occurrence(
+            id=attributes[OCCURRENCE_ID],
+            event=attributes[EVENT_KEY],
+            client_identifier=attributes.get(CLIENT_ID),
+            occurred_at=attributes[CREATED_AT],
+            data=None,
+        ),
+        resend_window=0,
+    )
+
+
+def _parse(payload: Payload, model: type[Model]) -> Model | None:
+    """Return what the payload holds; None if it could not be decrypted."""
+    return None if codec.is_encrypted(payload) else model.model_validate_json(payload.data)
+
+
+def _json(payload: Payload | None) -> Any:
+    """Return what the payload holds; None if there is none, or if it could not be decrypted."""
+    return None if payload is None or codec.is_encrypted(payload) else json.loads(payload.data)
 
 
 def _time(event: HistoryEvent) -> datetime:

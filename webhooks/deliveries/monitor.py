@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from webhooks.contracts import ATTEMPTS_SIGNAL, RESEND_SIGNAL, Attempt, Prepared
+from webhooks.contracts import ATTEMPTS_SIGNAL, REQUESTED_BY_SIGNAL, RESEND_SIGNAL, Attempt, Prepared
 from webhooks.deliveries import restart
-from webhooks.deliveries.history import Run, read
+from webhooks.deliveries.history import Run, decrypt_and_read
 from webhooks.deliveries.pages import page
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
 from webhooks.deliveries.visibility import Filter, Position, found, latest_runs, newest_first, quoted
@@ -53,6 +53,8 @@ class DeliverySummary(BaseModel):
     last_attempt_at: datetime | None
     next_attempt_at: datetime | None
     closed_at: datetime | None
+    readable: bool
+    """False if its data cannot be decrypted any more: then attempts are incomplete, and it cannot be sent again."""
     temporal_url: str | None
     """None for those who have nothing to do with Temporal."""
 
@@ -98,15 +100,19 @@ class Deliveries:
 
         return await page(rows, after, limit, items_of)
 
-    async def resend(self, tenant: str, delivery_id: str, *, force: bool) -> bool:
-        """Send the delivery again now. Return False if there is no such delivery.
+    async def resend(self, tenant: str, delivery_id: str, *, force: bool, requested_by: str) -> bool:
+        """Send the delivery again now. Return False if there is no such delivery. The attempt shows `requested_by`,
+        unless the delivery is a delayed one.
 
         A delivery that awaits a resend or the next attempt gets a signal. A delayed one starts. A closed one gets a new
         run of its workflow, with the same input. Nothing is done while an attempt is in progress.
 
-        Raises AlreadyDeliveredError if it succeeded and `force` is false, and RPCError."""
+        Raises AlreadyDeliveredError if it succeeded and `force` is false, UnreadableError if its data cannot be
+        decrypted any more, and RPCError."""
         id = workflow_id(tenant, delivery_id)
         detail = await self.get(tenant, delivery_id)
+        if detail:
+            detail.latest.assert_readable()
         if detail and detail.latest.begun and not detail.summary.closed_at:
             if detail.summary.status is not DeliveryStatus.FAILED and detail.summary.next_attempt_at is None:
                 return True
@@ -114,6 +120,7 @@ class Deliveries:
                 with traces.continuing("resend", detail.latest.trace):
                     handle = self._client.get_workflow_handle(id)
                     await handle.signal(ATTEMPTS_SIGNAL, len(detail.attempts), rpc_timeout=RPC_TIMEOUT)
+                    await handle.signal(REQUESTED_BY_SIGNAL, requested_by, rpc_timeout=RPC_TIMEOUT)
                     await handle.signal(RESEND_SIGNAL, rpc_timeout=RPC_TIMEOUT)
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
@@ -125,7 +132,7 @@ class Deliveries:
             return False
         if detail.summary.status is DeliveryStatus.DELIVERED and not force:
             raise AlreadyDeliveredError
-        await restart.resend(self._client, self._task_queue, detail.latest, len(detail.attempts))
+        await restart.resend(self._client, self._task_queue, detail.latest, len(detail.attempts), requested_by)
         return True
 
     async def _detail(self, delivery_id: str, id: str, run_id: str) -> DeliveryDetail | None:
@@ -157,6 +164,7 @@ class Deliveries:
             last_attempt_at=attempts[-1].started_at if attempts else None,
             next_attempt_at=latest.next_attempt_at,
             closed_at=latest.closed_at,
+            readable=all(run.readable for run in runs),
             temporal_url=f"{self._ui}/namespaces/{self._client.namespace}/workflows/{quote(id, safe='')}/{run_id}"
             "/history",
         )
@@ -170,7 +178,7 @@ class Deliveries:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        return read(history.events)
+        return await decrypt_and_read(history.events, self._client.data_converter)
 
     async def _summaries(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
         """Return the current state of the deliveries, read from their histories. Leave out rows of older runs, and

@@ -5,19 +5,24 @@ place in the list is that of its oldest row, so that a delivery that is added la
 """
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel
+from temporalio.api.common.v1 import WorkflowExecution as WorkflowRun
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.contracts import Delivery, Occurrence, UnmatchedOccurrence
+from webhooks.deliveries.history import known_of
 from webhooks.deliveries.pages import page
 from webhooks.deliveries.visibility import Filter, Position, found, newest_first
 from webhooks.ids import name_in, workflow_id
+from webhooks.temporal import codec
 from webhooks.temporal.names import (
     CREATED_AT,
     DELIVER_WEBHOOK,
@@ -29,6 +34,9 @@ from webhooks.temporal.names import (
 
 _TYPES = (DELIVER_WEBHOOK, RECORD_OCCURRENCE)
 _MAX_CONCURRENT_READS = 10
+_ERASE_SECONDS = 10.0
+"""How long to wait until Temporal has deleted what it was told to delete."""
+_ERASE_AGAIN_SECONDS = 0.1
 
 
 class StartedDelivery(BaseModel):
@@ -40,12 +48,15 @@ class StartedDelivery(BaseModel):
 
 @dataclass(frozen=True)
 class PublishedOccurrence:
-    """An occurrence as it was published first. `unmatched` says why no webhook matched; None if one did."""
+    """An occurrence as it was published first. `unmatched` says why no webhook matched; None if one did.
+
+    If its data cannot be decrypted any more, it is not `readable`: there is no data, and no reason in `unmatched`."""
 
     occurrence: Occurrence
     created_at: datetime
     deliveries: list[StartedDelivery]
     unmatched: str | None
+    readable: bool = True
 
 
 class Occurrences:
@@ -98,6 +109,37 @@ class Occurrences:
 
         return await page(rows, after, limit, items_of)
 
+    async def erase(self, id: str) -> Sequence[str]:
+        """Delete an occurrence from Temporal: its deliveries with all their runs, and the record that no webhook
+        matched. What still runs is terminated first. Return the workflow ids that were deleted; empty if there is
+        nothing.
+
+        A delivery that was started within the last second may not be found yet; then call it again. Raises RPCError."""
+        erased: dict[str, None] = {}
+        until = time.monotonic() + _ERASE_SECONDS
+        while time.monotonic() < until:
+            runs: set[tuple[str, str | None]] = {(row.id, row.run_id) async for row in self._rows_of([id])}
+            runs |= {(of, None) for of in (workflow_id(self._tenant, id), *(of for of, _ in runs))}
+            gate = asyncio.Semaphore(_MAX_CONCURRENT_READS)
+            existed = await asyncio.gather(*(self._erase(gate, of, run) for of, run in runs))
+            deleted = [of for (of, _), did in zip(runs, existed, strict=True) if did]
+            if not deleted:
+                break
+            erased |= dict.fromkeys(deleted)
+            await asyncio.sleep(_ERASE_AGAIN_SECONDS)
+        return list(erased)
+
+    async def _erase(self, gate: asyncio.Semaphore, workflow: str, run: str | None) -> bool:
+        """Terminate and delete one run; without `run`, the latest one. Return False if there is none."""
+        async with gate:
+            handle = self._client.get_workflow_handle(workflow, run_id=run)
+            await _exists(handle.terminate(reason="erased", rpc_timeout=RPC_TIMEOUT))  # or has ended
+            request = DeleteWorkflowExecutionRequest(
+                namespace=self._client.namespace,
+                workflow_execution=WorkflowRun(workflow_id=workflow, run_id=run or ""),
+            )
+            return await _exists(self._client.workflow_service.delete_workflow_execution(request, timeout=RPC_TIMEOUT))
+
     async def _first_of(self, rows: Sequence[WorkflowExecution], matched: bool | None) -> Sequence[PublishedOccurrence]:
         """Return the occurrences whose oldest row is among these rows, in the order of the rows."""
         if not rows:
@@ -121,25 +163,34 @@ class Occurrences:
     async def _read(self, rows: Sequence[WorkflowExecution]) -> PublishedOccurrence | None:
         """Return the occurrence that these rows are of, as its oldest row was started."""
         oldest = min(rows, key=Position.of)
-        started = await self._input(oldest)
-        if started is None:
+        found = await self._input(oldest)
+        if found is None:
             return None
+        started, readable = found
         of_deliveries = sorted(filter(_is_delivery, rows), key=Position.of)
         webhooks = {row.id: row.typed_search_attributes[WEBHOOK_ID] for row in of_deliveries}  # once if it has two runs
         deliveries = [StartedDelivery(id=name_in(self._tenant, id), webhook_id=of) for id, of in webhooks.items()]
         unmatched = started.reason if isinstance(started, UnmatchedOccurrence) and not deliveries else None
         return PublishedOccurrence(
-            started.occurrence, oldest.typed_search_attributes[CREATED_AT], deliveries, unmatched
+            started.occurrence,
+            oldest.typed_search_attributes[CREATED_AT],
+            deliveries,
+            unmatched,
+            readable,
         )
 
-    async def _input(self, row: WorkflowExecution) -> Delivery | UnmatchedOccurrence | None:
-        """Return what the workflow was started with; None if its retention has just ended."""
+    async def _input(self, row: WorkflowExecution) -> tuple[Delivery | UnmatchedOccurrence, bool] | None:
+        """Return what the workflow was started with, and whether it can be decrypted; None if its retention has just
+        ended."""
         handle = self._client.get_workflow_handle(row.id, run_id=row.run_id)
         try:
             async for event in handle.fetch_history_events(page_size=1, rpc_timeout=RPC_TIMEOUT):
                 [payload] = event.workflow_execution_started_event_attributes.input.payloads
+                await codec.decrypt(self._client.data_converter, [payload])
+                if codec.is_encrypted(payload):
+                    return _known_of(row), False
                 model = Delivery if _is_delivery(row) else UnmatchedOccurrence
-                return model.model_validate_json(payload.data)
+                return model.model_validate_json(payload.data), True
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
@@ -160,3 +211,22 @@ def _id(row: WorkflowExecution) -> str:
 
 def _is_delivery(row: WorkflowExecution) -> bool:
     return row.workflow_type == DELIVER_WEBHOOK
+
+
+def _known_of(row: WorkflowExecution) -> Delivery | UnmatchedOccurrence:
+    """Return what the search attributes say of a workflow that cannot be decrypted."""
+    known = known_of(row.typed_search_attributes)
+    if _is_delivery(row):
+        return known
+    return UnmatchedOccurrence(tenant=known.tenant, occurrence=known.occurrence, reason="")
+
+
+async def _exists(call: Awaitable[object]) -> bool:
+    """Make a call about a workflow run, and return whether there is such a run. Raises RPCError."""
+    try:
+        await call
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
+    return True

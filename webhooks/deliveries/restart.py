@@ -1,6 +1,7 @@
 """Starting a delivery again: one that is closed, or one whose start Temporal delays."""
 
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
@@ -8,7 +9,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from webhooks.contracts import PROCEED_SIGNAL, RESEND_SIGNAL, Delivery
 from webhooks.deliveries import start
-from webhooks.deliveries.history import Run, read
+from webhooks.deliveries.history import Run, decrypt_and_read
 from webhooks.deliveries.start import Digest
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.ids import workflow_id
@@ -16,15 +17,20 @@ from webhooks.telemetry import traces
 from webhooks.temporal import names
 
 
-async def resend(client: Client, task_queue: str, run: Run, attempts: int) -> None:
+async def resend(client: Client, task_queue: str, run: Run, attempts: int, requested_by: str) -> None:
     """Start another run of a closed delivery, with the input and the labels of `run`; or start a delayed one now.
-    `attempts`: how many the delivery has had.
+    `attempts`: how many the delivery has had. `requested_by`: who asks for it.
 
     Raises RPCError."""
     delivery = run.delivery
     if run.begun:
         delivered = run.status is DeliveryStatus.DELIVERED
-        changes = {"failed_before": not delivered, "delivered_before": delivered, "attempts_before": attempts}
+        changes: dict[str, Any] = {
+            "failed_before": not delivered,
+            "delivered_before": delivered,
+            "attempts_before": attempts,
+        }
+        changes |= {"requested_by": requested_by}
         delivery = delivery.model_copy(update=changes)
     policy = WorkflowIDReusePolicy.ALLOW_DUPLICATE if run.begun else WorkflowIDReusePolicy.REJECT_DUPLICATE
     with traces.continuing("resend", run.trace):
@@ -32,12 +38,15 @@ async def resend(client: Client, task_queue: str, run: Run, attempts: int) -> No
 
 
 async def proceed(client: Client, task_queue: str, workflow_id: str) -> None:
-    """Start a delayed delivery now, or tell one that is started that it may go on. Raises RPCError."""
+    """Start a delayed delivery now, or tell one that is started that it may go on. Raises RPCError, and
+    UnreadableError if its data cannot be decrypted any more."""
     handle = client.get_workflow_handle(workflow_id)
-    run = read((await handle.fetch_history(rpc_timeout=names.RPC_TIMEOUT)).events)
+    history = await handle.fetch_history(rpc_timeout=names.RPC_TIMEOUT)
+    run = await decrypt_and_read(history.events, client.data_converter)
     if run.begun:
         await handle.signal(PROCEED_SIGNAL, rpc_timeout=names.RPC_TIMEOUT)
         return
+    run.assert_readable()
     with traces.continuing("begin", run.trace):
         await _signal_with_start(
             client, task_queue, run, PROCEED_SIGNAL, WorkflowIDReusePolicy.REJECT_DUPLICATE, run.delivery

@@ -18,6 +18,7 @@ from webhooks.errors import WebhooksError
 from webhooks.ids import workflow_id
 from webhooks.json_numbers import by_value, has_float, to_json, with_digits
 from webhooks.temporal import names
+from webhooks.temporal.codec import UnreadableError
 
 
 class OccurrenceConflictError(WebhooksError):
@@ -83,8 +84,13 @@ async def start_workflow(
         return True
     except WorkflowAlreadyStartedError:
         described = await client.get_workflow_handle(id).describe(rpc_timeout=names.RPC_TIMEOUT)
-        text = await described.memo_value(names.MEMO_DIGEST, default=None)
-        exact = await described.memo_value(names.MEMO_EXACT_DIGEST, default=None)
+        try:
+            text = await described.memo_value(names.MEMO_DIGEST, default=None)
+            exact = await described.memo_value(names.MEMO_EXACT_DIGEST, default=None)
+        except UnreadableError:
+            raise OccurrenceConflictError(
+                f"occurrence {occurrence.id} was published before, and its content can no longer be decrypted"
+            ) from None
         if not digest.matches(text, exact):
             raise OccurrenceConflictError(
                 f"occurrence {occurrence.id} was published before with other content"
@@ -121,7 +127,7 @@ def labels(
     return {
         "search_attributes": TypedSearchAttributes(pairs),
         "memo": {**digest.memo(), names.MEMO_URL: url},
-        "static_summary": summary[: names.MAX_SUMMARY],
+        "static_summary": names.cut_summary(summary),
     }
 
 

@@ -22,6 +22,8 @@ class WaitingFor(StrEnum):
     """Its receiver gives no answer. It is sent when the receiver answers again; waiting uses no attempt."""
     ROOM = "room"
     """The webhook, or the tenant, has as many requests in flight as it may have; waiting uses no attempt."""
+    LIFTING = "lifting"
+    """Its tenant is suspended. It is sent when the suspension is lifted; waiting uses no attempt."""
     REPAIR = "repair"
     """The platform had an internal error, and tries again until it is repaired; waiting uses no attempt."""
     WORKER = "worker"

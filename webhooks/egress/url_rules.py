@@ -3,6 +3,8 @@
 import re
 from ipaddress import ip_address
 
+from webhooks import characters
+
 MAX_URL_CHARACTERS = 2_048
 """Longer URLs are refused when a webhook is configured."""
 _URL = re.compile(
@@ -27,7 +29,8 @@ _ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 def problem(text: str) -> str | None:
     """Return why no request may go to this URL, or None."""
     if not text.isprintable() or " " in text or "\\" in text:
-        return "not a URL"
+        at = next(at for at, character in enumerate(text) if not character.isprintable() or character in " \\")
+        return f"not a URL: {characters.refusal(text, at)}"
     parts = _URL.match(text)
     if parts is None:
         return "not an absolute https URL"

@@ -18,6 +18,10 @@ class Caller:
     """The API key that the caller has shown, or that made its token or session."""
     client_identifier: str | None = None
     expires_at: datetime | None = None
+    publish_rate: int | None = None
+    """Occurrences per second that the key may publish through a process; None: as many as the tenant may."""
+    suspended: bool = False
+    """Whether the tenant is suspended: it can do everything but publish and send tests."""
 
     def has_expired(self) -> bool:
         """Return whether the caller's time is over."""

@@ -133,13 +133,9 @@ class IdentityProvider:
         person = self.person_of(verified.claims)
         if person is None:
             return None
-        return await self.caller_for(
-            person, f"token:{person.subject}", datetime.fromtimestamp(verified.claims["exp"], UTC)
+        return await caller_for(
+            self._keys, person, f"token:{person.subject}", datetime.fromtimestamp(verified.claims["exp"], UTC)
         )
-
-    async def caller_for(self, person: Person, actor: str, expires_at: datetime) -> Caller:
-        """Return the caller that a person is, with what its permissions and roles give now."""
-        return await caller_for(self._keys, person, actor, expires_at)
 
     def person_of(self, claims: dict[str, Any]) -> Person | None:
         """Return what verified claims say of their subject, or None if the tenant or the client is not readable."""
@@ -244,9 +240,13 @@ class IdentityProvider:
         return document
 
 
-async def caller_for(keys: KeyRing, person: Person, actor: str, expires_at: datetime) -> Caller:
-    """Return the caller that a person is, with what its permissions and roles give now."""
-    permissions = await keys.granted(person.tenant, person.grants)
+async def caller_for(keys: KeyRing, person: Person, actor: str, expires_at: datetime) -> Caller | None:
+    """Return the caller that a person is, with what its permissions and roles give now, or None if there is no such
+    tenant."""
+    granted = await keys.granted(person.tenant, person.grants)
+    if granted is None:
+        return None
+    permissions = granted.permissions
     return Caller(
         tenant=person.tenant,
         permissions=permissions if person.client_identifier is None else permissions & OF_CONSUMERS,
@@ -254,6 +254,7 @@ async def caller_for(keys: KeyRing, person: Person, actor: str, expires_at: date
         name=person.name,
         client_identifier=person.client_identifier,
         expires_at=expires_at,
+        suspended=granted.suspended,
     )
 
 

@@ -14,7 +14,7 @@ from webhooks.errors import CannotRunError
 from webhooks.identity.keyring import new_key
 from webhooks.identity.permissions import ROLES, administrator_of
 from webhooks.settings import Settings
-from webhooks.store import api_keys
+from webhooks.store import api_keys, tenants
 from webhooks.store.database import Database
 
 log = logging.getLogger("new_api_key")
@@ -32,6 +32,8 @@ async def main(settings: Settings) -> None:
     database = Database.of(settings)
     try:
         async with database.write_alone() as session:
+            if await tenants.find(session, chosen.tenant) is None:
+                raise CannotRunError(f"There is no tenant {chosen.tenant}. POST /v1/tenants creates one.")
             revoked = await api_keys.revoke_all(session, chosen.tenant) if chosen.revoke_others else 0
             api_keys.add(session, tenant=chosen.tenant, name=chosen.name, key=key, role=role)
     except SQLAlchemyError as error:

@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from webhooks.contracts import NO_ANSWER, TENANT_SHARE_USED, WEBHOOK_SHARE_USED
+from webhooks.contracts import NO_ANSWER, TENANT_SHARE_USED, TENANT_SUSPENDED, WEBHOOK_SHARE_USED
 from webhooks.isolation.lane import MAX_WIDTH, Condition, Lane, State
 
 MAX_CONCURRENT_PER_TENANT = 112
@@ -84,6 +84,8 @@ class Lanes:
         """Webhooks with waiting deliveries, the one that was served longest ago first."""
         self._in_flight_of: dict[str, int] = {}
         """Requests in flight by tenant."""
+        self._suspended: frozenset[str] = frozenset()
+        """Tenants whose deliveries wait."""
         self.on_room: Callable[[], None] = lambda: None
         """Called when there may be room for a waiting delivery."""
 
@@ -92,7 +94,8 @@ class Lanes:
         wait = self.try_acquire(tenant, webhook_id, workflow_id, by_person=by_person)
         lane = self._lanes[webhook_id]
         full = len(lane.queue) >= _MAX_QUEUED_PER_LANE or self._queued >= MAX_QUEUED
-        if wait is None or full or lane.consecutive_failures or lane.is_troubled(self._clock()):
+        suspended = tenant in self._suspended
+        if wait is None or suspended or full or lane.consecutive_failures or lane.is_troubled(self._clock()):
             return wait
         lane.waiting.pop(workflow_id)
         turn = asyncio.get_running_loop().create_future()
@@ -117,10 +120,12 @@ class Lanes:
 
     def try_acquire(self, tenant: str, webhook_id: str, workflow_id: str, *, by_person: bool = False) -> Wait | None:
         """Return None if the delivery may be tried now: `release` must follow. Otherwise the delivery is remembered as
-        waiting. `by_person`: a person asked for it, so an open circuit does not stop it."""
+        waiting. `by_person`: a person asked for it, so an open circuit does not stop it, but a suspension does."""
         now = self._clock()
         lane = self._lanes.setdefault(webhook_id, Lane(tenant, last_end=now))
         self.forget(webhook_id, workflow_id)
+        if tenant in self._suspended:
+            return self._wait(webhook_id, workflow_id, TENANT_SUSPENDED)
         if lane.room(now) or (by_person and lane.in_flight < MAX_WIDTH):
             if self._tenant_has_room(lane):
                 self._begin_request(lane)
@@ -128,9 +133,11 @@ class Lanes:
             return self._wait(webhook_id, workflow_id, TENANT_SHARE_USED)
         return self._wait_for_lane(webhook_id, workflow_id)
 
-    def reject_early(self, webhook_id: str, workflow_id: str) -> Wait | None:
-        """Return why `try_acquire` would be in vain because the receiver is in trouble, before anything is loaded.
-        None says only that the delivery may try."""
+    def reject_early(self, tenant: str, webhook_id: str, workflow_id: str) -> Wait | None:
+        """Return why `try_acquire` would be in vain because the receiver is in trouble or the tenant suspended, before
+        anything is loaded. None says only that the delivery may try."""
+        if tenant in self._suspended:
+            return self.try_acquire(tenant, webhook_id, workflow_id)
         lane, now = self._lanes.get(webhook_id), self._clock()
         if lane is None or lane.room(now) or not lane.is_troubled(now):
             return None
@@ -142,7 +149,7 @@ class Lanes:
         now, lane = self._clock(), self._lanes[webhook_id]
         lane.end_request(condition, now)
         self._in_flight_of[tenant] -= 1
-        while lane.queue and lane.room(now) and self._tenant_has_room(lane):
+        while lane.queue and self._room(lane, now) and self._tenant_has_room(lane):
             self._begin_request(lane)
             lane.queue.popleft().set_result(None)
         if lane.is_idle():
@@ -157,6 +164,12 @@ class Lanes:
         lane = self._lanes.setdefault(webhook_id, Lane(tenant, last_end=self._clock()))
         lane.waiting[workflow_id] = self._clock() + seconds
         self._with_waiting.setdefault(webhook_id)
+
+    def suspend(self, tenants: frozenset[str]) -> None:
+        """Let the deliveries of these tenants wait, and those of all others go on. Requests in flight come to their
+        end."""
+        self._suspended = tenants
+        self.on_room()
 
     def troubled_for(self, webhook_id: str) -> float | None:
         """Return for how many seconds the receiver has been in trouble; None if it is not."""
@@ -173,7 +186,7 @@ class Lanes:
         for webhook_id in list(self._with_waiting):
             lane = self._lanes[webhook_id]
             lane.resumed = {name: until for name, until in lane.resumed.items() if now < until}
-            while lane.waiting and len(lane.resumed) < lane.room(now):
+            while lane.waiting and len(lane.resumed) < self._room(lane, now):
                 workflow_id, starts_at = lane.waiting.popitem(last=False)
                 if starts_at is None or starts_at > now + _STARTS_SOON_SECONDS:
                     self._with_waiting.move_to_end(webhook_id)
@@ -213,6 +226,9 @@ class Lanes:
     def _begin_request(self, lane: Lane) -> None:
         lane.in_flight += 1
         self._in_flight_of[lane.tenant] = self._in_flight_of.get(lane.tenant, 0) + 1
+
+    def _room(self, lane: Lane, now: float) -> int:
+        return 0 if lane.tenant in self._suspended else lane.room(now)
 
     def _tenant_has_room(self, lane: Lane) -> bool:
         in_flight = self._in_flight_of.get(lane.tenant, 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncIterator
 
@@ -12,12 +13,16 @@ from webhooks.contracts import PROCEED_SIGNAL
 from webhooks.deliveries.restart import proceed
 from webhooks.isolation.lanes import Lanes, Resumable
 from webhooks.isolation.takeover import take_over
+from webhooks.temporal.codec import UnreadableError
 from webhooks.temporal.connection import is_passing
 from webhooks.temporal.names import RPC_TIMEOUT
 
 log = logging.getLogger(__name__)
 
 _TAKEOVER_SECONDS = 60.0
+_SECOND_TAKEOVER_SECONDS = 5.0
+"""The first search may come too early: a Temporal server that was killed lists its last workflows a moment after its
+restart, or does not answer yet."""
 _POLL_SECONDS = 1.0
 """An open circuit gets room as time passes. Nothing signals that, so look this often."""
 
@@ -40,7 +45,7 @@ async def resuming(client: Client, lanes: Lanes, task_queue: str, rate: float) -
 
 async def _take_over(client: Client, lanes: Lanes, task_queue: str) -> None:
     known: set[str] = set()
-    while True:
+    for pause in itertools.chain((_SECOND_TAKEOVER_SECONDS,), itertools.repeat(_TAKEOVER_SECONDS)):
         try:
             if count := await take_over(client, lanes, task_queue, known):
                 log.info("took over %d delayed deliveries of processes that have ended", count)
@@ -48,7 +53,7 @@ async def _take_over(client: Client, lanes: Lanes, task_queue: str) -> None:
             log.info("cannot look for deliveries to take over: %s", error.status.name)
         except Exception:
             log.exception("cannot look for deliveries to take over")
-        await asyncio.sleep(_TAKEOVER_SECONDS)
+        await asyncio.sleep(pause)
 
 
 async def _resume(client: Client, lanes: Lanes, task_queue: str, rate: float) -> None:
@@ -77,5 +82,8 @@ async def _resume_one(client: Client, lanes: Lanes, task_queue: str, delivery: R
             lanes.requeue(delivery)
         else:  # it has ended, and would be the next one for ever
             lanes.forget(delivery.webhook_id, delivery.workflow_id)
+    except UnreadableError as error:
+        log.error("cannot resume %s: %s", delivery.workflow_id, error)
+        lanes.forget(delivery.webhook_id, delivery.workflow_id)
     except Exception:
         log.exception("cannot resume %s", delivery.workflow_id)

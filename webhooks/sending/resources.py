@@ -9,6 +9,7 @@ from webhooks.egress.client import Egress
 from webhooks.sending.sender import Sender
 from webhooks.settings import Settings
 from webhooks.store.database import Database
+from webhooks.store.payload_keys import PayloadKeyRing
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Resources:
     vault: Vault
     egress: Egress
     sender: Sender
+    payload_keys: PayloadKeyRing
 
 
 @contextlib.asynccontextmanager
@@ -38,4 +40,6 @@ async def opened(settings: Settings, *, migrate: bool = False) -> AsyncIterator[
         stack.push_async_callback(egress.close)
         sender = Sender(database, vault, egress, deactivate_after=settings.deactivate_after)
         stack.push_async_callback(sender.close)
-        yield Resources(settings, database, vault, egress, sender)
+        payload_keys = PayloadKeyRing(database, vault)
+        await stack.enter_async_context(payload_keys.refreshed())
+        yield Resources(settings, database, vault, egress, sender, payload_keys)

@@ -8,13 +8,26 @@ from sqlalchemy import bindparam, delete, or_, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from webhooks.store.models import ApiKey
+from webhooks.store.models import ApiKey, Tenant
 
 PREFIX_CHARACTERS = 10
 """Of a key, which are stored and shown. Of a key that we make, they reveal 6 of its 43 random characters."""
 _SHORTEST_WITH_PREFIX = 32
 """Characters. The prefix of a shorter key, which an operator chose, would say too much."""
-_FIND = select(ApiKey).where(col(ApiKey.digest) == bindparam("digest"))
+_FIND = (
+    select(ApiKey, Tenant.suspended)
+    .join(Tenant, col(Tenant.id) == col(ApiKey.tenant))
+    .where(col(ApiKey.digest) == bindparam("digest"), col(Tenant.deleting_since).is_(None))
+)
+_GET = (
+    select(ApiKey, Tenant.suspended)
+    .join(Tenant, col(Tenant.id) == col(ApiKey.tenant))
+    .where(
+        col(ApiKey.tenant) == bindparam("tenant"),
+        col(ApiKey.id) == bindparam("id"),
+        col(Tenant.deleting_since).is_(None),
+    )
+)
 
 
 def digest(key: str) -> str:
@@ -24,6 +37,13 @@ def digest(key: str) -> str:
 
 async def find(session: AsyncSession, key: str) -> ApiKey | None:
     """Return the stored key, or None if it is unknown."""
+    found = await find_with_tenant(session, key)
+    return found[0] if found else None
+
+
+async def find_with_tenant(session: AsyncSession, key: str) -> tuple[ApiKey, bool] | None:
+    """Return the stored key, and whether its tenant is suspended. None if the key is unknown, or its tenant is being
+    deleted."""
     return (await session.exec(_FIND, params={"digest": digest(key)})).first()
 
 
@@ -32,6 +52,12 @@ async def get(session: AsyncSession, tenant: str, id: str, *, lock: bool = False
     ends."""
     query = select(ApiKey).where(col(ApiKey.tenant) == tenant, col(ApiKey.id) == id)
     return (await session.exec(query.with_for_update() if lock else query)).first()
+
+
+async def get_with_tenant(session: AsyncSession, tenant: str, id: str) -> tuple[ApiKey, bool] | None:
+    """Return the tenant's key with this id, and whether the tenant is suspended. None if there is no such key, or the
+    tenant is being deleted."""
+    return (await session.exec(_GET, params={"tenant": tenant, "id": id})).first()
 
 
 async def list_newest_first(session: AsyncSession, tenant: str, *, before: str | None, limit: int) -> Sequence[ApiKey]:
@@ -57,11 +83,6 @@ async def note_use(session: AsyncSession, id: str, at: datetime) -> None:
     await session.exec(update(ApiKey).where(col(ApiKey.id) == id, later).values(last_used_at=at))
 
 
-async def tenants(session: AsyncSession) -> Sequence[str]:
-    """Return the tenants that have a key, in alphabetical order."""
-    return (await session.exec(select(ApiKey.tenant).distinct().order_by(ApiKey.tenant))).all()
-
-
 async def any_stored(session: AsyncSession) -> bool:
     """Return whether there is any key."""
     return (await session.exec(select(ApiKey.id).limit(1))).first() is not None
@@ -82,6 +103,7 @@ def add(
     permissions: list[str] | None = None,
     expires_at: datetime | None = None,
     created_by: str | None = None,
+    publish_rate: int | None = None,
 ) -> ApiKey:
     """Store a key when the session commits, and return its row. Give it either a role or permissions."""
     row = ApiKey(
@@ -93,6 +115,7 @@ def add(
         permissions=permissions,
         expires_at=expires_at.astimezone(UTC) if expires_at else None,
         created_by=created_by,
+        publish_rate=publish_rate,
     )
     session.add(row)
     return row

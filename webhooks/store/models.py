@@ -1,9 +1,11 @@
-"""The tables. Each row belongs to a tenant, and every query names the tenant."""
+"""The tables. Each row belongs to a tenant, and every query names the tenant. A table has a column `tenant`, unless its
+rows are deleted together with those of one that has it: deleting a tenant deletes its rows wherever there is this
+column."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import JSON, Column, DateTime, Index, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
@@ -29,6 +31,19 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+class Tenant(SQLModel, table=True):
+    """An owner of everything else. `deleting_since`: when its deletion was asked for; its row goes last."""
+
+    __tablename__ = "tenants"
+
+    id: str = Field(primary_key=True)
+    name: str
+    suspended: bool = False
+    deleting_since: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
 class ApiKey(SQLModel, table=True):
     """A bearer token of the API. Only its SHA-256 digest is stored: keys are random, so they need no salt or
     stretching. `prefix` is its beginning, to tell keys apart. It has either a `role`, built-in or of the tenant, or
@@ -44,6 +59,7 @@ class ApiKey(SQLModel, table=True):
     role: str | None = None
     permissions: list[str] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     created_by: str | None = None
+    publish_rate: int | None = None
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
@@ -62,6 +78,17 @@ class Role(SQLModel, table=True):
     permissions: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
+class StoredPayloadKey(SQLModel, table=True):
+    """A key that encrypts what Temporal stores of a tenant. `sealed` is the key, sealed with the master key."""
+
+    __tablename__ = "payload_keys"
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str = Field(index=True)
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False), repr=False)
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
 
 
 class SigningKey(SQLModel, table=True):
@@ -175,3 +202,33 @@ class Subscription(SQLModel, table=True):
     filter: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
+class AuditEntry(SQLModel, table=True):
+    """Who changed what. Entries have no foreign keys: they outlive what they are about."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_tenant_id", "tenant", "id"),)
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str
+    at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    actor: str
+    actor_name: str
+    address: str
+    action: str
+    resource: str = Field(sa_column=Column(Text, nullable=False))
+    changes: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
+class IdempotentAnswer(SQLModel, table=True):
+    """The answer to a call with an `Idempotency-Key`. `id` is made of the caller and the key; `digest` is that of the
+    request. `sealed` is the answer, sealed with the master key."""
+
+    __tablename__ = "idempotency_keys"
+
+    id: str = Field(primary_key=True)
+    tenant: str = Field(index=True)
+    digest: str
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False), repr=False)
+    at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)

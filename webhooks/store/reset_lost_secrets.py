@@ -1,6 +1,7 @@
 """`make reset-lost-secrets`: lets the platform start again after its master key was lost.
 
-Nobody can read what is sealed with that key. Webhooks whose secrets are sealed with it get a new signing secret, lose
+Nobody can read what is sealed with that key. Payload keys that are sealed with it are deleted: what Temporal stores,
+encrypted with them, can never be read again. Webhooks whose secrets are sealed with it get a new signing secret, lose
 their headers, authentication and client certificate, and are deactivated, until somebody sets these again. Keys that
 sign tokens are deleted: tokens end, and new keys are made. Without `--confirm`, nothing changes: the command says which
 webhooks it would change.
@@ -9,6 +10,7 @@ webhooks it would change.
 import argparse
 import logging
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -20,10 +22,11 @@ from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.settings import Settings
 from webhooks.store import sealed
 from webhooks.store.database import Database
-from webhooks.store.models import SigningKey, Webhook
+from webhooks.store.models import SigningKey, StoredPayloadKey, Webhook
 
 log = logging.getLogger("reset_lost_secrets")
 
+Row = TypeVar("Row", Webhook, StoredPayloadKey, SigningKey)
 REASON = "its secrets were lost with the master key: set them again, then activate it"
 
 
@@ -36,28 +39,28 @@ async def main(settings: Settings) -> None:
     try:
         vault = Vault.of(settings, create=True)
         async with database.write_alone() as session:
-            lost = await _lost(session, vault)
-            for webhook in lost if confirmed else ():
-                _reset(webhook, vault)
+            lost = await _lost(session, vault, Webhook)
+            lost_keys = await _lost(session, vault, StoredPayloadKey)
             if confirmed:
-                await _delete_lost_signing_keys(session, vault)
+                for webhook in lost:
+                    _reset(webhook, vault)
+                for key in [*lost_keys, *await _lost(session, vault, SigningKey)]:
+                    await session.delete(key)
     finally:
         await database.close()
     done = "reset" if confirmed else "would reset, with --confirm,"
     for webhook in lost:
         log.info("%s webhook %s of tenant %s: %s", done, webhook.id, webhook.tenant, webhook.url)
     log.info("%s the secrets of %d webhooks", done, len(lost))
+    if lost_keys:
+        deleted = "deleted" if confirmed else "would delete, with --confirm,"
+        tenants = ", ".join(sorted({key.tenant for key in lost_keys if key.tenant}))
+        log.info("%s %d payload keys: deliveries of tenant %s become unreadable", deleted, len(lost_keys), tenants)
 
 
-async def _lost(session: AsyncSession, vault: Vault) -> list[Webhook]:
-    webhooks = (await session.exec(select(Webhook).order_by(col(Webhook.id)).with_for_update())).all()
-    return [webhook for webhook in webhooks if not vault.knows(webhook.sealed[:PREFIX_BYTES])]
-
-
-async def _delete_lost_signing_keys(session: AsyncSession, vault: Vault) -> None:
-    for key in (await session.exec(select(SigningKey).with_for_update())).all():
-        if not vault.knows(key.sealed[:PREFIX_BYTES]):
-            await session.delete(key)
+async def _lost(session: AsyncSession, vault: Vault, table: type[Row]) -> list[Row]:
+    rows = (await session.exec(select(table).order_by(col(table.id)).with_for_update())).all()
+    return [row for row in rows if not vault.knows(row.sealed[:PREFIX_BYTES])]
 
 
 def _reset(webhook: Webhook, vault: Vault) -> None:

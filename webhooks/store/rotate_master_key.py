@@ -1,4 +1,4 @@
-"""`make rotate-master-key`: reseals every secret with a new master key, while the platform runs.
+"""`make rotate-master-key`: reseals every secret and payload key with a new master key, while the platform runs.
 
 If the default key file is used, the new key is created and put first here; running processes notice the change. If the
 operator keeps the keys elsewhere, the operator puts the new key first, restarts the processes, and runs this.

@@ -1,4 +1,4 @@
-"""What is sealed with the master key: the secrets of webhooks, and the keys that sign our tokens."""
+"""What is sealed with the master key: the secrets of webhooks, payload keys, and the keys that sign our tokens."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from webhooks.credentials import client_certificate, masking, signing
 from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.store.models import SigningKey, Webhook
+from webhooks.store.models import SigningKey, StoredPayloadKey, Webhook
 
-Sealed = type[Webhook] | type[SigningKey]
+Sealed = type[Webhook] | type[StoredPayloadKey] | type[SigningKey]
 
 
 def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:
@@ -31,6 +31,11 @@ def unseal(vault: Vault, webhook: Webhook) -> Secrets:
     return Secrets.model_validate_json(vault.open(webhook.sealed, _context(webhook.tenant, webhook.id)))
 
 
+def payload_key_context(tenant: str, id: str) -> str:
+    """Return the context that a payload key is sealed for."""
+    return f"payload_keys.sealed:{tenant}:{id}"
+
+
 def signing_key_context(id: str) -> str:
     """Return the context that a signing key is sealed for."""
     return f"signing_keys.sealed:{id}"
@@ -42,12 +47,13 @@ def _context(tenant: str, webhook_id: str) -> str:
 
 SEALED: dict[Sealed, Callable[[Any], str]] = {
     Webhook: lambda row: _context(row.tenant, row.id),
+    StoredPayloadKey: lambda row: payload_key_context(row.tenant, row.id),
     SigningKey: lambda row: signing_key_context(row.id),
 }
 """The tables with a column `sealed`, and the context that a row of each is sealed for."""
 
 
-async def keys_in_use(session: AsyncSession, tables: Sequence[Sealed]) -> list[str]:
+async def keys_in_use(session: AsyncSession, tables: Sequence[Sealed] = tuple(SEALED)) -> list[str]:
     """Return the ids of the master keys that something in these tables is sealed with."""
     return [key_id(prefix) for prefix in await _prefixes(session, tables)]
 

@@ -20,7 +20,9 @@ _FIRST_ATTEMPT_SECONDS_BUCKETS = (
 _meter = get_meter("durable-webhooks", VERSION)
 
 _occurrences = _meter.create_counter(
-    "webhooks.occurrences", "{occurrence}", "Occurrences published: matched, unmatched, or refused by overload"
+    "webhooks.occurrences",
+    "{occurrence}",
+    "Occurrences published: matched, unmatched, refused by overload, or over a limit",
 )
 _deliveries = _meter.create_counter(
     "webhooks.deliveries", "{delivery}", "Chains of attempts that ended: delivered, or failed"
@@ -38,14 +40,18 @@ _first_attempt = _meter.create_histogram(
     "Time from the acceptance of a delivery to its first attempt",
     explicit_bucket_boundaries_advisory=_FIRST_ATTEMPT_SECONDS_BUCKETS,
 )
+_failed_authentications = _meter.create_counter(
+    "webhooks.failed_authentications", "{request}", "Requests without a valid API key, by reason"
+)
 _internal_errors = _meter.create_counter("webhooks.own_faults", "{fault}", "Internal errors of the platform, by type")
 
-MATCHED, UNMATCHED, REFUSED = "matched", "unmatched", "refused"
+MATCHED, UNMATCHED, REFUSED, LIMITED = "matched", "unmatched", "refused", "limited"
+MISSING, INVALID, SLOWED = "missing", "invalid", "slowed"
 DELIVERED, FAILED = "delivered", "failed"
 
 
 def occurrence(result: str) -> None:
-    """Count an occurrence. `result` is MATCHED, UNMATCHED or REFUSED."""
+    """Count an occurrence. `result` is MATCHED, UNMATCHED, REFUSED or LIMITED."""
     _occurrences.add(1, {"result": result})
 
 
@@ -69,6 +75,11 @@ def first_attempt(made: Attempt, accepted_at: datetime) -> None:
     _first_attempt.record(max((made.started_at - accepted_at).total_seconds(), 0))
 
 
+def failed_authentication(reason: str) -> None:
+    """Count a request that has no valid API key. `reason` is MISSING, INVALID or SLOWED: there were too many."""
+    _failed_authentications.add(1, {"reason": reason})
+
+
 def internal_error(type: str) -> None:
     """Count an internal error. `type` is the name of the exception's class. The metric keeps its first name, which
     dashboards use."""
@@ -77,8 +88,10 @@ def internal_error(type: str) -> None:
 
 def begin_at_zero() -> None:
     """Export each counter with 0 first: Prometheus's `rate` does not see an event that creates its counter."""
-    for result in (MATCHED, UNMATCHED, REFUSED):
+    for result in (MATCHED, UNMATCHED, REFUSED, LIMITED):
         _occurrences.add(0, {"result": result})
+    for reason in (MISSING, INVALID, SLOWED):
+        _failed_authentications.add(0, {"reason": reason})
     for status in (DELIVERED, FAILED):
         _deliveries.add(0, {"status": status})
     _internal_errors.add(0)

@@ -15,6 +15,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueResponse,
 )
 from temporalio.client import Client
+from temporalio.common import HeaderCodecBehavior
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import CompositePayloadConverter, DataConverter
 from temporalio.envconfig import ClientConfig
@@ -23,6 +24,7 @@ from temporalio.service import GrpcCompression, RPCError, RPCStatusCode
 from webhooks.settings import Settings
 from webhooks.telemetry import setup
 from webhooks.temporal import namespace
+from webhooks.temporal.codec import PayloadKeys, encrypting
 from webhooks.temporal.namespace import NotReadyError
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class _PayloadConverter(CompositePayloadConverter):
 
 
 DATA_CONVERTER = DataConverter(payload_converter_class=_PayloadConverter)
+"""Without encryption."""
 
 
 def is_passing(error: RPCError) -> bool:
@@ -82,9 +85,10 @@ async def describe_task_queue(client: Client, task_queue: str) -> DescribeTaskQu
     )
 
 
-async def connect(settings: Settings) -> Client:
+async def connect(settings: Settings, keys: PayloadKeys) -> Client:
     """Connect with Temporal's own `TEMPORAL_*` variables, and prepare the namespace. Try again as long as the server
-    does not answer: ours needs a moment to start, and another one may be down for longer.
+    does not answer: ours needs a moment to start, and another one may be down for longer. `keys` encrypt what Temporal
+    stores, if the settings say so, and decrypt it.
 
     Raises NotReadyError for errors that a retry does not solve."""
     config = ClientConfig.load_client_connect_config(disable_file=True)
@@ -101,7 +105,8 @@ async def connect(settings: Settings) -> Client:
             client = await Client.connect(
                 **config,
                 identity=identity,
-                data_converter=DATA_CONVERTER,
+                data_converter=encrypting(DATA_CONVERTER, keys, encrypts=settings.encrypt_payloads),
+                header_codec_behavior=HeaderCodecBehavior.CODEC,
                 interceptors=setup.interceptors(),
                 runtime=runtime,
                 grpc_compression=GrpcCompression.NONE,  # takes more time than it saves on a local network

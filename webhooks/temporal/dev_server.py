@@ -26,6 +26,8 @@ _DYNAMIC_CONFIG = {
     "history.rps": 50_000,
     "matching.rps": 20_000,
     "history.timerProcessorMaxTimeShift": '"100ms"',  # how late a timer may fire; 1 s by default
+    # Erasing an occurrence takes a moment. By default, what ended just now is deleted after half a minute or more.
+    "history.transferProcessorEnsureCloseBeforeDelete": "false",
 }
 """Raises limits that are made for experiments: one publisher exceeds them."""
 _WAIT_FOR_PORT_SECONDS = 20
@@ -165,6 +167,8 @@ def command(binary: Path, settings: Settings) -> list[str]:
         "--sqlite-pragma", "wal_autocheckpoint=8000",
         "--log-level", "error",
     ]  # fmt: skip
+    if settings.codec_endpoint:
+        line += ["--ui-codec-endpoint", settings.codec_endpoint]
     for key, value in _DYNAMIC_CONFIG.items():
         line += ["--dynamic-config-value", f"{key}={value}"]
     return line

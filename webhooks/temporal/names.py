@@ -28,8 +28,9 @@ SEARCH_ATTRIBUTES: dict[str, IndexedValueType.ValueType] = {
 }
 MAX_KEYWORD = 255
 """Characters of a Keyword. Temporal's SQL visibility retries a longer value without end, so we refuse it."""
-MAX_SUMMARY = 100
-"""Characters of a workflow's summary. Temporal allows 400 bytes, and a character has up to 4."""
+_MAX_SUMMARY_CHARACTERS = 100
+_MAX_SUMMARY_BYTES = 200
+"""Of UTF-8. Temporal allows 400 bytes, of which encryption takes 150. JSON writes some characters as two bytes."""
 RPC_TIMEOUT = timedelta(seconds=5)
 """For a call that a person or a producer waits for."""
 
@@ -40,3 +41,8 @@ MEMO_URL = "url"
 TASK_SECONDS = 20.0
 """Workflow task timeout. Must exceed a normal attempt, or another worker sends a second time. After `kill -9`, recovery
 waits for it."""
+
+
+def cut_summary(text: str) -> str:
+    """Return the beginning of a text, short enough for a summary that the Temporal Web UI shows."""
+    return text[:_MAX_SUMMARY_CHARACTERS].encode(errors="ignore")[:_MAX_SUMMARY_BYTES].decode(errors="ignore")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import itertools
 import os
 import re
@@ -48,11 +49,22 @@ class PlatformProcess(ChildProcess):
             "WEBHOOKS_TEMPORAL_PORT": str(self.temporal_port),
             "WEBHOOKS_TEMPORAL_UI_PORT": str(self.ui_port),
             "WEBHOOKS_EGRESS_ALLOW": "127.0.0.0/8",
+            "WEBHOOKS_MAX_FAILED_AUTHENTICATIONS": "1000000",
             **environment,
         }
         set_ones = {name: value for name, value in ours.items() if value}
         super().__init__((sys.executable, "-m", "api"), set_ones, data_dir / "platform.log")
-        self.http = httpx.AsyncClient(
+        self.http = self._client(key)
+
+    @contextlib.asynccontextmanager
+    async def called_with(self, key: str) -> AsyncIterator["PlatformProcess"]:
+        """Yield the same platform, called with another API key."""
+        other = copy.copy(self)
+        async with self._client(key) as other.http:
+            yield other
+
+    def _client(self, key: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self.port}",
             headers={"authorization": f"Bearer {key}"},
             timeout=30,

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Body, Response
 from temporalio.service import RPCError
 
-from api.auth import needs
+from api.auth import needs, require_not_suspended
 from api.deps import CurrentCaller, CurrentPlatform, Reading, Writing
 from api.platform import Platform
 from api.protocol.conditional import IfMatch, require_match, tagged
@@ -24,6 +24,7 @@ from webhooks.credentials import signing
 from webhooks.credentials.signing import Style
 from webhooks.deliveries import counts
 from webhooks.egress.guard import ProxyFaultError
+from webhooks.identity import audit
 from webhooks.ids import uuid7
 from webhooks.sending.sender import NotSendableError
 from webhooks.store import events as stored_events
@@ -84,6 +85,7 @@ async def rotate_webhook_secret(
     ).items():
         setattr(webhook, column, value)
     webhook.updated_at = now
+    audit.name_edit(session, "webhook.rotate_secret")
     tagged(response, view(webhook, subscribed))
     overlaps = {Style.V1, Style.V1A} & set(webhook.signatures)
     return RotatedOut(
@@ -98,6 +100,7 @@ async def test_webhook(
     """Sends the sample of each subscribed event (`{}` if it has none) to the webhook's URL now, and returns the
     responses. The requests look like those of a delivery, but are sent once: they are not retried, do not appear among
     the deliveries, and their result does not affect the webhook. The occurrence's id begins with `test-`."""
+    require_not_suspended(caller)
     only = body.event
     async with platform.database.read() as session:  # closed before requests are sent, which may take long
         webhook, subscribed = await find(session, caller, id)

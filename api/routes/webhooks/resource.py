@@ -111,9 +111,12 @@ def document(webhook: Webhook, subscribed: list[Subscribed], secrets: Secrets) -
 
 
 def set_columns(vault: Vault, webhook: Webhook, body: WebhookBody, secrets: Secrets) -> None:
-    """Set the webhook's columns from the body, with its secrets sealed."""
+    """Set the webhook's columns from the body, with its secrets sealed. What is sealed stays if no secret changes: the
+    audit would show a change otherwise."""
     columns = body.model_dump(mode="json", include=set(WebhookBody.model_fields) - _OF_SUBSCRIPTIONS - SECRET)
-    for column, value in (columns | sealed.seal(vault, webhook.tenant, webhook.id, secrets)).items():
+    if not webhook.sealed or sealed.unseal(vault, webhook) != secrets:
+        columns |= sealed.seal(vault, webhook.tenant, webhook.id, secrets)
+    for column, value in columns.items():
         setattr(webhook, column, value)
 
 

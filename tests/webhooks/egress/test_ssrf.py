@@ -118,6 +118,18 @@ async def test_it_is_refused_at_each_time_and_before_anything_is_connected(
     assert connects == []
 
 
+@pytest.mark.parametrize(
+    ("url", "detail"),
+    [
+        ("https://1.1.1.1/a b", "character 18 is U+0020 (SPACE), which is not allowed here"),
+        ("https://1.1.1.1\\", "character 16 is U+005C (REVERSE SOLIDUS), which is not allowed here"),
+        ("https://1.1.1.1/\u200b", "character 17 is U+200B (ZERO WIDTH SPACE), which is not allowed here"),
+    ],
+)
+async def test_a_character_that_no_url_has_is_named(egress: Egress, url: str, detail: str) -> None:
+    assert await egress.check_url("acme", url) == f"not a URL: {detail}"
+
+
 @pytest.mark.parametrize("url", ["http://1.1.1.1/", "http://[2606:4700::1111]/", "http://nowhere.test/"])
 async def test_without_tls_nothing_public_is_reached(egress: Egress, url: str) -> None:
     with watching_connects() as connects:

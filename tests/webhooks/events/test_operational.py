@@ -8,27 +8,25 @@ from sqlmodel import col, select
 from webhooks.credentials.vault import Vault, new_key
 from webhooks.events import operational, rules, seed
 from webhooks.settings import Settings
-from webhooks.store import api_keys
 from webhooks.store.database import Database
-from webhooks.store.models import Event, EventVersion
+from webhooks.store.models import Event, EventVersion, Tenant
 
 
-async def test_they_are_in_the_catalogue_of_each_tenant_with_a_key(
-    settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_they_are_in_the_catalogue_of_each_tenant(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """Once, whatever a start finds; what a tenant chose stays, and a key of his own becomes the platform's."""
     database = Database.of(settings)
     await database.migrate(Vault(new_key()))
     async with database.write() as session:
-        for tenant, name in (("a", "1"), ("a", "2"), ("b", "1")):
-            api_keys.add(session, tenant=tenant, name=name, key=f"{tenant}-{name}")
+        session.add_all((Tenant(id="a", name="A"), Tenant(id="b", name="B")))
         session.add(Event(tenant="b", key="delivery.failed", description="mine", json_schema={"type": "array"}))
         session.add(Event(tenant="c", key="E", description=""))
     for _ in range(2):
         async with database.write() as session:
             await seed.provide(session)
     async with database.write() as session:
-        mine = (await session.exec(select(Event).where(col(Event.key) == "webhook.deactivated"))).first()
+        mine = (
+            await session.exec(select(Event).where(col(Event.tenant) == "a", col(Event.key) == "webhook.deactivated"))
+        ).first()
         assert mine
         mine.active, mine.template = False, {"text": "{reason}"}
     before = caplog.text
@@ -45,6 +43,7 @@ async def test_they_are_in_the_catalogue_of_each_tenant_with_a_key(
         *(("a", key) for key in sorted(operational.KEYS)),
         *(("b", key) for key in sorted(operational.KEYS)),
         ("c", "E"),
+        *(("default", key) for key in sorted(operational.KEYS)),
     ]
     assert kept.template == {"text": "{reason}"}
     assert (taken.key, taken.entity, taken.action) == ("delivery.failed", "delivery", "failed")

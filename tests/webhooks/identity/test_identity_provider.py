@@ -22,7 +22,7 @@ from webhooks.identity.permissions import OF_CONSUMERS, PERMISSIONS, ROLES
 from webhooks.identity.tokens import Tokens
 from webhooks.settings import Settings
 from webhooks.store.database import Database
-from webhooks.store.models import Role
+from webhooks.store.models import Role, Tenant
 from webhooks.testing.receiver import Reply
 
 
@@ -48,6 +48,8 @@ class Place:
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
     database = Database.of(Settings(data_dir=tmp_path))
     await database.migrate(Vault(new_key()))
+    async with database.write() as session:
+        session.add(Tenant(id="acme", name="acme"))
     egress = Egress([ip_network("127.0.0.0/8")])
     async with IdentityProvider().serving() as provider:
         place = Place(provider, database, egress, KeyRing(database), tmp_path, [])
@@ -168,6 +170,7 @@ async def test_claims_name_tenant_permissions_and_client(place: Place) -> None:
     assert nothing
     assert nothing.permissions == frozenset()
     assert await caller(None, ["viewer"]) is None
+    assert await caller("unknown", ["viewer"]) is None
     assert await caller(["acme"], ["viewer"]) is None
     assert await caller("acme", ["viewer"], client=["client-7"]) is None
 

@@ -25,6 +25,7 @@ from webhooks.identity.verifying import LEEWAY_SECONDS, MAX_TOKEN_CHARACTERS, Pi
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.database import Database
+from webhooks.store.models import Tenant
 
 ISSUER = "https://hooks.example"
 ONE_DAY = timedelta(days=1)
@@ -69,6 +70,7 @@ async def place(settings: Settings) -> AsyncIterator[Place]:
     database, vault = Database.of(settings), Vault(new_key())
     await database.migrate(vault)
     async with database.write() as session:
+        session.add(Tenant(id="acme", name="acme"))
         api_keys.add(session, tenant="acme", name="shop", key="a-key", role="administrator")
     place = await Place.of(database, vault, "a-key")
     yield place
@@ -343,6 +345,19 @@ async def test_a_token_ends_with_its_key(place: Place, monkeypatch: pytest.Monke
 
     assert None not in before
     assert [await process.tokens.caller_of(token) for process in (place, other)] == [None, None]
+
+
+async def test_tokens_of_a_tenant_end_when_it_is_deleted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyring, "_REMEMBERED_SECONDS", 0)
+    token, found = await place.token(), []
+    for change in ({}, {"suspended": True}, {"deleting_since": datetime.now(UTC)}):
+        async with place.database.write() as session:
+            tenant = await session.get_one(Tenant, "acme")
+            for name, value in change.items():
+                setattr(tenant, name, value)
+        found.append(await place.tokens.caller_of(token))
+
+    assert [caller and caller.suspended for caller in found] == [False, True, None]
 
 
 async def test_the_process_that_revokes_a_key_ends_its_tokens_at_once(place: Place) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.clock import Clock
+from webhooks.contracts import TENANT_SUSPENDED
 from webhooks.isolation.lane import FIRST_PAUSE_SECONDS, INITIAL_WIDTH, MAX_WIDTH, Condition, State
 from webhooks.isolation.lanes import MAX_CONCURRENT_PER_TENANT, RESERVE_PER_TENANT, Lanes, Resumable
 
@@ -254,15 +255,15 @@ def test_slow_answers_do_not_widen_a_lane(lanes: Lanes) -> None:
 
 
 def test_a_delivery_rejected_early_waits_like_the_others(lanes: Lanes, clock: Clock) -> None:
-    assert lanes.reject_early("w", "first") is None
+    assert lanes.reject_early("t", "w", "first") is None
     fill(lanes, INITIAL_WIDTH)
-    assert lanes.reject_early("w", "second") is None, "a closed circuit has a queue"
+    assert lanes.reject_early("t", "w", "second") is None, "a closed circuit has a queue"
     open_circuit(lanes, "dead")
-    wait = lanes.reject_early("dead", "third")
+    wait = lanes.reject_early("t", "dead", "third")
     assert wait
     assert wait.reason == "the receiver gives no answer"
     clock.now += 1
-    assert lanes.reject_early("dead", "fourth") is None, "it may probe"
+    assert lanes.reject_early("t", "dead", "fourth") is None, "it may probe"
     assert resumed(lanes) == "third"
 
 
@@ -344,3 +345,20 @@ async def test_all_lanes_are_counted(lanes: Lanes, clock: Clock) -> None:
 
     assert (counted.in_flight, counted.waiting) == (INITIAL_WIDTH, 7)
     assert counted.states == {State.CLOSED: 1, State.OPEN: 1}
+
+
+async def test_a_suspended_tenant_s_deliveries_wait(lanes: Lanes, clock: Clock) -> None:
+    """Also those that a person asks for. Others go on; when the suspension is lifted, they are resumed in turn."""
+    assert lanes.try_acquire("acme", "w", "on-the-wire") is None
+    lanes.suspend(frozenset({"acme"}))
+    early = lanes.reject_early("acme", "w", "first")
+    wait = await lanes.acquire("acme", "w", "second", by_person=True)
+    lanes.release("acme", "w", Condition.HEALTHY)
+
+    assert [found and found.reason for found in (early, wait)] == [TENANT_SUSPENDED] * 2
+    assert lanes.try_acquire("other", "o", "x") is None
+    clock.now += 60
+    assert lanes.next_to_resume() is None
+    lanes.suspend(frozenset())
+    assert [resumed(lanes), resumed(lanes), resumed(lanes)] == ["first", "second", None]
+    assert lanes.try_acquire("acme", "w", "first") is None

@@ -147,14 +147,14 @@ async def test_keys_are_stored_hashed(settings: Settings, tmp_path: Path) -> Non
     async with opened(settings) as database:
         await database.migrate(VAULT)
         async with database.write() as session:
-            api_keys.add(session, tenant="t", name="n", key=CANARY)
+            api_keys.add(session, tenant="default", name="n", key=CANARY)
         async with database.read() as session:
             found = await api_keys.find(session, CANARY)
             missing = await api_keys.find(session, "canary-6631")
         hiding = files_with(CANARY, tmp_path)
 
     assert found
-    assert found.tenant == "t"
+    assert found.tenant == "default"
     assert missing is None
     assert hiding == files_with(CANARY, tmp_path) == []
 

@@ -18,7 +18,7 @@ from webhooks.settings import Settings
 from webhooks.store import api_keys, reset_lost_secrets, sealed
 from webhooks.store.backup import back_up
 from webhooks.store.database import Database
-from webhooks.store.models import Webhook
+from webhooks.store.models import Tenant, Webhook
 
 SECRETS = Secrets(signing=[signing.new_key()], headers={"X-Token": "canary-5521"})
 
@@ -89,6 +89,7 @@ async def test_a_new_key_is_printed_once_and_may_end_the_others(
 ) -> None:
     database = await configured(settings)
     async with database.write() as session:
+        session.add(Tenant(id="other", name="Other"))
         for tenant in ("default", "other"):
             api_keys.add(session, tenant=tenant, name="first", key=f"first-key-of-{tenant}")
     (settings.data_dir / "bootstrap.key").write_text("first-key-of-default\n")
@@ -108,6 +109,13 @@ async def test_a_new_key_is_printed_once_and_may_end_the_others(
     assert all(beside)
     assert [bool(found) for found in after] == [False, False, True, True]
     assert not (settings.data_dir / "bootstrap.key").exists()
+
+
+async def test_a_key_for_no_tenant_is_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    await (await configured(settings)).close()
+    monkeypatch.setattr(sys, "argv", ["new_api_key", "--tenant", "acme"])
+    with pytest.raises(CannotRunError, match="There is no tenant acme"):
+        await new_api_key.main(settings)
 
 
 async def test_a_key_for_no_database_is_refused_with_what_to_do(

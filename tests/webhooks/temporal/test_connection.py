@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from tests.support.decrypting import KeysInMemory
 from webhooks.settings import Settings
 from webhooks.temporal import connection
 from webhooks.temporal.namespace import NotReadyError
@@ -23,7 +24,7 @@ async def test_the_reason_is_told_in_plain_words(
 ) -> None:
     monkeypatch.setattr(connection, "_WARN_AFTER_PAUSE_SECONDS", 0)
     address = address.format(port=free_port())
-    connecting = asyncio.create_task(connection.connect(Settings(temporal_address=address)))
+    connecting = asyncio.create_task(connection.connect(Settings(temporal_address=address), KeysInMemory()))
 
     async def warned() -> bool:
         return bool(caplog.records)
@@ -38,7 +39,7 @@ async def test_the_reason_is_told_in_plain_words(
 
 async def test_what_is_no_address_ends_the_process() -> None:
     with pytest.raises(NotReadyError, match="TEMPORAL_ADDRESS localhost:abc: "):
-        await connection.connect(Settings(temporal_address="localhost:abc"))
+        await connection.connect(Settings(temporal_address="localhost:abc"), KeysInMemory())
 
 
 @pytest.mark.parametrize(

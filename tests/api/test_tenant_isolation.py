@@ -1,0 +1,280 @@
+"""No tenant sees or changes what belongs to another one.
+
+Every call of the OpenAPI document is made by tenant B, which may do everything, with every id of tenant A: in the path,
+in the query, in the body and as a cursor. It must be answered as if the id did not exist, and nothing of A may change.
+A new call, or a new parameter, fails until it is named here."""
+
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from api.app import create_app
+from tests.support.tenants import new_tenant
+from webhooks.testing.platform_process import Json, PlatformProcess, until
+from webhooks.testing.receiver import Receiver
+
+DOCUMENT = create_app(SimpleNamespace(why_failed=str)).openapi()  # type: ignore[arg-type]
+ROUTES = {
+    f"{method.upper()} {path}": operation
+    for path, operations in DOCUMENT["paths"].items()
+    if path.startswith("/v1/")
+    for method, operation in operations.items()
+}
+REFUSED = {route for route in ROUTES if route.split("/")[2].startswith("tenants")}
+"""Only the installation's administrator may call them."""
+NEUTRAL = {"limit", "active", "status", "outcome", "since", "until", "matched", "action", "format"}
+"""Query parameters that name nothing of a tenant."""
+WITHOUT_REFERENCE = {"POST /v1/events", "POST /v1/events/import", "POST /v1/roles", "POST /v1/filters/match"}
+"""Calls with a body in which no member names anything that exists."""
+CREATES = {"PUT /v1/events/{key}"}
+"""Creates what the path names if the caller's tenant does not have it."""
+
+
+@dataclass
+class Owned:
+    """What a tenant owns. `event`, `occurrence`, `client` and `role` are names that only this one has; those in SHARED
+    both have."""
+
+    platform: PlatformProcess
+    canary: str
+    event: str = ""
+    webhook: str = ""
+    subscription: str = ""
+    key: str = ""
+    occurrence: str = ""
+    delivery: str = ""
+    client: str = ""
+    role: str = ""
+    url: str = ""
+    actor: str = ""
+
+    def ids(self) -> set[str]:
+        """Return what must not be in an answer to another tenant."""
+        return {self.canary, self.event, self.webhook, self.subscription, self.key, self.occurrence, self.client}
+
+    def in_path(self, path: str) -> str:
+        """Return the path with the ids of this tenant."""
+        return re.sub(r"\{\w+\}", lambda _: self.by_resource()[path.split("/")[2]], path)
+
+    def by_resource(self) -> dict[str, str]:
+        return {
+            "webhooks": self.webhook,
+            "subscriptions": self.subscription,
+            "api-keys": self.key,
+            "occurrences": self.occurrence,
+            "deliveries": self.delivery,
+            "events": self.event,
+            "roles": self.role,
+        }
+
+    def in_query(self) -> dict[str, str]:
+        """Return a value for each query parameter that names something."""
+        return {
+            "webhook_id": self.webhook,
+            "event": self.event,
+            "occurrence_id": self.occurrence,
+            "client_identifier": self.client,
+            "url": self.url,
+            "actor": self.actor,
+            "resource": self.webhook,
+        }
+
+
+SHARED = {"event": "Shared-event", "occurrence": "shared-occurrence", "client": "shared-client", "role": "shared-role"}
+
+
+async def furnish(platform: PlatformProcess, receiver: Receiver) -> Owned:
+    """Give a tenant one of everything, by names of its own and by names that the other one has as well."""
+    mark = uuid4().hex[:8]
+    [first_key] = (await platform.get("/v1/api-keys"))["items"]
+    owned = Owned(platform, f"canary-{mark}", url=receiver.url(f"/canary-{mark}"), actor=f"key:{first_key['id']}")
+    for own, names in ((False, SHARED), (True, {name: f"{value}-{mark}" for name, value in SHARED.items()})):
+        await platform.event()
+        event = await platform.event(key=names["event"], description=owned.canary)
+        webhook = await platform.webhook(
+            event, owned.url, allowedClientIdentifiers=[names["client"]], description=owned.canary
+        )
+        await platform.post(
+            "/v1/roles", {"name": names["role"], "description": owned.canary, "permissions": ["event:list"]}, expect=201
+        )
+        key = await platform.post("/v1/api-keys", {"name": owned.canary, "role": names["role"]}, expect=201)
+        published = await platform.publish(
+            event, {"text": owned.canary}, id=names["occurrence"], client_identifier=names["client"]
+        )
+        if own:
+            owned.event, owned.client, owned.role = event, names["client"], names["role"]
+            owned.webhook, owned.key, owned.occurrence = webhook["id"], key["id"], names["occurrence"]
+            owned.delivery = await platform.delivery(published)
+            [subscription] = (await platform.get("/v1/subscriptions", webhook_id=webhook["id"]))["items"]
+            owned.subscription = subscription["id"]
+        await platform.wait(await platform.delivery(published), "delivered")
+
+    async def listed() -> bool:
+        return len((await platform.get("/v1/occurrences"))["items"]) == 2
+
+    await until(listed, timeout=20, what="the occurrences in the list")
+    return owned
+
+
+@pytest.fixture
+async def both(platform: PlatformProcess, receiver: Receiver) -> AsyncIterator[tuple[Owned, Owned]]:
+    async with contextlib.AsyncExitStack() as stack:
+        _, a = await stack.enter_async_context(new_tenant(platform))
+        _, b = await stack.enter_async_context(new_tenant(platform))
+        yield await furnish(a, receiver), await furnish(b, receiver)
+
+
+async def everything(owner: Owned) -> str:
+    """Return all that a tenant has, as its administrator sees it."""
+    seen: dict[str, Any] = {}
+    for route in ROUTES.keys() - REFUSED:
+        method, path = route.split(" ")
+        if method == "GET":
+            answer = await owner.platform.http.get(owner.in_path(path))
+            assert answer.status_code == 200, route
+            seen[path] = answer.json()
+    for path, name in (("events", "event"), ("occurrences", "occurrence"), ("roles", "role")):
+        seen[f"shared {name}"] = await owner.platform.get(f"/v1/{path}/{SHARED[name]}")
+    for item in [*seen["/v1/api-keys"]["items"], seen["/v1/api-keys/{id}"]]:
+        del item["last_used_at"]
+    return json.dumps(seen, sort_keys=True)
+
+
+def parameters(route: str) -> Iterator[str]:
+    for parameter in ROUTES[route].get("parameters", ()):
+        if parameter["in"] == "query":
+            yield parameter["name"]
+
+
+def bodies(owned: Owned, caller: Owned) -> dict[str, list[Json]]:
+    """Return, for each call with a body that names something, bodies that name what is owned. The path is the
+    caller's."""
+    policy = {"url": caller.url, "allowedClientIdentifiers": []}
+    return {
+        "POST /v1/webhooks": [{**policy, "event": owned.event}, {**policy, "events": [owned.event]}],
+        "PATCH /v1/webhooks/{id}": [{"event": owned.event}, {"events": [caller.event, owned.event]}],
+        "POST /v1/webhooks/{id}/test": [{"event": owned.event}],
+        "POST /v1/webhooks/{id}/rotate-secret": [],
+        "POST /v1/subscriptions": [
+            {"event": SHARED["event"], "webhook_id": owned.webhook},
+            {"event": owned.event, "webhook_id": caller.webhook},
+        ],
+        "PATCH /v1/subscriptions/{id}": [{"event": owned.event}, {"webhook_id": owned.webhook}],
+        "POST /v1/occurrences": [{"event": owned.event, "data": {}}],
+        "POST /v1/api-keys": [{"name": "n", "role": owned.role}],
+        "PUT /v1/events/{key}": [],
+        "PATCH /v1/events/{key}": [],
+        "POST /v1/events/{key}/preview": [],
+        "PATCH /v1/roles/{name}": [],
+        "POST /v1/deliveries/{id}/resend": [],
+    }
+
+
+NOTHING = Owned(
+    None,  # type: ignore[arg-type]
+    "none",
+    **dict.fromkeys(("event", "subscription", "key", "occurrence", "client", "role", "url", "actor"), "none"),
+    webhook=str(uuid4()),
+    delivery=f"none~{uuid4()}",
+)
+"""Ids that no tenant has."""
+
+
+async def call(caller: Owned, route: str, path: str, body: object = None, **query: str) -> httpx.Response:
+    method = route.split(" ", maxsplit=1)[0]
+    if "requestBody" in ROUTES[route] and body is None:
+        body = {}
+    headers = {"content-type": "application/merge-patch+json"} if method == "PATCH" else {}
+    content = None if body is None else json.dumps(body)
+    headers = headers or ({"content-type": "application/json"} if content else {})
+    return await caller.platform.http.request(method, path, content=content, headers=headers, params=query)
+
+
+async def test_no_call_reaches_another_tenant(both: tuple[Owned, Owned]) -> None:
+    a, b = both
+    before = await everything(a)
+    wrong = []
+    for route in sorted(ROUTES):
+        path = route.split(" ")[1]
+        checks = [check async for check in _calls(a, b, route, path)]
+        for what, answer, right in checks:
+            leaked = [id for id in a.ids() if id in answer.text]
+            if not right or leaked:
+                wrong.append(f"{route}, {what}: {answer.status_code} {answer.text[:200]} {leaked}")
+
+    assert not wrong, "\n".join(wrong)
+    assert await everything(a) == before
+
+
+async def _calls(a: Owned, b: Owned, route: str, path: str) -> AsyncIterator[tuple[str, httpx.Response, bool]]:
+    """Make the calls of a route. Yield what was tried, the answer, and whether its status is right."""
+    if route in REFUSED:
+        answer = await call(b, route, path.replace("{id}", "default"))
+        yield "tenants", answer, answer.status_code == 403
+        return
+    if "{" in path and route not in CREATES:
+        answer, unknown = await call(b, route, a.in_path(path)), await call(b, route, NOTHING.in_path(path))
+        yield "path", answer, answer.status_code == 404 and answer.json() == unknown.json()
+    for name in parameters(route):
+        if name == "cursor":
+            first = await call(a, route, a.in_path(path), limit="1")
+            if cursor := first.json()["next_cursor"]:
+                answer = await call(b, route, b.in_path(path), cursor=cursor)
+                yield "cursor", answer, answer.status_code == 200
+        elif name not in NEUTRAL:
+            value = a.in_query()[name]
+            assert (await call(a, route, path, **{name: value})).json()["items"], f"{route}: {name} finds nothing of A"
+            answer = await call(b, route, path, **{name: value})
+            yield name, answer, answer.status_code == 200 and answer.json()["items"] == []
+    if "requestBody" in ROUTES[route] and route not in WITHOUT_REFERENCE:
+        for body, with_nothing in zip(bodies(a, b)[route], bodies(NOTHING, b)[route], strict=True):
+            answer = await call(b, route, b.in_path(path), body)
+            unknown = await call(b, route, b.in_path(path), with_nothing)
+            yield f"body {[*body]}", answer, answer.status_code == 422 and answer.json() == unknown.json()
+
+
+async def test_equal_names_are_each_tenant_s_own(both: tuple[Owned, Owned], receiver: Receiver) -> None:
+    a, b = both
+    before = await everything(a)
+    event, occurrence = SHARED["event"], SHARED["occurrence"]
+    [delivery] = (deliveries := await b.platform.get("/v1/deliveries", occurrence_id=occurrence))["items"]
+    webhooks = await b.platform.get("/v1/webhooks", event=event, client_identifier=SHARED["client"])
+    [webhook] = webhooks["items"]
+    found = [
+        deliveries,
+        webhooks,
+        await b.platform.get(f"/v1/events/{event}"),
+        await b.platform.get(f"/v1/roles/{SHARED['role']}"),
+        await b.platform.get(f"/v1/occurrences/{occurrence}"),
+        subscriptions := await b.platform.get("/v1/subscriptions", event=event),
+    ]
+    await b.platform.post(f"/v1/deliveries/{delivery['id']}/resend", {"force": True}, expect=202)
+    await b.platform.publish(SHARED["event"], {"text": b.canary}, id="another", client_identifier=SHARED["client"])
+    await receiver.wait_for(f"/{b.canary}", 4)
+    await b.platform.call("DELETE", f"/v1/webhooks/{webhook['id']}", expect=204)
+    await b.platform.call("DELETE", f"/v1/events/{SHARED['event']}", expect=204)
+    got = receiver.got(f"/{a.canary}")
+
+    assert a.canary not in json.dumps(found)
+    assert json.dumps(found).count(b.canary) >= 4
+    assert len(subscriptions["items"]) == 1
+    assert all(b.canary.encode() not in request.body for request in got)
+    assert len(got) == 2
+    assert await everything(a) == before
+
+
+def test_each_call_and_each_parameter_is_tried() -> None:
+    with_body = {route for route, operation in ROUTES.items() if "requestBody" in operation} - REFUSED
+    known = {*NEUTRAL, "cursor", *NOTHING.in_query()}
+
+    assert with_body == WITHOUT_REFERENCE | bodies(NOTHING, NOTHING).keys()
+    assert {name for route in ROUTES.keys() - REFUSED for name in parameters(route)} <= known
+    assert {route.split("/")[2] for route in ROUTES if "{" in route} - {"tenants"} == NOTHING.by_resource().keys()

@@ -15,7 +15,7 @@ PROCESSES ?= 5
 IN_PARALLEL = -n $(PROCESSES)
 PYTEST = $(PY) -m pytest
 
-.PHONY: demo test test-unit test-api test-postgresql test-faults test-production run check bench temporal rotate-master-key new-payload-key backup new-api-key reset-lost-secrets histories lock clean
+.PHONY: demo test test-unit test-api test-postgresql test-faults test-production run check bench temporal rotate-master-key rotate-signing-key new-payload-key backup new-api-key reset-lost-secrets histories lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -62,6 +62,9 @@ temporal: $(READY)  ## finds, downloads or builds the Temporal server, once on a
 
 rotate-master-key: $(READY)  ## encrypts every secret with a new master key, while the platform runs
 	@$(PY) -m webhooks.store.rotate_master_key
+
+rotate-signing-key: $(READY)  ## makes a new key that signs tokens (ARGS=--revoke-others ends all tokens)
+	@$(PY) -m webhooks.identity.rotate_signing_key $(ARGS)
 
 new-payload-key: $(READY)  ## gives a tenant a new key for what Temporal stores (ARGS="--tenant acme")
 	@$(PY) -m webhooks.store.new_payload_key $(ARGS)

@@ -83,8 +83,7 @@ async def serve(settings: Settings) -> None:
             backlog = RemoteBacklog(settings.max_backlog)
             platform = Platform(resources, backlog, None, disk)
             work = _publish_only(platform, settings, backlog)
-        stack.push_async_callback(platform.keys.close)
-        stack.push_async_callback(platform.refusals.close)
+        stack.push_async_callback(platform.close)
         await stack.enter_async_context(_in_background(work, platform, stop))
         server = _Server(
             uvicorn.Config(

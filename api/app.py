@@ -5,12 +5,24 @@ from fastapi_offline import FastAPIOffline
 from starlette.responses import RedirectResponse
 from starlette.types import Scope
 
-from api import openapi
+from api import openapi, sign_in
 from api.admission import Admission
 from api.headers import SecurityHeaders
 from api.platform import Platform
 from api.protocol import problems, unrouted
-from api.routes import api_keys, audit, codec, deliveries, events, health, occurrences, roles, subscriptions, tenants
+from api.routes import (
+    api_keys,
+    audit,
+    codec,
+    deliveries,
+    events,
+    health,
+    occurrences,
+    roles,
+    subscriptions,
+    tenants,
+    tokens,
+)
 from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
@@ -19,8 +31,8 @@ Publish **occurrences** of **events**. Every **webhook** that is subscribed to t
 HTTP, signed as [Standard Webhooks](https://www.standardwebhooks.com) says. Each one is a **delivery**: it is retried
 while the receiver fails, and this API shows it with all its attempts.
 
-Send `Authorization: Bearer <key>` with every `/v1` request. Errors are `application/problem+json` (RFC 9457). A list
-is an object with `items` and `next_cursor`.
+Send `Authorization: Bearer <key or token>` with every `/v1` request. Errors are `application/problem+json` (RFC 9457).
+A list is an object with `items` and `next_cursor`.
 """
 
 
@@ -55,6 +67,7 @@ def create_app(platform: Platform) -> FastAPI:
     for routes in (
         tenants,
         api_keys,
+        tokens,
         roles,
         audit,
         events,
@@ -67,4 +80,6 @@ def create_app(platform: Platform) -> FastAPI:
         health,
     ):
         app.include_router(routes.router)
+    app.include_router(tokens.keys)
+    app.include_router(sign_in.router)
     return app

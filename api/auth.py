@@ -1,7 +1,6 @@
 """Who calls a route, and whether that caller may. Each route of /v1 declares with `needs` the permission that it asks
 for."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Request, Security
@@ -11,9 +10,14 @@ from api.platform import Platform
 from api.protocol.problems import ProblemError
 from webhooks.identity import audit
 from webhooks.identity.caller import Caller
+from webhooks.identity.identity_provider import ProviderAwayError
 from webhooks.identity.permissions import PERMISSIONS
+from webhooks.identity.tokens import looks_like_a_token
+from webhooks.settings import Settings
 
-_bearer = HTTPBearer(auto_error=False, description="An API key")
+_SAFE = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing."""
+_bearer = HTTPBearer(auto_error=False, description="An API key, or a token that POST /v1/tokens made with one")
 
 
 def needs(permission: str) -> Any:
@@ -24,15 +28,16 @@ def needs(permission: str) -> Any:
 
 
 async def authenticate(request: Request, permission: str) -> None:
-    """Set `request.state.caller` from the bearer token. Raises ProblemError 401, or 403 if the caller does not have the
-    permission."""
+    """Set `request.state.caller`, from the bearer token or else from the cookie of somebody who has signed in. Raises
+    ProblemError 401, or 403 if the caller does not have the permission, or if a page of another site has sent the
+    cookie."""
     platform: Platform = request.app.state.platform
     credentials = await _bearer(request)
-    caller = await platform.keys.caller_of(credentials.credentials) if credentials else None
+    caller = await _bearing(platform, credentials.credentials) if credentials else await signed_in(request)
     if caller is None:
         raise _unauthorized("a valid API key is required")
     request.state.caller = caller
-    if caller.expires_at and caller.expires_at <= datetime.now(UTC):
+    if caller.has_expired():
         raise _unauthorized("the API key has expired")
     require(caller, permission)
 
@@ -59,6 +64,56 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
+async def signed_in(request: Request) -> Caller | None:
+    """Return whom the session cookie belongs to, or None. Raises ProblemError 403 if the request may change something
+    and a page of another site has sent it."""
+    platform: Platform = request.app.state.platform
+    secret = request.cookies.get(session_cookie(platform.settings))
+    if not secret or "authorization" in request.headers:
+        return None
+    caller = await platform.sessions.caller_of(secret)
+    if caller is not None and request.method not in _SAFE:
+        require_same_origin(request)
+    return None if caller is None or caller.has_expired() else caller
+
+
+def session_cookie(settings: Settings) -> str:
+    """Return the name of the session cookie. Browsers accept `__Host-` only from this very host, and by TLS."""
+    return f"{'__Host-' if settings.is_https else ''}webhooks_session"
+
+
+def require_same_origin(request: Request) -> None:
+    """Raise ProblemError 403 unless a page of this site, or a person, has sent the request."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", "")
+    own = request.app.state.platform.settings.public_url
+    if site:
+        same = site in ("same-origin", "none")
+    elif own:
+        same = origin.lower() == own
+    else:
+        same = origin.partition("://")[2].lower() == request.headers.get("host", "").lower() != ""
+    if not same:
+        raise ProblemError(403, "a page of another site has sent this request; send it from this site's own pages")
+
+
+async def _bearing(platform: Platform, bearer: str) -> Caller:
+    """Return whom a bearer token belongs to. Raises ProblemError 401."""
+    is_token = looks_like_a_token(bearer)
+    try:
+        if is_token and (caller := await platform.tokens.caller_of(bearer)):
+            return caller
+    except ProviderAwayError as error:
+        raise ProblemError(503, f"{error}; try again", headers={"Retry-After": "5"}) from None
+    caller = await platform.keys.caller_of(bearer)  # a key that an operator chose may look like a token
+    if caller is None:
+        if is_token:
+            raise _unauthorized("the token is not valid, or has expired", error="invalid_token")
+        raise _unauthorized("a valid API key is required")
+    if caller.has_expired():
+        raise _unauthorized("the API key has expired")
+    return caller
+
+
 def require(caller: Caller, permission: str) -> None:
     """Raise ProblemError 403 if the caller does not have the permission."""
     if not caller.may(permission):
@@ -76,5 +131,5 @@ def forbidden(permission: str, detail: str) -> ProblemError:
     return ProblemError(403, detail, headers={"WWW-Authenticate": challenge})
 
 
-def _unauthorized(detail: str) -> ProblemError:
-    return ProblemError(401, detail, headers={"WWW-Authenticate": "Bearer"})
+def _unauthorized(detail: str, *, error: str | None = None) -> ProblemError:
+    return ProblemError(401, detail, headers={"WWW-Authenticate": f'Bearer error="{error}"' if error else "Bearer"})

@@ -15,8 +15,13 @@ from webhooks.deliveries.monitor import Deliveries
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
 from webhooks.identity.audit import Refusals
+from webhooks.identity.caller import Caller
+from webhooks.identity.identity_provider import IdentityProvider
 from webhooks.identity.keyring import KeyRing
 from webhooks.identity.rates import FailedAuthentications, PublishRates
+from webhooks.identity.sessions import Sessions
+from webhooks.identity.signing_keys import SigningKeys
+from webhooks.identity.tokens import OwnTokens, Tokens
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
 from webhooks.isolation.lanes import Lanes
@@ -45,6 +50,11 @@ class Platform:
     disk: Disk | None = None
     """That of the embedded Temporal server, if there is one."""
     keys: KeyRing = field(init=False)
+    signing_keys: SigningKeys = field(init=False)
+    own_tokens: OwnTokens = field(init=False)
+    provider: IdentityProvider | None = field(init=False)
+    tokens: Tokens = field(init=False)
+    sessions: Sessions = field(init=False)
     test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
     """Of all callers: a test takes as long as its receiver takes."""
     publish_rates: PublishRates = field(init=False)
@@ -58,6 +68,20 @@ class Platform:
         self.refusals = Refusals(self.database)
         self.publish_rates = PublishRates(self.settings.publish_rate)
         self.failed_authentications = FailedAuthentications(self.settings.max_failed_authentications)
+        self.signing_keys = SigningKeys(self.database, self.vault)
+        self.own_tokens = OwnTokens(self.settings.token_issuer, self.signing_keys, self.keys)
+        self.sessions = Sessions(self.database, self.keys)
+        self.provider = IdentityProvider.of(self.settings, self.egress, self.keys)
+        self.tokens = Tokens(self.own_tokens, *([self.provider] if self.provider else ()))
+
+    @property
+    def signs_in_with_provider(self) -> bool:
+        return self.settings.oidc_client_id is not None
+
+    async def key_caller(self, key: str) -> Caller | None:
+        """Return whom an API key belongs to, or None if it is unknown or has expired."""
+        caller = await self.keys.caller_of(key)
+        return None if caller is None or caller.has_expired() else caller
 
     @property
     def settings(self) -> Settings:
@@ -134,3 +158,10 @@ class Platform:
         except (SQLAlchemyError, DatabaseAwayError):
             return "the configuration database cannot be read"
         return None
+
+    async def close(self) -> None:
+        """Wait for what is being written, and end what is being fetched."""
+        await self.keys.close()
+        await self.refusals.close()
+        if self.provider:
+            await self.provider.close()

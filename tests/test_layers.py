@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "deliveries": {"temporal", "telemetry"},
     "isolation": {"deliveries", "temporal", "telemetry"},
     "events": {"store"},
-    "identity": {"store"},
+    "identity": {"store", "credentials", "egress"},
     "sending": {"events", "store", "egress", "credentials", "telemetry"},
     "publishing": {"events", "store", "isolation", "deliveries", "temporal", "telemetry"},
     "testing": set(),

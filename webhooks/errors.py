@@ -16,6 +16,8 @@ WebhooksError
 ├── NotResolvedError               egress/resolver.py
 ├── ProxyFaultError                egress/guard.py
 ├── CannotOpenError                credentials/vault.py
+├── RefusedTokenError              identity/verifying.py
+├── ProviderAwayError              identity/identity_provider.py
 ├── UnreadableError                temporal/codec.py
 ├── AlreadyDeliveredError          deliveries/monitor.py
 ├── OccurrenceConflictError        deliveries/start.py

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from pydantic import JsonValue
@@ -17,6 +18,16 @@ def json_pointer(path: Sequence[str | int]) -> str:
 def steps_of(fragment: str) -> list[str]:
     """Return the steps of a pointer in a URI fragment: `/a~1b/0` is `["a/b", "0"]`."""
     return [unquote(part).replace("~1", "/").replace("~0", "~") for part in fragment.split("/")[1:]]
+
+
+def value_at(pointer: str, document: Any) -> Any:
+    """Return the value that the pointer leads to; None if there is none."""
+    for step in pointer.split("/")[1:]:
+        key = key_of(step.replace("~1", "/").replace("~0", "~"), document)
+        if key is None:
+            return None
+        document = document[key]
+    return document
 
 
 def key_of(step: str, value: JsonValue) -> str | int | None:

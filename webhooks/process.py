@@ -57,5 +57,9 @@ def tune_gc() -> None:
 def _bad_settings(error: ValidationError) -> Iterator[str]:
     """Yield a line for each wrong setting. It names the variable and never holds its value."""
     for item in error.errors(include_input=False, include_url=False):
-        name, message = str(item["loc"][0]), item["msg"].removeprefix("Value error, ")
+        message = item["msg"].removeprefix("Value error, ")
+        if not item["loc"]:  # of several settings together: the message names them
+            yield message
+            continue
+        name = str(item["loc"][0])
         yield f"{name if name.isupper() else (Settings.model_config['env_prefix'] + name).upper()}: {message}"

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from webhooks import disk
@@ -17,6 +17,10 @@ RENAMED = {"WEBHOOKS_RELEASE_RATE": "WEBHOOKS_RESUME_RATE"}
 
 _POSTGRESQL = re.compile(r"postgres(ql)?://([^/?#@\s]+@)?[^/?#@\s]*/[^/?#@\s]+(\?[^#\s]*)?")
 _PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
+
+OidcAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+"""Of public keys only: with a secret that is shared, whoever verifies can also sign."""
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 
 def parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -69,8 +73,28 @@ class Settings(BaseSettings):
     """postgresql://user:password@host/database of the configuration database. Without it: SQLite in `data_dir`."""
     database_connections: Annotated[int, Field(ge=1, le=1000)] = 10
     """PostgreSQL connections of one process: up to this many for reads, and up to this many more for writes."""
+    public_url: str | None = None
+    """https://host or http://host:port under which callers and browsers reach the API. It names the issuer of our
+    tokens, and with https, cookies go over TLS only."""
     bootstrap_key: SecretStr | None = None
     """Bearer token of the first administrator. Used only while no API key is stored."""
+    oidc_issuer: str | None = None
+    """https://... of a customer's identity provider (OpenID Connect), exactly as its discovery document names it."""
+    oidc_audience: str | None = None
+    """The `aud` of the provider's access tokens that are for us. Without it, none are accepted."""
+    oidc_algorithms: Annotated[tuple[OidcAlgorithm, ...], NoDecode, Field(min_length=1)] = ("RS256", "ES256")
+    """Algorithms that the provider may sign with."""
+    oidc_tenant: str = "default"
+    """Tenant of all who come from the provider, unless `oidc_tenant_claim` names a claim."""
+    oidc_tenant_claim: str | None = None
+    """Claim that holds the tenant: a name, or a JSON pointer (/organization/id)."""
+    oidc_permissions_claim: str = "permissions"
+    """Claim that holds permissions and roles, as a list or as words: a name or a JSON pointer (/realm_access/roles)."""
+    oidc_client_claim: str | None = None
+    """Claim that, if it is there, confines the caller to one client."""
+    oidc_client_id: str | None = None
+    """With `oidc_client_secret`: people sign in with the provider. The redirect URI is PUBLIC_URL/sign-in/callback."""
+    oidc_client_secret: SecretStr | None = None
     master_key: SecretStr | None = None
     """Encrypts the secrets in the configuration database: 32 bytes in base64. With several, separated by commas, the
     first one encrypts and all of them decrypt."""
@@ -125,6 +149,35 @@ class Settings(BaseSettings):
     def _networks(cls, value: object) -> object:
         return parse_networks(value) if isinstance(value, str) else value
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if value and not _ORIGIN.fullmatch(value):
+            raise ValueError("must be https://host or http://host:port, without a path")
+        return value.rstrip("/").lower() if value else value
+
+    @field_validator("oidc_algorithms", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        """Each error begins with the variable that it is about, because it belongs to no field."""
+        if self.oidc_issuer is None:
+            if self.oidc_audience or self.oidc_client_id:
+                raise ValueError("WEBHOOKS_OIDC_ISSUER must be set as well")
+            return self
+        if not (self.oidc_audience or self.oidc_client_id):
+            raise ValueError("WEBHOOKS_OIDC_AUDIENCE or WEBHOOKS_OIDC_CLIENT_ID must be set with WEBHOOKS_OIDC_ISSUER")
+        if self.oidc_audience and self.oidc_audience == self.oidc_client_id:
+            raise ValueError("WEBHOOKS_OIDC_AUDIENCE must not be the client id: that is the audience of ID tokens")
+        if self.oidc_issuer == self.token_issuer:
+            raise ValueError("WEBHOOKS_OIDC_ISSUER must not be WEBHOOKS_PUBLIC_URL, which issues our own tokens")
+        if self.oidc_client_id and not (self.oidc_client_secret and self.public_url):
+            raise ValueError("WEBHOOKS_OIDC_CLIENT_SECRET and WEBHOOKS_PUBLIC_URL must be set with _OIDC_CLIENT_ID")
+        return self
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
@@ -152,6 +205,16 @@ class Settings(BaseSettings):
                 f"Cannot write to WEBHOOKS_DATA_DIR {self.data_dir.absolute()}: {error.strerror}. "
                 f"{disk.remedy(error)}, or set WEBHOOKS_DATA_DIR to another directory."
             ) from None
+
+    @property
+    def token_issuer(self) -> str:
+        """The `iss` and `aud` of our own tokens."""
+        return self.public_url or "durable-webhooks"
+
+    @property
+    def is_https(self) -> bool:
+        """Whether browsers reach the API by TLS."""
+        return bool(self.public_url and self.public_url.startswith("https:"))
 
     @property
     def master_key_path(self) -> Path:

@@ -265,3 +265,37 @@ def test_variables_of_others_are_not_read(monkeypatch: pytest.MonkeyPatch) -> No
     settings = Settings()
 
     assert (settings.port, settings.data_dir, settings.temporal_namespace) == (8000, Path(".data"), "ours")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"OIDC_AUDIENCE": "a"}, "Bad setting: WEBHOOKS_OIDC_ISSUER must be set as well"),
+        ({"OIDC_ISSUER": "https://i"}, "Bad setting: WEBHOOKS_OIDC_AUDIENCE or WEBHOOKS_OIDC_CLIENT_ID must be set"),
+        (
+            {"OIDC_ISSUER": "https://i", "OIDC_CLIENT_ID": "c"},
+            "Bad setting: WEBHOOKS_OIDC_CLIENT_SECRET and WEBHOOKS_PUBLIC_URL must be set",
+        ),
+        (
+            {"OIDC_ISSUER": "https://i", "OIDC_CLIENT_ID": "c", "OIDC_AUDIENCE": "c"},
+            "Bad setting: WEBHOOKS_OIDC_AUDIENCE must not be the client id",
+        ),
+        (
+            {"OIDC_ISSUER": "https://i", "OIDC_AUDIENCE": "a", "PUBLIC_URL": "https://i"},
+            "Bad setting: WEBHOOKS_OIDC_ISSUER must not be WEBHOOKS_PUBLIC_URL",
+        ),
+        ({"OIDC_ALGORITHMS": "RS256 HS256"}, "Bad setting: WEBHOOKS_OIDC_ALGORITHMS: "),
+        ({"OIDC_ALGORITHMS": "none"}, "Bad setting: WEBHOOKS_OIDC_ALGORITHMS: "),
+        ({"PUBLIC_URL": "https://h.example/path"}, "Bad setting: WEBHOOKS_PUBLIC_URL: must be https://host"),
+        ({"PUBLIC_URL": "javascript:alert(1)"}, "Bad setting: WEBHOOKS_PUBLIC_URL: must be https://host"),
+    ],
+)
+def test_settings_about_callers_fit_each_other(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"WEBHOOKS_{name}", value)
+
+    with pytest.raises(SystemExit) as caught:
+        process.run(NotImplemented)
+    assert str(caught.value).startswith(message)

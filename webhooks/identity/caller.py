@@ -1,7 +1,7 @@
 """Who sent a request, and what that caller may do."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,10 @@ class Caller:
     """Occurrences per second that the key may publish through a process; None: as many as the tenant may."""
     suspended: bool = False
     """Whether the tenant is suspended: it can do everything but publish and send tests."""
+
+    def has_expired(self) -> bool:
+        """Return whether the caller's time is over."""
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
     def sees(self, client_identifier: str | None) -> bool:
         """Return whether what belongs to this client, or to no client, is the caller's."""

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import event
@@ -11,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from webhooks.identity import permissions
 from webhooks.identity.caller import Caller
-from webhooks.store import api_keys, roles
+from webhooks.store import api_keys, roles, tenants
 from webhooks.store.database import Database
 from webhooks.store.models import ApiKey
 
@@ -22,6 +24,9 @@ _REMEMBERED_SECONDS = 4.0
 tenant's key, works for this much longer in other processes."""
 _USE_IS_NEWS_AFTER = timedelta(minutes=1)
 """`last_used_at` is at most this much too old: it must not cost each call a write."""
+
+_MAX_GRANTED = 10_000
+"""Sets of names from an identity provider that are kept in memory."""
 
 
 def new_key() -> str:
@@ -41,12 +46,32 @@ async def permissions_of(
     return permissions.known(own.permissions if own else (), tenant)
 
 
+async def permissions_named(session: AsyncSession, tenant: str, names: Iterable[str]) -> frozenset[str]:
+    """Return the permissions that these names give: each is a permission or a role, built-in or the tenant's own.
+    Others give nothing."""
+    given = set(names)
+    granted = permissions.known(given, tenant)
+    for role in sorted(given - permissions.PERMISSIONS):
+        granted |= await permissions_of(session, tenant, role, None)
+    return granted
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What somebody may do in a tenant, and whether that is suspended."""
+
+    permissions: frozenset[str]
+    suspended: bool
+
+
 class KeyRing:
     """Finds the caller of an API key. Keeps known keys in memory for _REMEMBERED_SECONDS."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[str, tuple[Caller, float]] = {}
+        self._known_ids: dict[tuple[str, str], tuple[Caller, float]] = {}
+        self._granted: dict[tuple[str, frozenset[str]], tuple[Granted, float]] = {}
         self._writing: set[asyncio.Task[None]] = set()
 
     async def caller_of(self, key: str) -> Caller | None:
@@ -55,29 +80,68 @@ class KeyRing:
         if (known := self._known.get(digest)) and now < known[1]:
             return known[0]
         async with self._database.read() as session:
-            stored = await api_keys.find_with_tenant(session, key)
-            if stored is None:
-                self._known.pop(digest, None)
-                return None
-            found, suspended = stored
-            allowed = await permissions_of(session, found.tenant, found.role, found.permissions)
-        caller = Caller(
-            tenant=found.tenant,
-            permissions=allowed,
-            actor=f"key:{found.id}",
-            name=found.name,
-            key_id=found.id,
-            expires_at=found.expires_at,
-            publish_rate=found.publish_rate,
-            suspended=suspended,
-        )
+            caller = await self._described(session, await api_keys.find_with_tenant(session, key))
+        if caller is None:
+            self._known.pop(digest, None)
+            return None
         self._known[digest] = caller, now + _REMEMBERED_SECONDS
-        self._note_use(found)
         return caller
+
+    async def caller_with_id(self, tenant: str, id: str) -> Caller | None:
+        """Return whom the tenant's key with this id belongs to, or None if it was revoked. An expired key is still
+        known. For tokens and sessions, which end with their key."""
+        now = time.monotonic()
+        if (known := self._known_ids.get((tenant, id))) and now < known[1]:
+            return known[0]
+        async with self._database.read() as session:
+            caller = await self._described(session, await api_keys.get_with_tenant(session, tenant, id))
+        if caller is None:
+            self._known_ids.pop((tenant, id), None)
+            return None
+        self._known_ids[tenant, id] = caller, now + _REMEMBERED_SECONDS
+        return caller
+
+    async def granted(self, tenant: str, names: frozenset[str]) -> Granted | None:
+        """Return what these names of permissions and roles give in a tenant, or None if there is no such tenant. For
+        callers without an API key."""
+        now = time.monotonic()
+        if (known := self._granted.get((tenant, names))) and now < known[1]:
+            return known[0]
+        async with self._database.read() as session:
+            stored = await tenants.find(session, tenant)
+            if stored is None:
+                self._granted.pop((tenant, names), None)
+                return None
+            granted = Granted(await permissions_named(session, tenant, names), stored.suspended)
+        if len(self._granted) >= _MAX_GRANTED:
+            self._granted.clear()
+        self._granted[tenant, names] = granted, now + _REMEMBERED_SECONDS
+        return granted
 
     def forget_after(self, session: AsyncSession) -> None:
         """Ask the database for each key again once the session has committed: keys, roles or tenants have changed."""
-        event.listen(session.sync_session, "after_commit", lambda _: self._known.clear(), once=True)
+        event.listen(session.sync_session, "after_commit", lambda _: self._forget(), once=True)
+
+    def _forget(self) -> None:
+        for remembered in (self._known, self._known_ids, self._granted):
+            remembered.clear()
+
+    async def _described(self, session: AsyncSession, stored: tuple[ApiKey, bool] | None) -> Caller | None:
+        if stored is None:
+            return None
+        key, suspended = stored
+        allowed = await permissions_of(session, key.tenant, key.role, key.permissions)
+        self._note_use(key)
+        return Caller(
+            tenant=key.tenant,
+            permissions=allowed,
+            actor=f"key:{key.id}",
+            name=key.name,
+            key_id=key.id,
+            expires_at=key.expires_at,
+            publish_rate=key.publish_rate,
+            suspended=suspended,
+        )
 
     def _note_use(self, key: ApiKey) -> None:
         now = datetime.now(UTC)

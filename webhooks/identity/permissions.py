@@ -42,6 +42,16 @@ ROLES = {
 ADMINISTRATOR, INSTALLATION_ADMINISTRATOR = "administrator", "installation_administrator"
 
 
+OF_CONSUMERS = frozenset(
+    {
+        "event:list",
+        *(f"{resource}:{action}" for resource in ("webhook", "subscription") for action in ACTIONS[resource]),
+        *(f"delivery:{action}" for action in ("list", "read", "read_body", "resend")),
+    }
+)
+"""Permissions that a caller with a client identifier can have. All of them are about webhooks of that client."""
+
+
 def administrator_of(tenant: str) -> str:
     """Return the role that may do everything in this tenant."""
     return INSTALLATION_ADMINISTRATOR if tenant == HOME else ADMINISTRATOR

@@ -19,6 +19,15 @@ _FIND = (
     .join(Tenant, col(Tenant.id) == col(ApiKey.tenant))
     .where(col(ApiKey.digest) == bindparam("digest"), col(Tenant.deleting_since).is_(None))
 )
+_GET = (
+    select(ApiKey, Tenant.suspended)
+    .join(Tenant, col(Tenant.id) == col(ApiKey.tenant))
+    .where(
+        col(ApiKey.tenant) == bindparam("tenant"),
+        col(ApiKey.id) == bindparam("id"),
+        col(Tenant.deleting_since).is_(None),
+    )
+)
 
 
 def digest(key: str) -> str:
@@ -43,6 +52,12 @@ async def get(session: AsyncSession, tenant: str, id: str, *, lock: bool = False
     ends."""
     query = select(ApiKey).where(col(ApiKey.tenant) == tenant, col(ApiKey.id) == id)
     return (await session.exec(query.with_for_update() if lock else query)).first()
+
+
+async def get_with_tenant(session: AsyncSession, tenant: str, id: str) -> tuple[ApiKey, bool] | None:
+    """Return the tenant's key with this id, and whether the tenant is suspended. None if there is no such key, or the
+    tenant is being deleted."""
+    return (await session.exec(_GET, params={"tenant": tenant, "id": id})).first()
 
 
 async def list_newest_first(session: AsyncSession, tenant: str, *, before: str | None, limit: int) -> Sequence[ApiKey]:

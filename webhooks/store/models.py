@@ -91,6 +91,34 @@ class StoredPayloadKey(SQLModel, table=True):
     created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
 
 
+class SigningKey(SQLModel, table=True):
+    """A key that signs our tokens. `sealed` is the 32 bytes of an Ed25519 private key, sealed with the master key. Its
+    id is the `kid` of tokens."""
+
+    __tablename__ = "signing_keys"
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    sealed: bytes = Field(sa_column=Column(LargeBinary, nullable=False), repr=False)
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
+class Session(SQLModel, table=True):
+    """A person who has signed in with a browser. `digest` is the SHA-256 of the cookie. It belongs either to an API
+    key, or to a person whom the identity provider knows: then `grants` are the permissions and roles that it named."""
+
+    __tablename__ = "sessions"
+
+    digest: str = Field(primary_key=True)
+    tenant: str
+    key_id: str | None = None
+    subject: str | None = None
+    name: str = ""
+    grants: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    client_identifier: str | None = None
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
 class Event(SQLModel, table=True):
     """An entry of the event catalogue. `version` is raised by each change of its schema or template."""
 

@@ -2,8 +2,9 @@
 
 Nobody can read what is sealed with that key. Payload keys that are sealed with it are deleted: what Temporal stores,
 encrypted with them, can never be read again. Webhooks whose secrets are sealed with it get a new signing secret, lose
-their headers, authentication and client certificate, and are deactivated, until somebody sets these again. Without
-`--confirm`, nothing changes: the command says which webhooks it would change.
+their headers, authentication and client certificate, and are deactivated, until somebody sets these again. Keys that
+sign tokens are deleted: tokens end, and new keys are made. Without `--confirm`, nothing changes: the command says which
+webhooks it would change.
 """
 
 import argparse
@@ -21,11 +22,11 @@ from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.settings import Settings
 from webhooks.store import sealed
 from webhooks.store.database import Database
-from webhooks.store.models import StoredPayloadKey, Webhook
+from webhooks.store.models import SigningKey, StoredPayloadKey, Webhook
 
 log = logging.getLogger("reset_lost_secrets")
 
-Row = TypeVar("Row", Webhook, StoredPayloadKey)
+Row = TypeVar("Row", Webhook, StoredPayloadKey, SigningKey)
 REASON = "its secrets were lost with the master key: set them again, then activate it"
 
 
@@ -43,7 +44,7 @@ async def main(settings: Settings) -> None:
             if confirmed:
                 for webhook in lost:
                     _reset(webhook, vault)
-                for key in lost_keys:
+                for key in [*lost_keys, *await _lost(session, vault, SigningKey)]:
                     await session.delete(key)
     finally:
         await database.close()

@@ -33,10 +33,11 @@ async def main(settings: Settings) -> None:
         try:
             await database.check_keys(keys)
             async with database.write_alone() as session:
-                webhooks, payload_keys = await sealed.reseal(session, keys)
+                resealed = await sealed.reseal(session, keys)
         finally:
             await database.close()
-    log.info("resealed with the first master key: the secrets of %d webhooks, %d payload keys", webhooks, payload_keys)
+    rows = ", ".join(f"{count} of {table}" for table, count in resealed.items())
+    log.info("resealed with the first master key: %s", rows)
 
 
 @contextlib.contextmanager

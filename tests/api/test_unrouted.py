@@ -36,7 +36,7 @@ async def test_every_405_names_the_documented_methods(platform: PlatformProcess)
         documented = {method.upper() for method in item}
         for method in {"PUT", "PATCH", "DELETE", "POST", "GET"} - documented:
             if (path, method) != ("/v1/events/import", method):  # /v1/events/{key} has these
-                answer = await platform.http.request(method, path.format(key="none", id="none"))
+                answer = await platform.http.request(method, path.format(key="none", id="none", name="none"))
 
                 assert answer.status_code == 405, f"{method} {path}"
                 assert set(answer.headers["allow"].split(", ")) == documented, f"{method} {path}"

@@ -77,6 +77,7 @@ SHAPES: dict[str, tuple[list[Told], dict[str, object], list[Action]]] = {
     "final": ([400], {}, [wait_failed]),
     "limit_reached": ([500], {"initial_interval": 0.1, "maximum_attempts": 3}, [wait_failed]),
     "resent_when_parked": ([400, 503, 200], {}, [wait_failed, resend]),
+    "resent_by_somebody": ([400, 200], {}, [wait_failed, resend]),
     "resent_in_backoff": ([503, 200], _NEVER, [resend]),
     "resent_on_the_wire": ([Reply(503, before=lambda: hold(12)), 200], _NEVER, [signal_on_the_wire]),
     "slow": ([Reply(200, before=lambda: hold(12))], {}, []),

@@ -60,6 +60,15 @@ def marker(
     )
 
 
+def requested_by(who: str) -> HistoryEvent:
+    return event(
+        "WORKFLOW_EXECUTION_SIGNALED",
+        workflow_execution_signaled_event_attributes=WorkflowExecutionSignaledEventAttributes(
+            signal_name="requested_by", input=Payloads(payloads=[Payload(data=f'"{who}"'.encode())])
+        ),
+    )
+
+
 def resend() -> HistoryEvent:
     return event(
         "WORKFLOW_EXECUTION_SIGNALED",
@@ -172,6 +181,7 @@ BACKOFF = [*BEGUN, marker("prepare", PREPARED), ENDED, marker("send", failure=FA
         ([*BEGUN, ENDED, *deferred(contracts.NO_ANSWER)], WaitingFor.RECEIVER_IN_TROUBLE),
         ([*BEGUN, ENDED, *deferred(contracts.WEBHOOK_SHARE_USED)], WaitingFor.ROOM),
         ([*BEGUN, ENDED, *deferred(contracts.TENANT_SHARE_USED)], WaitingFor.ROOM),
+        ([*BEGUN, ENDED, *deferred(contracts.TENANT_SUSPENDED)], WaitingFor.LIFTING),
         ([*BEGUN, ENDED, *deferred(contracts.INTERNAL_ERROR)], WaitingFor.REPAIR),
         ([*BEGUN, ENDED, marker("prepare", failure=OURS), timer("1", 5)], WaitingFor.REPAIR),
         (BACKOFF, WaitingFor.BACKOFF),
@@ -181,3 +191,23 @@ BACKOFF = [*BEGUN, marker("prepare", PREPARED), ENDED, marker("send", failure=FA
 )
 def test_what_a_delivery_waits_for(events: list[HistoryEvent], expected: WaitingFor | None) -> None:
     assert read([started(), *events]).waiting_for is expected
+
+
+def test_the_attempt_of_a_resend_shows_who_asked() -> None:
+    """Not its retries, and not the resend of an earlier version, which did not say it."""
+
+    def made(trigger: Trigger) -> HistoryEvent:
+        attempt = Attempt(trigger=trigger, url="", started_at=NOW, duration_ms=1, outcome="http_503")
+        return marker("send", attempt)
+
+    history = [
+        *(made(Trigger.EVENT), requested_by("shop"), resend(), made(Trigger.RESEND), made(Trigger.RETRY)),
+        *(resend(), made(Trigger.RESEND)),
+        *(requested_by("ann"), requested_by("bob"), resend(), resend(), made(Trigger.RESEND)),
+    ]
+
+    assert [attempt.requested_by for attempt in read([started(), *history]).attempts] == [
+        *(None, "shop", None),
+        None,
+        "bob",
+    ]

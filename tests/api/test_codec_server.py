@@ -9,7 +9,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from tests.support.decrypting import converter_of
 from webhooks.temporal.codec import EncryptionCodec, is_encrypted
-from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.platform_process import KEY, PlatformProcess
 
 CLEAR = Payload(metadata={"encoding": b"json/plain"}, data=b'"canary-5561"')
 
@@ -97,3 +97,19 @@ async def test_only_the_web_ui_may_call_it_from_a_browser(platform: PlatformProc
     assert stranger.status_code == 400
     for other in (stranger, refused, elsewhere):
         assert "access-control-allow-origin" not in other.headers
+
+
+async def test_the_web_ui_may_use_the_cookie_of_who_has_signed_in(platform: PlatformProcess) -> None:
+    """As a browser sends it for `Include cross-origin credentials`: another origin of the same site."""
+    payload = await encrypted(platform, "default")
+    body = json_format.MessageToDict(Payloads(payloads=[payload]))
+    own = {"sec-fetch-site": "same-origin"}
+    web_ui = {"origin": f"http://localhost:{platform.ui_port}", "sec-fetch-site": "same-site"}
+    async with httpx.AsyncClient(base_url=platform.http.base_url) as browser:
+        await browser.post("/sign-in", data={"key": KEY, "next": "/"}, headers=own)
+        decoded = await browser.post("/codec/decode", json=body, headers=web_ui)
+        elsewhere = await browser.post("/v1/events", json={"key": "E"}, headers=web_ui)
+
+    assert payloads_of(decoded) == [CLEAR]
+    assert decoded.headers["access-control-allow-credentials"] == "true"
+    assert elsewhere.status_code == 403

@@ -1,4 +1,4 @@
-"""How much does one webhook with a failing receiver slow another webhook?
+"""How much does one webhook with a failing receiver slow another webhook, and one tenant that floods another tenant?
 
 The figure is a ratio of two p95 from publication to arrival at a healthy receiver: beside a failing one, and alone or
 beside a second healthy one. Each p95 is the median of the p95 of every six seconds, because the disk of a shared
@@ -21,6 +21,8 @@ from webhooks.testing.platform_process import PlatformProcess, free_port
 from webhooks.testing.receiver import Receiver, Reply
 
 SECONDS, PART = 30, 6
+_TENANT_RATE = 20
+"""Occurrences per second that each tenant may publish. Without a limit, a flood takes the whole machine."""
 BAR = 1.5
 
 
@@ -43,6 +45,8 @@ class Load:
     healthy: float
     other: float
     trouble: str | None
+    tenant_rate: int | None = None
+    """If set, the other webhook is another tenant's, and each tenant may publish so much (WEBHOOKS_PUBLISH_RATE)."""
 
 
 async def main() -> None:
@@ -52,6 +56,9 @@ async def main() -> None:
         await show(Load(10, 20, trouble), alone)
     beside = await show(Load(25, 50, None))
     await show(Load(25, 50, "never answers"), beside)
+    print(f"a tenant's publish to first byte beside another tenant that floods, {SECONDS} s each:")
+    calm = await show(Load(10, 0, None, _TENANT_RATE))
+    await show(Load(10, 200, None, _TENANT_RATE), calm)
 
 
 async def show(load: Load, baseline: float = 0) -> float:
@@ -76,20 +83,25 @@ async def measure(load: Load) -> tuple[list[list[float]], int, int]:
     publications; and the number of requests that the other receiver got."""
     with tempfile.TemporaryDirectory() as folder:
         async with Receiver().serving() as receiver, contextlib.AsyncExitStack() as stack:
-            platform = PlatformProcess(Path(folder))
+            limit = {"WEBHOOKS_PUBLISH_RATE": str(load.tenant_rate)} if load.tenant_rate else {}
+            platform = PlatformProcess(Path(folder), **limit)
             stack.push_async_callback(platform.close)  # a clean end would wait for the hanging requests
             await platform.start()
-            healthy, other = await platform.event(), await platform.event()
+            neighbour = platform
+            if load.tenant_rate:
+                made = await platform.post("/v1/tenants", {"id": "neighbour", "name": "Neighbour"}, expect=201)
+                neighbour = await stack.enter_async_context(platform.called_with(made["administrator"]["key"]))
+            healthy, other = await platform.event(), await neighbour.event()
             await platform.webhook(healthy, receiver.url("/healthy"))
             url = receiver.tell("/other", [TROUBLES[load.trouble]() if load.trouble in TROUBLES else 200])
             if load.trouble == "refuses":
                 url = f"http://127.0.0.1:{free_port()}/"
-            await platform.webhook(other, url, retry_policy={})
-            producer = Producer(platform)
+            await neighbour.webhook(other, url, retry_policy={})
+            producer, flood = Producer(platform), Producer(neighbour)
             await producer.feed(healthy, 10, 2, "warm")
             await asyncio.gather(
                 producer.feed(healthy, load.healthy, SECONDS, "healthy"),
-                producer.feed(other, load.other, SECONDS, "other"),
+                flood.feed(other, load.other, SECONDS, "other"),
             )
             wanted = {id for id in producer.accepted() if id.startswith("healthy")}
             await receiver.wait_for("/healthy", 20 + len(wanted))
@@ -99,7 +111,8 @@ async def measure(load: Load) -> tuple[list[list[float]], int, int]:
             for id in wanted:
                 at = producer.answers[id].at
                 parts[int((at - begun) // PART)].append((got[id] - at) * 1000)
-            refused = len(producer.answers) - len(producer.accepted())
+            refused = len(producer.answers) - len(producer.accepted()) + len(flood.answers) - len(flood.accepted())
             await producer.close()
+            await flood.close()
             tried = len(receiver.got("/other"))
     return [part for part in parts.values() if len(part) > 1], refused, tried

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from uuid import uuid4
 
-from webhooks.testing.platform_process import KEY, PlatformProcess
+from webhooks.testing.platform_process import PlatformProcess
 
 ACCEPTED = 202
 _PAUSE_SECONDS = 0.1
@@ -31,6 +31,7 @@ class Producer:
 
     def __init__(self, platform: PlatformProcess) -> None:
         self._port = platform.port
+        self._authorization = platform.http.headers["authorization"]
         self._idle: deque[tuple[float, Connection]] = deque()
         self.answers: dict[str, Answered] = {}
 
@@ -40,7 +41,7 @@ class Producer:
     async def publish(self, event: str, id: str) -> None:
         body = json.dumps({"id": id, "event": event, "data": {}}).encode()
         head = (
-            f"POST /v1/occurrences HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\n"
+            f"POST /v1/occurrences HTTP/1.1\r\nhost: localhost\r\nauthorization: {self._authorization}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         at = time.monotonic()

@@ -18,8 +18,7 @@ from webhooks.settings import Settings
 _SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
 _ONLY_READING = "/codec/decode"
-"""A POST that changes nothing. The Temporal Web UI sends it with the cookie. Pages of other sites cannot read its answer.
-"""
+"""A POST that changes nothing: the Temporal Web UI sends it with the cookie. No other site can read its answer."""
 _bearer = HTTPBearer(auto_error=False, description="An API key, or a token that POST /v1/tokens made with one")
 
 

@@ -83,8 +83,8 @@ async def measure(load: Load) -> tuple[list[list[float]], int, int]:
     publications; and the number of requests that the other receiver got."""
     with tempfile.TemporaryDirectory() as folder:
         async with Receiver().serving() as receiver, contextlib.AsyncExitStack() as stack:
-            limit = {"WEBHOOKS_PUBLISH_RATE": str(load.tenant_rate)} if load.tenant_rate else {}
-            platform = PlatformProcess(Path(folder), **limit)
+            rate = str(load.tenant_rate or "")  # an empty variable is not set
+            platform = PlatformProcess(Path(folder), WEBHOOKS_PUBLISH_RATE=rate)
             stack.push_async_callback(platform.close)  # a clean end would wait for the hanging requests
             await platform.start()
             neighbour = platform

@@ -11,6 +11,8 @@ from api.protocol.idempotency import HEADER
 from api.protocol.problems import Problem, responses
 
 _PREFIX = "/v1/"
+_NOT_REPEATABLE = ("/v1/tokens",)
+"""Paths whose creating call takes no `Idempotency-Key`."""
 _IDEMPOTENCY_KEY = {
     "name": HEADER,
     "in": "header",
@@ -54,7 +56,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
                 # database, and anybody can call too often.
                 added = responses(429, 503, *((413, 415) if "requestBody" in operation else ()))
                 declared = operation["responses"] | {str(status): answer for status, answer in added.items()}
-                if str(HTTPStatus.CREATED.value) in declared and method == "post":
+                if str(HTTPStatus.CREATED.value) in declared and method == "post" and path not in _NOT_REPEATABLE:
                     declared |= {str(status): answer for status, answer in responses(409).items()}
                     operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
                 operation["responses"] = dict(sorted(declared.items()))

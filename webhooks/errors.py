@@ -22,6 +22,7 @@ WebhooksError
 ├── AlreadyDeliveredError          deliveries/monitor.py
 ├── OccurrenceConflictError        deliveries/start.py
 ├── TooManyDelayedError            isolation/delayed_starts.py
+├── TooManyPublicationsError       identity/rates.py
 ├── TooCostlyError                 events/schema_cost.py
 ├── UnknownReferenceError          events/schema_cost.py
 └── what somebody gave us is wrong: also a ValueError, which pydantic reports as a bad field

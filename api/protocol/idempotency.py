@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from api.platform import Platform
 from api.protocol.problems import ProblemError
 from webhooks.credentials.vault import CannotOpenError
+from webhooks.identity.caller import Caller
 from webhooks.store import idempotency
 from webhooks.store.models import IdempotentAnswer
 
@@ -30,7 +31,10 @@ class Repeatable:
         self._platform: Platform = request.app.state.platform
         self._request = request
         self._tenant = request.state.caller.tenant
-        self._id = idempotency.row_id(self._tenant, request.state.caller.actor, key)
+        caller: Caller = request.state.caller
+        # Tokens for several clients can be of one API key: none of them may get another one's answer.
+        actor = caller.actor if caller.client_identifier is None else f"{caller.actor}/{caller.client_identifier}"
+        self._id = idempotency.row_id(self._tenant, actor, key)
         call = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
         self._digest = hashlib.sha256(call + body).hexdigest()
 

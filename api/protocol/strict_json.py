@@ -69,13 +69,15 @@ class StrictRoute(APIRoute):
     """The class of every /v1 route. Each declares with api.auth.needs which permission it asks for."""
 
     max_body = 256 * 1024
+    is_repeatable = True
+    """Whether a creating call takes an `Idempotency-Key`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         [permission] = [
             scope for given in self.dependencies if isinstance(given, Security) for scope in given.scopes or ()
         ]
-        creates = self.status_code == HTTPStatus.CREATED
+        creates = self.status_code == HTTPStatus.CREATED and self.is_repeatable
         takes_several = {field.alias: _is_list(field.field_info.annotation) for field in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:

@@ -12,12 +12,19 @@ from api.routes.api_keys import require_narrower
 from api.schemas.tokens import SigningKeySet, TokenIn, TokenOut
 from webhooks.identity.signing_keys import CACHED_FOR
 
-router = APIRouter(prefix="/v1/tokens", tags=["tokens"], responses=RESPONSES, route_class=StrictRoute)
+
+class TokenRoute(StrictRoute):
+    """Takes no `Idempotency-Key`: a call that is repeated makes another token, and none is stored."""
+
+    is_repeatable = False
+
+
+router = APIRouter(prefix="/v1/tokens", tags=["tokens"], responses=RESPONSES, route_class=TokenRoute)
 keys = APIRouter(prefix="/.well-known", tags=["tokens"])
 
 
 @router.post("", dependencies=[needs("token:add")], status_code=201)
-async def create_token(body: TokenIn, caller: CurrentCaller, platform: CurrentPlatform, response: Response) -> TokenOut:
+async def create_token(body: TokenIn, caller: CurrentCaller, platform: CurrentPlatform) -> TokenOut:
     """Creates a token (JWT) of the caller's API key. It is sent like a key, cannot have a permission that the caller
     does not have, expires with its maker at the latest, and ends when the key is revoked."""
     if caller.key_id is None:
@@ -29,7 +36,6 @@ async def create_token(body: TokenIn, caller: CurrentCaller, platform: CurrentPl
         timedelta(seconds=body.expires_in),
         body.client_identifier,
     )
-    response.headers["Cache-Control"] = "no-store"
     return TokenOut(
         token=issued.token,
         permissions=sorted(issued.permissions),

@@ -122,3 +122,24 @@ async def test_a_wrong_field_is_named(
     [error] = problem["errors"]
     assert error["pointer"] == pointer
     assert detail in error["detail"]
+
+
+async def test_clients_of_one_key_get_no_answers_of_each_other(platform: PlatformProcess) -> None:
+    """They may choose the same Idempotency-Key for the same call; the answer to a creation holds a secret."""
+    answers = []
+    for name in ("client-7", "client-8", "client-7"):
+        token = await platform.post("/v1/tokens", {"client_identifier": name}, expect=201)
+        async with calling(platform, token["token"]) as client:
+            body = {"url": "https://receiver.example/"}
+            answers.append(await client.post("/v1/webhooks", json=body, headers={"idempotency-key": "same"}))
+    first, second, third = [answer.json()["id"] for answer in answers]
+
+    assert first == third != second
+
+
+async def test_a_repeated_call_makes_another_token(platform: PlatformProcess) -> None:
+    headers = {"idempotency-key": "same"}
+    made = [await platform.http.post("/v1/tokens", json={}, headers=headers) for _ in range(2)]
+
+    assert [answer.status_code for answer in made] == [201, 201]
+    assert made[0].json()["token"] != made[1].json()["token"]

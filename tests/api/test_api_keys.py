@@ -207,3 +207,29 @@ async def test_the_last_lasting_administrator_s_key_stays(own: PlatformProcess) 
     assert "the last key with the role installation_administrator" in problem["detail"]
     assert next(key["id"] for key in left) == second["id"]
     assert first["id"] not in [key["id"] for key in left]
+
+
+async def test_a_token_makes_no_key_that_outlives_it(platform: PlatformProcess) -> None:
+    token = await platform.post("/v1/tokens", {"permissions": ["key:add", "event:list"]}, expect=201)
+    body = {"name": "n", "permissions": ["event:list"]}
+    end = datetime.fromisoformat(token["expires_at"])
+    async with calling(platform, token["token"]) as client:
+        lasting = await client.post("/v1/api-keys", json=body)
+        longer = await client.post(
+            "/v1/api-keys", json={**body, "expires_at": (end + timedelta(seconds=1)).isoformat()}
+        )
+        within = await client.post("/v1/api-keys", json={**body, "expires_at": end.isoformat()})
+
+    assert [lasting.status_code, longer.status_code, within.status_code] == [403, 403, 201]
+    assert "must expire before the token" in lasting.json()["detail"]
+
+
+async def test_a_limited_key_makes_no_faster_one(platform: PlatformProcess) -> None:
+    made = await make_key(platform, permissions=["key:add", "event:list"], publish_rate=7)
+    async with calling(platform, made["key"]) as client:
+        body = {"name": "n", "permissions": ["event:list"]}
+        faster = await client.post("/v1/api-keys", json={**body, "publish_rate": 8})
+        same = await client.post("/v1/api-keys", json=body)
+
+    assert faster.status_code == 403
+    assert same.json()["publish_rate"] == 7

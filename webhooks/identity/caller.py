@@ -23,6 +23,11 @@ class Caller:
     suspended: bool = False
     """Whether the tenant is suspended: it can do everything but publish and send tests."""
 
+    @property
+    def lasts_until(self) -> datetime | None:
+        """When everything ends that the caller makes: the end of a token. None: it may last."""
+        return self.expires_at if self.actor.startswith("token:") else None
+
     def has_expired(self) -> bool:
         """Return whether the caller's time is over."""
         return self.expires_at is not None and self.expires_at <= datetime.now(UTC)

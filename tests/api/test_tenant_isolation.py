@@ -30,11 +30,17 @@ ROUTES = {
 }
 REFUSED = {route for route in ROUTES if route.split("/")[2].startswith("tenants")}
 """Only the installation's administrator may call them."""
-OPEN = {"/health/live", "/health/ready", "/codec/decode"}
+OPEN = {"/health/live", "/health/ready", "/codec/decode", "/.well-known/jwks.json"}
 """Other paths. `/codec/decode` has a test of its own, tests/api/test_codec_server.py."""
 NEUTRAL = {"limit", "active", "status", "outcome", "since", "until", "matched", "action", "format"}
 """Query parameters that name nothing of a tenant."""
-WITHOUT_REFERENCE = {"POST /v1/events", "POST /v1/events/import", "POST /v1/roles", "POST /v1/filters/match"}
+WITHOUT_REFERENCE = {
+    "POST /v1/tokens",
+    "POST /v1/events",
+    "POST /v1/events/import",
+    "POST /v1/roles",
+    "POST /v1/filters/match",
+}
 """Calls with a body in which no member names anything that exists."""
 CREATES = {"PUT /v1/events/{key}"}
 """Creates what the path names if the caller's tenant does not have it."""

@@ -15,6 +15,7 @@ from webhooks.store.models import (
     EventVersion,
     IdempotentAnswer,
     Role,
+    Session,
     StoredPayloadKey,
     Subscription,
     Tenant,
@@ -34,6 +35,7 @@ def rows_of(id: str) -> list[SQLModel]:
         ApiKey(tenant=id, name="n", digest=api_keys.digest(id)),
         StoredPayloadKey(tenant=id, sealed=b"x"),
         AuditEntry(tenant=id, actor="a", actor_name="n", address="", action="x", resource="y"),
+        Session(digest=id, tenant=id, expires_at=datetime.now(UTC)),
         IdempotentAnswer(id=id, tenant=id, digest="d", sealed=b"x"),
     ]
 
@@ -68,7 +70,7 @@ async def test_deleting_a_tenant_deletes_its_rows_and_no_others(settings: Settin
     assert left == dict.fromkeys(kinds, 1)
     assert ids == ["b", "default"], "b is not being deleted"
     assert key_of_deleted is None
-    assert {kind.__tablename__ for kind in kinds} == SQLModel.metadata.tables.keys() - {"tenants"}
+    assert {kind.__tablename__ for kind in kinds} == SQLModel.metadata.tables.keys() - {"tenants", "signing_keys"}
 
 
 async def test_who_is_paused(settings: Settings) -> None:

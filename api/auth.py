@@ -99,7 +99,7 @@ def require_same_origin(request: Request) -> None:
 
 
 async def _bearing(platform: Platform, bearer: str) -> Caller:
-    """Return whom a bearer token belongs to. Raises ProblemError 401."""
+    """Return whom a bearer token belongs to, also an expired key. Raises ProblemError 401."""
     is_token = looks_like_a_token(bearer)
     try:
         if is_token and (caller := await platform.tokens.caller_of(bearer)):
@@ -111,8 +111,6 @@ async def _bearing(platform: Platform, bearer: str) -> Caller:
         if is_token:
             raise _unauthorized("the token is not valid, or has expired", error="invalid_token")
         raise _unauthorized("a valid API key is required")
-    if caller.has_expired():
-        raise _unauthorized("the API key has expired")
     return caller
 
 

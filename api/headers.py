@@ -12,7 +12,7 @@ _API = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
-_API_PREFIX = "/v1/"
+_API_PREFIXES = ("/v1/", "/codec/")
 
 
 class SecurityHeaders:
@@ -25,7 +25,7 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        added = _API if scope["path"].startswith(_API_PREFIX) else _PAGES
+        added = _API if scope["path"].startswith(_API_PREFIXES) else _PAGES
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -23,6 +23,9 @@ _OLD_SECONDS = 3_600.0
 _STILL_PUBLISHES = timedelta(seconds=15)
 """After the deletion was asked for, another process may accept the tenant's keys for some seconds more, and complete
 what it has begun."""
+_STILL_REMEMBERED = timedelta(seconds=60)
+"""Until then another process may have the tenant's payload keys in memory. It would encrypt with them for a new tenant
+of the same id, although they are deleted: nobody could read it."""
 
 
 @contextlib.asynccontextmanager
@@ -73,6 +76,10 @@ async def _delete_tenants(database: Database, client: Client) -> None:
     for id, since in found:
         if await remove_all(client, id) or datetime.now(UTC) - since < _STILL_PUBLISHES:
             continue
+        last = datetime.now(UTC) - since > _STILL_REMEMBERED
         async with database.write() as session:
             await tenants.delete_rows(session, id)
-        log.info("tenant %s is deleted", id)
+            if last:
+                await tenants.delete_deleted(session, id)
+        if last:
+            log.info("tenant %s is deleted", id)

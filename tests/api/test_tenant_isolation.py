@@ -30,9 +30,17 @@ ROUTES = {
 }
 REFUSED = {route for route in ROUTES if route.split("/")[2].startswith("tenants")}
 """Only the installation's administrator may call them."""
+OPEN = {"/health/live", "/health/ready", "/codec/decode", "/.well-known/jwks.json"}
+"""Other paths. `/codec/decode` has a test of its own, tests/api/test_codec_server.py."""
 NEUTRAL = {"limit", "active", "status", "outcome", "since", "until", "matched", "action", "format"}
 """Query parameters that name nothing of a tenant."""
-WITHOUT_REFERENCE = {"POST /v1/events", "POST /v1/events/import", "POST /v1/roles", "POST /v1/filters/match"}
+WITHOUT_REFERENCE = {
+    "POST /v1/tokens",
+    "POST /v1/events",
+    "POST /v1/events/import",
+    "POST /v1/roles",
+    "POST /v1/filters/match",
+}
 """Calls with a body in which no member names anything that exists."""
 CREATES = {"PUT /v1/events/{key}"}
 """Creates what the path names if the caller's tenant does not have it."""
@@ -272,9 +280,11 @@ async def test_equal_names_are_each_tenant_s_own(both: tuple[Owned, Owned], rece
 
 
 def test_each_call_and_each_parameter_is_tried() -> None:
+    beside = {path for path in DOCUMENT["paths"] if not path.startswith("/v1/")}
     with_body = {route for route, operation in ROUTES.items() if "requestBody" in operation} - REFUSED
     known = {*NEUTRAL, "cursor", *NOTHING.in_query()}
 
+    assert beside == OPEN
     assert with_body == WITHOUT_REFERENCE | bodies(NOTHING, NOTHING).keys()
     assert {name for route in ROUTES.keys() - REFUSED for name in parameters(route)} <= known
     assert {route.split("/")[2] for route in ROUTES if "{" in route} - {"tenants"} == NOTHING.by_resource().keys()

@@ -52,8 +52,12 @@ async def being_deleted(session: AsyncSession) -> Sequence[tuple[str, datetime]]
 
 
 async def delete_rows(session: AsyncSession, id: str) -> None:
-    """Delete a tenant that is being deleted, with its rows in every table that has a column `tenant`."""
+    """Delete the rows of a tenant in every table that has a column `tenant`. Its own row stays."""
     for table in reversed(SQLModel.metadata.sorted_tables):
         if _COLUMN in table.c:
             await session.exec(delete(table).where(table.c[_COLUMN] == id))
+
+
+async def delete_deleted(session: AsyncSession, id: str) -> None:
+    """Delete the row of a tenant that is being deleted: then another one may have its id."""
     await session.exec(delete(Tenant).where(col(Tenant.id) == id, col(Tenant.deleting_since).is_not(None)))

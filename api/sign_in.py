@@ -3,6 +3,7 @@ if one is configured, else by an API key that they type once.
 
 The pages of the product lead to /sign-in?next=/where/they/were; `api.auth.signed_in` is who came back."""
 
+import asyncio
 import base64
 import json
 import logging
@@ -29,6 +30,8 @@ from api.auth import address_of, require_same_origin, session_cookie
 from api.deps import CurrentPlatform
 from api.platform import Platform
 from webhooks.credentials.vault import CannotOpenError
+from webhooks.identity import audit
+from webhooks.identity.caller import Caller
 from webhooks.identity.identity_provider import IdentityProvider, ProviderAwayError
 from webhooks.identity.permissions import HOME
 from webhooks.identity.sessions import LIFETIME
@@ -47,7 +50,7 @@ _HEADERS = {
 }
 _PLACE = re.compile(r"/([A-Za-z0-9._~%!$&'()*+,;=:@?-][A-Za-z0-9._~%!$&'()*+,;=:@?/-]{0,500})?")
 """A path of this site. `//host` and `/\\host` would lead elsewhere."""
-_MAX_FORM_BYTES = 8 * 1024
+_MAX_FORM_BYTES, _MAX_FORM_SECONDS = 8 * 1024, 30.0
 _FLOW_SECONDS = 600
 """How long somebody may take at the identity provider."""
 _FLOW = "sign_in"
@@ -86,11 +89,14 @@ async def complete_sign_in(request: Request, platform: CurrentPlatform) -> Respo
         person = provider.person_of(await _identified(platform, provider, request))
     except Exception as error:  # whatever the provider answers, or somebody in its place
         log.warning("a sign-in failed: %s: %.200r", type(error).__name__, str(error))
+        _record_refused(platform, request, "the identity provider did not confirm who it is")
         return _refused(platform, "The identity provider did not confirm who you are.")
     if person is None:
+        _record_refused(platform, request, "the identity provider did not say where the person belongs")
         return _refused(platform, "The identity provider did not say where you belong.")
     old = request.cookies.get(session_cookie(platform.settings))
     secret = await platform.sessions.begin_for(person, instead_of=old)
+    await _record(platform, request, Caller(person.tenant, frozenset(), f"person:{person.subject}", person.name))
     return _signed_in(platform, secret, flow["next"])
 
 
@@ -106,13 +112,16 @@ async def sign_in(request: Request, platform: CurrentPlatform) -> Response:
     if caller is None:
         seconds = platform.failed_authentications.add(address_of(request))
         metrics.failed_authentication(metrics.SLOWED if seconds else metrics.INVALID)
+        _record_refused(platform, request, "the API key is not valid")
         if seconds:
             answer = _page(platform, 429, message="There were too many wrong keys. Try again in a minute.")
             answer.headers["Retry-After"] = str(math.ceil(seconds))
             return answer
         return _page(platform, 401, message="This API key is not valid.", asks_for_key=True, next=place)
     old = request.cookies.get(session_cookie(platform.settings))
-    return _signed_in(platform, await platform.sessions.begin_with_key(caller, instead_of=old), place)
+    secret = await platform.sessions.begin_with_key(caller, instead_of=old)
+    await _record(platform, request, caller)
+    return _signed_in(platform, secret, place)
 
 
 @router.post("/sign-out")
@@ -177,6 +186,19 @@ def _signed_in(platform: Platform, secret: str, place: str) -> Response:
     return answer
 
 
+async def _record(platform: Platform, request: Request, caller: Caller) -> None:
+    """Record in the audit that somebody has signed in."""
+    async with platform.database.write() as session:
+        session.add(audit.entry(caller, address_of(request), "session.add", caller.actor, {}))
+
+
+def _record_refused(platform: Platform, request: Request, reason: str) -> None:
+    """Record in the audit of the tenant HOME that a sign-in was refused, at most once a minute for each address."""
+    address = address_of(request)
+    somebody = Caller(HOME, frozenset(), f"address:{address}", "")
+    platform.refusals.record(somebody, address, f"{request.method} /sign-in", "", reason)
+
+
 def _refused(platform: Platform, message: str) -> Response:
     answer = _page(platform, 401, message=message)
     _set_cookie(platform, answer, _FLOW, "", 0)
@@ -215,10 +237,14 @@ def _place(text: str | None) -> str:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """Return the fields of a form. One that is too long, or no form, has none."""
+    """Return the fields of a form. One that is too long or too slow, or no form, has none."""
     content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MAX_FORM_BYTES:
-            return {}
+    try:
+        async with asyncio.timeout(_MAX_FORM_SECONDS):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > _MAX_FORM_BYTES:
+                    return {}
+    except TimeoutError:
+        return {}
     return {name: values[-1] for name, values in parse_qs(content.decode(errors="replace")).items()}

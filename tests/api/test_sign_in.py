@@ -25,7 +25,7 @@ from webhooks.sending.resources import opened
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store.models import Session
-from webhooks.testing.platform_process import KEY, PlatformProcess
+from webhooks.testing.platform_process import KEY, PlatformProcess, until
 
 HOME = "https://hooks.example"
 SAME = {"sec-fetch-site": "same-origin"}
@@ -390,6 +390,7 @@ async def test_with_a_provider_no_key_is_typed(known: Site) -> None:
 
 async def test_the_running_platform_signs_in(platform: PlatformProcess) -> None:
     async with httpx.AsyncClient(base_url=platform.http.base_url) as browser:
+        wrong = await browser.post("/sign-in", data={"key": "wrong-canary", "next": "/docs"}, headers=SAME)
         answer = await browser.post("/sign-in", data={"key": KEY, "next": "/docs"}, headers=SAME)
         events = await browser.get("/v1/events")
         out = await browser.post("/sign-out", headers=SAME)
@@ -401,3 +402,13 @@ async def test_the_running_platform_signs_in(platform: PlatformProcess) -> None:
     assert secret not in platform.log
     files = b"".join(file.read_bytes() for file in platform.data_dir.glob("webhooks.db*"))
     assert secret.encode() not in files
+    assert wrong.status_code == 401
+
+    async def recorded() -> bool:
+        refused = (await platform.get("/v1/audit", action="access.refused", limit=100))["items"]
+        return any(item["resource"] == "POST /sign-in" and item["address"] == "127.0.0.1" for item in refused)
+
+    await until(recorded, timeout=10, what="the refused sign-in")
+    [entry, *_] = (await platform.get("/v1/audit", action="session.add"))["items"]
+    assert entry["actor"].startswith("key:")
+    assert "wrong-canary" not in (await platform.http.get("/v1/audit", params={"limit": 100})).text

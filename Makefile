@@ -11,7 +11,7 @@ DEV := $(VENV)/.ready-dev
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait more than they compute: more processes than cores. Each starts a platform.
-PROCESSES ?= 5
+PROCESSES ?= 4
 IN_PARALLEL = -n $(PROCESSES)
 PYTEST = $(PY) -m pytest
 

@@ -38,7 +38,7 @@ _WARN_AFTER_PAUSE_SECONDS = 1.0
 """Shorter pauses are not logged: our own server needs a moment to start."""
 _TEMPORARY = {
     RPCStatusCode.UNAVAILABLE: "Temporal is not reachable",
-    RPCStatusCode.CANCELLED: "Temporal is not reachable",  # the connection ended during the call
+    RPCStatusCode.CANCELLED: "Temporal did not answer in time",  # the SDK's own deadline
     RPCStatusCode.DEADLINE_EXCEEDED: "Temporal did not answer in time",
     RPCStatusCode.RESOURCE_EXHAUSTED: "Temporal takes no more calls for now",
 }

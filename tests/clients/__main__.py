@@ -95,4 +95,4 @@ async def _receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as created:
-        sys.exit(asyncio.run(main(sys.argv[1], Path(created))))
+        sys.exit(asyncio.run(main(str(Path(sys.argv[1]).absolute()), Path(created))))

@@ -1,6 +1,5 @@
 """What a request needs and the process holds: settings, the database, the connection to Temporal."""
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -10,6 +9,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from api.protocol.problems import temporal_unreachable
+from api.shares import Shares
 from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.disk import Disk
@@ -34,7 +34,7 @@ from webhooks.store.database import Database
 from webhooks.store.postgresql import DatabaseAwayError
 from webhooks.temporal.connection import describe_task_queue, why_passing
 
-_MAX_CONCURRENT_TESTS = 10
+_MAX_CONCURRENT_TESTS, _MAX_WAITING_TESTS = 5, 100
 _CHECK_TIMEOUT = timedelta(seconds=2)
 
 
@@ -55,8 +55,8 @@ class Platform:
     provider: IdentityProvider | None = field(init=False)
     tokens: Tokens = field(init=False)
     sessions: Sessions = field(init=False)
-    test_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_CONCURRENT_TESTS))
-    """Of all callers: a test takes as long as its receiver takes."""
+    test_slots: Shares = field(default_factory=lambda: Shares(_MAX_CONCURRENT_TESTS, _MAX_WAITING_TESTS))
+    """Of each tenant and client: a test takes as long as its receiver takes."""
     publish_rates: PublishRates = field(init=False)
     failed_authentications: FailedAuthentications = field(init=False)
     refusals: Refusals = field(init=False)

@@ -144,6 +144,10 @@ def say(line: str) -> None:
     print(f"      {line}", flush=True)
 
 
+READABLE = {"WEBHOOKS_ENCRYPT_PAYLOADS": "false"}
+"""The Temporal Web UI shows what the demo has sent without a sign-in: docs/security.md."""
+
+
 async def main() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -154,7 +158,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="durable-webhooks-demo-") as folder:
         async with (
             Receiver().serving() as receiver,
-            running(Path(folder), key=key, ports=choose_ports(), **temporal_settings()) as platform,
+            running(Path(folder), key=key, ports=choose_ports(), **READABLE, **temporal_settings()) as platform,
         ):
             say(f"ready in {time.monotonic() - started:.1f} s")
             working = asyncio.create_task(Demo(platform, receiver).run())

@@ -22,7 +22,10 @@ def encode(last: str) -> str:
 def decode(cursor: str) -> str:
     """Return the name of the last row that was seen. Raises BadCursorError."""
     try:
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        if "\x00" in text:
+            raise ValueError("no name has a NUL character")
+        return text
     except (binascii.Error, UnicodeDecodeError, ValueError):
         raise BadCursorError("not a cursor of this list") from None
 

@@ -32,8 +32,9 @@ class Repeatable:
         self._request = request
         self._tenant = request.state.caller.tenant
         caller: Caller = request.state.caller
-        # Tokens for several clients can be of one API key: none of them may get another one's answer.
-        actor = caller.actor if caller.client_identifier is None else f"{caller.actor}/{caller.client_identifier}"
+        # Several tokens can be of one API key, and a key's role can change. An answer may hold a secret: a caller
+        # that could not make the call now must not get it.
+        actor = f"{caller.actor}/{caller.client_identifier or ''}/{','.join(sorted(caller.permissions))}"
         self._id = idempotency.row_id(self._tenant, actor, key)
         call = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
         self._digest = hashlib.sha256(call + body).hexdigest()

@@ -17,6 +17,7 @@ from webhooks import characters
 from webhooks.credentials.authentication import MODES
 from webhooks.cursors import BadCursorError
 from webhooks.json_pointer import json_pointer
+from webhooks.store import postgresql
 from webhooks.store.database import is_away, is_full
 from webhooks.store.postgresql import DatabaseAwayError
 from webhooks.temporal.connection import is_passing
@@ -161,6 +162,8 @@ def _database_failed(error: SQLAlchemyError | DatabaseAwayError) -> ProblemError
         if is_full(error):
             return ProblemError(503, "the disk of the configuration database is full", headers=_RETRY_AFTER)
         return ProblemError(503, "the configuration database is not available; try again", headers=_RETRY_AFTER)
+    if postgresql.has_nul(error):
+        return ProblemError(422, "a text has the character U+0000, which cannot be stored; remove it")
     log.error("configuration database: %s", error, exc_info=error)
     return _internal_error(error)
 

@@ -82,6 +82,7 @@ class StrictRoute(APIRoute):
 
         async def strict(request: Request) -> Response:
             await authenticate(request, permission)
+            _check_path(request)
             headers = await rates.limit(request, permission)
             _check_query(request, takes_several)
             bounded = _StrictRequest(request.scope, request.receive)
@@ -116,6 +117,12 @@ class LargeStrictRoute(StrictRoute):
     max_body = 2 * 1024 * 1024
 
 
+def _check_path(request: Request) -> None:
+    """Raise ProblemError 404 for a name with a NUL character: nothing has such a name, and PostgreSQL takes none."""
+    if "\x00" in request.scope["path"]:
+        raise ProblemError(404, "nothing has a name with the character U+0000")
+
+
 def _check_query(request: Request, takes_several: dict[str, bool]) -> None:
     """Raise RequestValidationError if there is no such parameter, or if it is given twice and takes one value."""
     given = request.query_params
@@ -125,6 +132,7 @@ def _check_query(request: Request, takes_several: dict[str, bool]) -> None:
         for name, several in takes_several.items()
         if not several and len(given.getlist(name)) > 1
     ]
+    errors += [(name, "has the character U+0000") for name, value in given.multi_items() if "\x00" in value]
     if errors:
         raise RequestValidationError([{"loc": ("query", name), "msg": message} for name, message in sorted(errors)])
 

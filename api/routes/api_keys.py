@@ -21,17 +21,17 @@ router = APIRouter(prefix="/v1/api-keys", tags=["api keys"], responses=RESPONSES
 
 @router.post("", dependencies=[needs("key:add")], status_code=201)
 async def create_api_key(body: ApiKeyIn, caller: CurrentCaller, session: Writing, response: Response) -> ApiKeyCreated:
-    """Creates an API key. Only this response shows it. It cannot have a permission that the caller does not have, nor
-    publish faster, and one that is made with a token cannot outlive the token."""
+    """Creates an API key. Only this response shows it. It cannot have a permission that the caller does not have, and
+    cannot outlive a key or token that makes it and expires."""
     if body.role and body.role not in ROLES and not await stored_roles.find(session, caller.tenant, body.role):
         raise invalid("/role", f"no such role; use {', '.join(ROLES)}, or create it with POST /v1/roles")
     # Of a built-in role, all: permissions_of leaves out what this tenant cannot have.
     wanted = ROLES.get(body.role or "") or await permissions_of(session, caller.tenant, body.role, body.permissions)
     require_narrower(caller, wanted | frozenset(body.permissions or ()))
     if caller.lasts_until and (body.expires_at is None or body.expires_at > caller.lasts_until):
-        raise ProblemError(403, "a key that is made with a token must expire before the token does; give expires_at")
-    if caller.publish_rate and (body.publish_rate or caller.publish_rate) > caller.publish_rate:
-        raise ProblemError(403, f"the caller may publish {caller.publish_rate} occurrences a second, and give no more")
+        raise ProblemError(403, "the key must expire before the key or token that makes it; give expires_at")
+    if caller.publish_rate and "occurrence:publish" in wanted | frozenset(body.permissions or ()):
+        raise ProblemError(403, "a key with a publish_rate cannot make another one that publishes")
     key = new_key()
     row = stored_keys.add(
         session,
@@ -42,7 +42,7 @@ async def create_api_key(body: ApiKeyIn, caller: CurrentCaller, session: Writing
         permissions=body.permissions,
         expires_at=body.expires_at,
         created_by=caller.actor,
-        publish_rate=body.publish_rate or caller.publish_rate,
+        publish_rate=body.publish_rate,
     )
     await session.flush()
     response.headers["Location"] = f"/v1/api-keys/{row.id}"

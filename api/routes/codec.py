@@ -1,5 +1,6 @@
 """Decrypting payloads for the Temporal Web UI and the `temporal` command: Temporal's codec server protocol."""
 
+import json
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -52,8 +53,11 @@ async def decode_payloads(
         raise ProblemError(403, "the caller sees one client only, and a payload does not say whose it is")
     payloads = Payloads()
     try:
-        json_format.Parse(await request.body(), payloads, ignore_unknown_fields=True)
-    except json_format.ParseError as error:
+        document = json.loads((await request.body()).decode())
+        if not isinstance(document, dict):
+            raise TypeError("not an object")
+        json_format.ParseDict(document, payloads, ignore_unknown_fields=True)
+    except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
         raise invalid("", f"not the JSON of temporal.api.common.v1.Payloads: {error}") from None
     codec = EncryptionCodec(platform.resources.payload_keys, encrypts=False)
     decoded = await codec.decode_readable(payloads.payloads, tenant=caller.tenant)

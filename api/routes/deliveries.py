@@ -80,6 +80,12 @@ async def get_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform
     """Returns a delivery with all attempts so far and the time of the next one. The request's body and the receiver's
     answers are null unless the caller has the permission `delivery:read_body`."""
     view = _shown_to(caller, _view(await _find(platform, caller, id)))
+    if caller.client_identifier:  # who works for the tenant is not shown
+        own = [
+            one if caller.actor in (one.requested_by or "") else one.model_copy(update={"requested_by": None})
+            for one in view.attempts
+        ]
+        view = view.model_copy(update={"attempts": own})
     return view if caller.may("delivery:read_body") else _without_bodies(view)
 
 

@@ -16,6 +16,12 @@ def _permission(value: str) -> str:
     return value
 
 
+def _addressable(name: str) -> str:
+    if name in (".", ".."):
+        raise ValueError("a path cannot end in . or .., and the name is part of one")
+    return name
+
+
 def _in_order(permissions: list[str]) -> list[str]:
     return sorted(set(permissions))
 
@@ -32,6 +38,15 @@ Permissions = Annotated[
     AfterValidator(_in_order),
 ]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(printable)]
+
+
+RoleName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^/\\]{1,100}$"),
+    AfterValidator(printable),
+    AfterValidator(_addressable),
+    Field(examples=["EntityEvent (Add, List)"]),
+]
 
 
 class ApiKeyIn(Body):
@@ -87,7 +102,7 @@ class RoleIn(RoleBody):
         }
     )
 
-    name: Title
+    name: RoleName
 
 
 class RoleOut(BaseModel):

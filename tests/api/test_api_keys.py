@@ -221,15 +221,33 @@ async def test_a_token_makes_no_key_that_outlives_it(platform: PlatformProcess) 
         within = await client.post("/v1/api-keys", json={**body, "expires_at": end.isoformat()})
 
     assert [lasting.status_code, longer.status_code, within.status_code] == [403, 403, 201]
-    assert "must expire before the token" in lasting.json()["detail"]
+    assert "must expire before the key or token" in lasting.json()["detail"]
 
 
-async def test_a_limited_key_makes_no_faster_one(platform: PlatformProcess) -> None:
-    made = await make_key(platform, permissions=["key:add", "event:list"], publish_rate=7)
+async def test_neither_does_a_key_that_expires(platform: PlatformProcess) -> None:
+    """Not even by a key between: a token makes one that expires with it, and that one makes none that lasts."""
+    end = datetime.now(UTC) + timedelta(minutes=5)
+    between = await make_key(platform, permissions=["key:add", "event:list"], expires_at=end.isoformat())
+    async with calling(platform, between["key"]) as client:
+        lasting = await client.post("/v1/api-keys", json={"name": "n", "permissions": ["event:list"]})
+
+    assert lasting.status_code == 403
+
+
+async def test_a_limited_key_makes_none_that_publishes(platform: PlatformProcess) -> None:
+    """Each would add its own rate."""
+    made = await make_key(platform, permissions=["key:add", "occurrence:publish", "event:list"], publish_rate=7)
     async with calling(platform, made["key"]) as client:
-        body = {"name": "n", "permissions": ["event:list"]}
-        faster = await client.post("/v1/api-keys", json={**body, "publish_rate": 8})
-        same = await client.post("/v1/api-keys", json=body)
+        listed = await client.post(
+            "/v1/api-keys", json={"name": "n", "permissions": ["occurrence:publish"], "publish_rate": 1}
+        )
+        reading = await client.post("/v1/api-keys", json={"name": "n", "permissions": ["event:list"]})
 
-    assert faster.status_code == 403
-    assert same.json()["publish_rate"] == 7
+    assert [listed.status_code, reading.status_code] == [403, 201]
+
+
+@pytest.mark.parametrize("name", ["a/b", "/", "..", ".", "a\\b", "a\x00", ""])
+async def test_a_role_has_a_name_that_a_path_can_have(platform: PlatformProcess, name: str) -> None:
+    problem = await platform.post("/v1/roles", {"name": name, "permissions": ["event:list"]}, expect=422)
+
+    assert [error["pointer"] for error in problem["errors"]] == ["/name"]

@@ -73,7 +73,8 @@ async def test_it_asks_for_a_key_with_the_permission(platform: PlatformProcess) 
 
 
 async def test_what_is_no_list_of_payloads_is_refused(platform: PlatformProcess) -> None:
-    for body in (b"", b"nonsense", b'{"payloads": 1}'):
+    not_utf8 = b'{"payloads": [{"data": "\xff"}]}'
+    for body in (b"", b"nonsense", b'{"payloads": 1}', b"[]", b'"x"', b"\xff", not_utf8, b"[" * 5000):
         answer = await platform.http.post("/codec/decode", content=body)
         assert answer.status_code == 422, body
         assert answer.json()["detail"].startswith("not the JSON of temporal.api.common.v1.Payloads")

@@ -1,6 +1,7 @@
 """`Idempotency-Key`, and the headers of every answer."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -118,3 +119,19 @@ async def test_every_answer_has_security_headers(platform: PlatformProcess, path
         assert one.headers["referrer-policy"] == "no-referrer"
         assert "frame-ancestors 'none'" in one.headers["content-security-policy"]
         assert one.headers.get("cache-control") == ("no-store" if path.startswith("/v1/") else None)
+
+
+async def test_a_narrower_token_of_the_same_key_gets_no_wider_secret(platform: PlatformProcess) -> None:
+    key, ends = str(uuid4()), (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    body = {"name": "n", "role": "viewer", "expires_at": ends}
+    wide = await platform.post("/v1/tokens", {}, expect=201)
+    narrow = await platform.post("/v1/tokens", {"permissions": ["key:add"]}, expect=201)
+    async with platform.called_with(wide["token"]) as first, platform.called_with(narrow["token"]) as second:
+        made = await post(first, "/v1/api-keys", body, key)
+        replayed = await post(first, "/v1/api-keys", body, key)
+        refused = await post(second, "/v1/api-keys", body, key)
+
+    assert made.status_code == 201
+    assert replayed.json() == made.json()
+    assert refused.status_code == 403
+    assert made.json()["key"] not in refused.text

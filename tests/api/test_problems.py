@@ -254,3 +254,28 @@ async def test_another_content_type_is_refused(platform: PlatformProcess) -> Non
 
     assert answer.status_code == 415
     assert "application/json" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/v1/webhooks/a%00b", None, 404),
+        ("PATCH", "/v1/subscriptions/a%00b", {}, 404),
+        ("DELETE", "/v1/roles/a%00b", None, 404),
+        ("GET", "/v1/events/a%00/versions", None, 404),
+        ("POST", "/v1/webhooks/%00/test", {}, 404),
+        ("GET", "/v1/webhooks?cursor=AGE", None, 422),
+        ("GET", "/v1/audit?cursor=AGE", None, 422),
+        ("GET", "/v1/webhooks?url=%00", None, 422),
+        ("GET", "/v1/webhooks?event=%00", None, 422),
+        ("GET", "/v1/subscriptions?webhook_id=a%00", None, 422),
+        ("POST", "/v1/subscriptions", {"event": "E", "webhook_id": "\x00"}, 422),
+    ],
+)
+async def test_a_nul_character_is_refused_on_every_database(
+    platform: PlatformProcess, method: str, path: str, body: Any, status: int
+) -> None:
+    answer = await platform.http.request(method, path, json=body)
+
+    assert answer.status_code == status, answer.text
+    assert answer.json()["status"] == status

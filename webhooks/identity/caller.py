@@ -18,15 +18,12 @@ class Caller:
     """The API key that the caller has shown, or that made its token or session."""
     client_identifier: str | None = None
     expires_at: datetime | None = None
+    lasts_until: datetime | None = None
+    """When everything ends that the caller makes: the end of its key or token. None: it may last."""
     publish_rate: int | None = None
     """Occurrences per second that the key may publish through a process; None: as many as the tenant may."""
     suspended: bool = False
     """Whether the tenant is suspended: it can do everything but publish and send tests."""
-
-    @property
-    def lasts_until(self) -> datetime | None:
-        """When everything ends that the caller makes: the end of a token. None: it may last."""
-        return self.expires_at if self.actor.startswith("token:") else None
 
     def has_expired(self) -> bool:
         """Return whether the caller's time is over."""

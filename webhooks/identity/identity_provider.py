@@ -254,6 +254,7 @@ async def caller_for(keys: KeyRing, person: Person, actor: str, expires_at: date
         name=person.name,
         client_identifier=person.client_identifier,
         expires_at=expires_at,
+        lasts_until=expires_at if actor.startswith("token:") else None,
         suspended=granted.suspended,
     )
 

@@ -139,6 +139,7 @@ class KeyRing:
             name=key.name,
             key_id=key.id,
             expires_at=key.expires_at,
+            lasts_until=key.expires_at,
             publish_rate=key.publish_rate,
             suspended=suspended,
         )

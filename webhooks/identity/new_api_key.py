@@ -4,9 +4,11 @@ For a key that is lost. With `--revoke-others`, every other key of the tenant en
 """
 
 import argparse
+import getpass
 import logging
 import sys
 
+from pydantic import JsonValue
 from sqlalchemy.exc import SQLAlchemyError
 
 from webhooks import process
@@ -16,6 +18,7 @@ from webhooks.identity.permissions import ROLES, administrator_of
 from webhooks.settings import Settings
 from webhooks.store import api_keys, tenants
 from webhooks.store.database import Database
+from webhooks.store.models import AuditEntry
 
 log = logging.getLogger("new_api_key")
 
@@ -35,7 +38,10 @@ async def main(settings: Settings) -> None:
             if await tenants.find(session, chosen.tenant) is None:
                 raise CannotRunError(f"There is no tenant {chosen.tenant}. POST /v1/tenants creates one.")
             revoked = await api_keys.revoke_all(session, chosen.tenant) if chosen.revoke_others else 0
-            api_keys.add(session, tenant=chosen.tenant, name=chosen.name, key=key, role=role)
+            row = api_keys.add(session, tenant=chosen.tenant, name=chosen.name, key=key, role=role)
+            if revoked:
+                session.add(_entry(chosen.tenant, "key.delete", "every other key", {"keys": [revoked, 0]}))
+            session.add(_entry(chosen.tenant, "key.add", row.id, {"name": [None, chosen.name], "role": [None, role]}))
     except SQLAlchemyError as error:
         raise CannotRunError(
             f"Cannot store a key: {getattr(error, 'orig', error)}. The platform must have run once on this database."
@@ -46,6 +52,18 @@ async def main(settings: Settings) -> None:
         (settings.data_dir / "bootstrap.key").unlink(missing_ok=True)  # it holds a key that has ended
         log.info("revoked %d keys; running processes accept them for a few seconds more", revoked)
     sys.stdout.write(f"{key}\n")
+
+
+def _entry(tenant: str, action: str, resource: str, changes: dict[str, JsonValue]) -> AuditEntry:
+    return AuditEntry(
+        tenant=tenant,
+        actor="command:new-api-key",
+        actor_name=getpass.getuser(),
+        address="",
+        action=action,
+        resource=resource,
+        changes=changes,
+    )
 
 
 if __name__ == "__main__":

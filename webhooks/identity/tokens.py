@@ -131,13 +131,14 @@ class OwnTokens:
         key = await self._keys.caller_with_id(claims["tenant"], claims["sub"])
         if key is None or (key.expires_at and key.expires_at <= datetime.now(UTC)):
             return None
-        client = claims.get("client_identifier")
+        client, end = claims.get("client_identifier"), datetime.fromtimestamp(claims["exp"], UTC)
         return replace(
             key,
             permissions=_confined(key.permissions.intersection(claims["scope"].split()), client),
-            actor=f"token:{key.key_id}",
+            actor=f"token:{key.key_id}" if client is None else f"token:{key.key_id}/{client}",
             client_identifier=client,
-            expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+            expires_at=end,
+            lasts_until=end,
         )
 
 

@@ -17,6 +17,8 @@ _CONNECT_SECONDS = 5
 """How long opening a connection may take."""
 _SESSION = {"application_name": "durable-webhooks", "lock_timeout": "5s"}
 """A query that waits longer than 5 s for a lock fails."""
+_NOT_IN_REPERTOIRE = "22021"
+"""The SQLSTATE of a character that the encoding does not have."""
 _TEMPORARY = ("08", "25006", "40", "53", "55P03", "57")
 """SQLSTATEs, or their beginnings, of errors that pass: lost connections, a standby, deadlocks, no resources, lock
 timeouts, an operator's intervention."""
@@ -61,6 +63,11 @@ def _connecting(url: str) -> Callable[[], Awaitable[Any]]:
             raise DatabaseAwayError(f"Cannot connect to the database of WEBHOOKS_DATABASE_URL: {reason}") from error
 
     return connect
+
+
+def has_nul(error: Exception) -> bool:
+    """Return whether PostgreSQL refused a text because of a NUL character, which SQLite takes."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == _NOT_IN_REPERTOIRE
 
 
 def is_passing(error: DBAPIError) -> bool:

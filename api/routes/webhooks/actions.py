@@ -112,7 +112,7 @@ async def test_webhook(
         chosen = await stored_events.find_all(session, caller.tenant, keys)
 
     async def test(event: Event) -> TestOut:
-        async with platform.test_slots:
+        async with platform.test_slots.one(f"{caller.tenant}/{caller.client_identifier or ''}"):
             return await _tested(platform, webhook, event)
 
     return Page(items=await asyncio.gather(*map(test, chosen)), next_cursor=None)

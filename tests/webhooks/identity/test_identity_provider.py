@@ -71,6 +71,7 @@ async def test_its_access_token_is_accepted(place: Place) -> None:
         actor="token:person-1",
         name="Ada",
         expires_at=caller.expires_at,
+        lasts_until=caller.expires_at,
     )
     assert caller.expires_at
     assert 590 < caller.expires_at.timestamp() - time.time() <= 600

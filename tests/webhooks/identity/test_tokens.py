@@ -118,6 +118,7 @@ async def test_a_token_says_whose_it_is_and_works_in_every_process(place: Place)
                 name="shop",
                 key_id=place.caller.key_id,
                 expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+                lasts_until=datetime.fromtimestamp(claims["exp"], UTC),
             )
         ]
         * 2

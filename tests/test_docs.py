@@ -206,8 +206,9 @@ def same(came: Any, shown: Any, *, among_others: bool = False, at: str = "") -> 
 
 
 @pytest.fixture
-async def catalogue(platform: PlatformProcess) -> AsyncIterator[None]:
-    """Deletes afterwards the events and webhooks that were made meanwhile: pages use the same names."""
+async def catalogue(platform: PlatformProcess, request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Deletes the events that the page names before it is followed, and afterwards what was made meanwhile: pages and
+    other tests use the same names."""
 
     async def stored(path: str, name: str) -> set[str]:
         found: set[str] = set()
@@ -219,6 +220,12 @@ async def catalogue(platform: PlatformProcess) -> AsyncIterator[None]:
             cursor = page["next_cursor"]
         return found
 
+    page = request.node.callspec.params.get("page")
+    for key in await stored("/v1/events", "key") if page else ():
+        if key in page.read_text():
+            for webhook in (await platform.get("/v1/webhooks", event=key))["items"]:
+                await platform.call("DELETE", f"/v1/webhooks/{webhook['id']}", expect=204)
+            await platform.http.delete(f"/v1/events/{key}")  # an operational event stays
     events, webhooks = await stored("/v1/events", "key"), await stored("/v1/webhooks", "id")
     yield
     for id in await stored("/v1/webhooks", "id") - webhooks:

@@ -1,15 +1,21 @@
-"""Refuses publications while too many deliveries wait to be begun: early, cheaply, and with nothing started."""
+"""Refuses publications early, cheaply, and with nothing started: while too many deliveries wait to be begun, and for a
+moment after a caller was refused for publishing too fast."""
 
 import json
+import time
 from http import HTTPStatus
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.platform import Platform
 from webhooks.telemetry import metrics
 
 _MAX_CONCURRENT = 128
 """Publications that are on their way into Temporal."""
+_REFUSED_SECONDS = 0.2
+"""A caller that got a 429 gets the same one again for so long: to find it out each time costs CPU that others need."""
+_MAX_REFUSED = 1_000
+"""Callers that are remembered."""
 _PATH = "/v1/occurrences"
 _STATUS = HTTPStatus.SERVICE_UNAVAILABLE
 _BODY = json.dumps(
@@ -29,6 +35,8 @@ class Admission:
         self._app = app
         self._platform = platform
         self._inside = 0
+        self._refused: dict[bytes, tuple[float, list[Message]]] = {}
+        """By `Authorization`: until when, and the answer."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "POST":
@@ -37,9 +45,37 @@ class Admission:
             metrics.occurrence(metrics.REFUSED)
             await send({"type": "http.response.start", "status": _STATUS, "headers": _HEADERS})
             await send({"type": "http.response.body", "body": _BODY})
+        elif self._refused and (answer := self._refusal(_authorization(scope))):
+            metrics.occurrence(metrics.LIMITED)
+            for message in answer:
+                await send(message)
         else:
             self._inside += 1
             try:
-                await self._app(scope, receive, send)
+                await self._app(scope, receive, self._noting(scope, send))
             finally:
                 self._inside -= 1
+
+    def _refusal(self, authorization: bytes) -> list[Message] | None:
+        until, answer = self._refused.get(authorization, (0.0, None))
+        return answer if time.monotonic() < until else None
+
+    def _noting(self, scope: Scope, send: Send) -> Send:
+        """Return a `send` that remembers the answer if it is a 429."""
+        answer: list[Message] = []
+
+        async def noting(message: Message) -> None:
+            if message.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
+                answer.append(message)
+            elif answer and not message.get("more_body"):
+                answer.append(message)
+                if len(self._refused) >= _MAX_REFUSED:
+                    self._refused.clear()
+                self._refused[_authorization(scope)] = time.monotonic() + _REFUSED_SECONDS, list(answer)
+            await send(message)
+
+        return noting
+
+
+def _authorization(scope: Scope) -> bytes:
+    return next((value for name, value in scope["headers"] if name == b"authorization"), b"")

@@ -21,7 +21,7 @@ from webhooks.testing.platform_process import PlatformProcess, free_port
 from webhooks.testing.receiver import Receiver, Reply
 
 SECONDS, PART = 30, 6
-_TENANT_RATE = 20
+_TENANT_RATE = 12
 """Occurrences per second that each tenant may publish. Without a limit, a flood takes the whole machine."""
 BAR = 1.5
 

@@ -243,7 +243,28 @@ async def temporal_upgraded(drill: Drill) -> Verdict:
                 platform.environment["PATH"] = os.environ["PATH"]
                 await platform.start()
                 assert await _server_version(platform) == after
+                await _until_listed(platform, "failed", {drill.delivery(f"parked-{n}") for n in range(10)})
+            ends = {drill.delivery(f"{prefix}-{n}") for prefix in ("later", "parked") for n in range(10)}
+            await _until_listed(platform, "delivered", ends)
             return await drill.verdict(platform)
+
+
+async def _until_listed(platform: PlatformProcess, status: str, ids: set[str]) -> None:
+    """Until the monitor's list, which Temporal's search serves, shows these with this status."""
+
+    async def listed() -> bool:
+        found, cursor = set[str](), dict[str, str]()
+        while True:
+            answer = await platform.http.get("/v1/deliveries", params={"status": status, "limit": 100, **cursor})
+            if answer.status_code != 200:
+                return False
+            page = answer.json()
+            found |= {one["id"] for one in page["items"]}
+            if ids <= found or not page["next_cursor"]:
+                return ids <= found
+            cursor = {"cursor": page["next_cursor"]}
+
+    await until(listed, timeout=60, what=f"{ids} listed as {status}")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -281,7 +302,7 @@ async def _resend(platform: PlatformProcess, delivery: str) -> None:
         assert answer.status_code in (202, 503), answer.text
         return answer.status_code == 202
 
-    await until(accepted, timeout=60, what=f"resend of {delivery}")
+    await until(accepted, timeout=180, what=f"resend of {delivery}")
 
 
 async def workers_restarted(drill: Drill) -> Verdict:

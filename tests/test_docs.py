@@ -226,6 +226,12 @@ async def catalogue(platform: PlatformProcess, request: pytest.FixtureRequest) -
             for webhook in (await platform.get("/v1/webhooks", event=key))["items"]:
                 await platform.call("DELETE", f"/v1/webhooks/{webhook['id']}", expect=204)
             await platform.http.delete(f"/v1/events/{key}")  # an operational event stays
+    for role in (await platform.get("/v1/roles"))["items"] if page else ():
+        if not role["built_in"] and role["name"] in page.read_text():
+            for id in await stored("/v1/api-keys", "id"):
+                if (await platform.get(f"/v1/api-keys/{id}"))["role"] == role["name"]:
+                    await platform.call("DELETE", f"/v1/api-keys/{id}", expect=204)
+            await platform.call("DELETE", f"/v1/roles/{role['name']}", expect=204)
     events, webhooks = await stored("/v1/events", "key"), await stored("/v1/webhooks", "id")
     yield
     for id in await stored("/v1/webhooks", "id") - webhooks:

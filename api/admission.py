@@ -48,7 +48,7 @@ class Admission:
         elif self._refused and (answer := self._refusal(_authorization(scope))):
             metrics.occurrence(metrics.LIMITED)
             for message in answer:
-                await send(message)
+                await send({**message})
         else:
             self._inside += 1
             try:
@@ -61,20 +61,30 @@ class Admission:
         return answer if time.monotonic() < until else None
 
     def _noting(self, scope: Scope, send: Send) -> Send:
-        """Return a `send` that remembers the answer if it is a 429."""
+        """Return a `send` that remembers the answer if the caller publishes too fast."""
         answer: list[Message] = []
 
         async def noting(message: Message) -> None:
-            if message.get("status") == HTTPStatus.TOO_MANY_REQUESTS:
-                answer.append(message)
-            elif answer and not message.get("more_body"):
-                answer.append(message)
-                if len(self._refused) >= _MAX_REFUSED:
-                    self._refused.clear()
-                self._refused[_authorization(scope)] = time.monotonic() + _REFUSED_SECONDS, list(answer)
+            if answer or _is_limit(message):
+                answer.append({**message})  # outer middlewares add to the message itself
+                if not message.get("more_body") and len(answer) > 1:
+                    self._remember(_authorization(scope), answer)
             await send(message)
 
         return noting
+
+    def _remember(self, authorization: bytes, answer: list[Message]) -> None:
+        if authorization:  # who has signed in has a cookie instead: each has one of their own
+            if len(self._refused) >= _MAX_REFUSED:
+                self._refused.clear()
+            self._refused[authorization] = time.monotonic() + _REFUSED_SECONDS, answer
+
+
+def _is_limit(message: Message) -> bool:
+    """Return whether this begins a 429 for publishing too fast. One for wrong keys has no such header."""
+    return message.get("status") == HTTPStatus.TOO_MANY_REQUESTS and any(
+        name.lower() == b"ratelimit" for name, _ in message["headers"]
+    )
 
 
 def _authorization(scope: Scope) -> bytes:

@@ -120,6 +120,12 @@ def require(caller: Caller, permission: str) -> None:
         raise forbidden(permission, f"this needs the permission {permission}, which the caller does not have")
 
 
+def require_narrower(caller: Caller, permissions: frozenset[str]) -> None:
+    """Raise ProblemError 403 if one of these is a permission that the caller does not have."""
+    if wider := sorted(permissions - caller.permissions):
+        raise forbidden(wider[0], f"the caller does not have the permission {wider[0]}, and cannot give it")
+
+
 def require_not_suspended(caller: Caller) -> None:
     """Raise ProblemError 403 if the caller's tenant is suspended."""
     if caller.suspended:

@@ -2,14 +2,13 @@
 
 from fastapi import APIRouter, Response
 
-from api.auth import forbidden, needs
+from api.auth import needs, require_narrower
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Reading, Writing
 from api.protocol.problems import RESPONSES, ProblemError, invalid, require_found, responses
 from api.protocol.strict_json import StrictRoute
 from api.schemas.api_keys import ApiKeyCreated, ApiKeyIn, ApiKeyOut
 from api.schemas.common import Page
 from webhooks import cursors
-from webhooks.identity.caller import Caller
 from webhooks.identity.keyring import new_key, permissions_of
 from webhooks.identity.permissions import ROLES, administrator_of
 from webhooks.store import api_keys as stored_keys
@@ -78,12 +77,6 @@ async def revoke_api_key(id: str, caller: CurrentCaller, platform: CurrentPlatfo
         )
     await session.delete(row)
     platform.keys.forget_after(session)
-
-
-def require_narrower(caller: Caller, permissions: frozenset[str]) -> None:
-    """Raise ProblemError 403 if one of these is a permission that the caller does not have."""
-    if wider := sorted(permissions - caller.permissions):
-        raise forbidden(wider[0], f"the caller does not have the permission {wider[0]}, and cannot give it")
 
 
 def _view(row: ApiKey) -> ApiKeyOut:

@@ -57,8 +57,8 @@ async def decode_payloads(
         if not isinstance(document, dict):
             raise TypeError("not an object")
         json_format.ParseDict(document, payloads, ignore_unknown_fields=True)
-    except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
-        raise invalid("", f"not the JSON of temporal.api.common.v1.Payloads: {error}") from None
+    except (json_format.ParseError, ValueError, TypeError, RecursionError):  # their messages may repeat the input
+        raise invalid("", "not the JSON of temporal.api.common.v1.Payloads") from None
     codec = EncryptionCodec(platform.resources.payload_keys, encrypts=False)
     decoded = await codec.decode_readable(payloads.payloads, tenant=caller.tenant)
     return Response(json_format.MessageToJson(Payloads(payloads=decoded), indent=None), media_type="application/json")

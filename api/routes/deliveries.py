@@ -80,12 +80,8 @@ async def get_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform
     """Returns a delivery with all attempts so far and the time of the next one. The request's body and the receiver's
     answers are null unless the caller has the permission `delivery:read_body`."""
     view = _shown_to(caller, _view(await _find(platform, caller, id)))
-    if caller.client_identifier:  # who works for the tenant is not shown
-        own = [
-            one if caller.actor in (one.requested_by or "") else one.model_copy(update={"requested_by": None})
-            for one in view.attempts
-        ]
-        view = view.model_copy(update={"attempts": own})
+    if caller.client_identifier:  # nor is shown who works for the tenant, or made the client's token
+        view = _with_attempts(view, requested_by=None)
     return view if caller.may("delivery:read_body") else _without_bodies(view)
 
 
@@ -151,6 +147,10 @@ def _view(detail: DeliveryDetail) -> DeliveryOut:
 
 
 def _without_bodies(view: DeliveryOut) -> DeliveryOut:
-    attempts = [attempt.model_copy(update={"response_body": None}) for attempt in view.attempts]
     request = view.request and view.request.model_copy(update={"body": None})
-    return view.model_copy(update={"request": request, "attempts": attempts})
+    return _with_attempts(view, response_body=None).model_copy(update={"request": request})
+
+
+def _with_attempts(view: DeliveryOut, **fields: None) -> DeliveryOut:
+    """Return the delivery with these fields of all its attempts."""
+    return view.model_copy(update={"attempts": [attempt.model_copy(update=fields) for attempt in view.attempts]})

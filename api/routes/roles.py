@@ -4,13 +4,12 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
-from api.auth import needs
+from api.auth import needs, require_narrower
 from api.deps import CurrentCaller, CurrentPlatform, Reading, Writing
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, document_of, merged, validated
 from api.protocol.problems import RESPONSES, ProblemError, require_found, responses
 from api.protocol.strict_json import StrictRoute
-from api.routes.api_keys import require_narrower
 from api.schemas.api_keys import RoleBody, RoleIn, RoleOut
 from api.schemas.common import MergePatch, Page
 from webhooks.identity.caller import Caller

@@ -4,11 +4,10 @@ from datetime import timedelta
 
 from fastapi import APIRouter, Response
 
-from api.auth import needs
+from api.auth import needs, require_narrower
 from api.deps import CurrentCaller, CurrentPlatform
 from api.protocol.problems import RESPONSES, ProblemError
 from api.protocol.strict_json import StrictRoute
-from api.routes.api_keys import require_narrower
 from api.schemas.tokens import SigningKeySet, TokenIn, TokenOut
 from webhooks.identity.signing_keys import CACHED_FOR
 

@@ -50,6 +50,8 @@ async def test_a_client_s_users_manage_their_own_webhooks(
         delivery = await client.get(f"/v1/deliveries/{id}")
         resent = await client.post(f"/v1/deliveries/{id}/resend", json={"force": True})
         await receiver.wait_for(path, 3)
+        await platform.wait(id, lambda shown: shown["attempt_count"] == 2 and shown["status"] == "delivered")
+        again, whole = (await client.get(f"/v1/deliveries/{id}")).json(), await platform.get(f"/v1/deliveries/{id}")
         deleted = await client.delete(place)
 
     assert webhook["client_identifier"] == mine
@@ -59,6 +61,8 @@ async def test_a_client_s_users_manage_their_own_webhooks(
     assert delivery.json()["status"] == "delivered"
     assert delivery.json()["temporal_url"] is None
     assert [resent.status_code, deleted.status_code] == [202, 204]
+    assert [attempt["requested_by"] for attempt in again["attempts"]] == [None, None]
+    assert whole["attempts"][1]["requested_by"].endswith(f"/{mine})")
 
 
 async def test_nothing_of_others_is_seen_or_touched(platform: PlatformProcess, receiver: Receiver, path: str) -> None:

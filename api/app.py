@@ -8,6 +8,7 @@ from starlette.types import Scope
 from api import openapi, sign_in
 from api.admission import Admission
 from api.headers import SecurityHeaders
+from api.pages import assets, sent
 from api.platform import Platform
 from api.protocol import problems, unrouted
 from api.routes import (
@@ -41,8 +42,8 @@ def _is_health_check(scope: Scope) -> bool:
     return str(scope.get("path", "")).startswith("/health/")
 
 
-async def _lead_to_docs() -> RedirectResponse:
-    return RedirectResponse("docs")
+async def _lead_to_the_monitor() -> RedirectResponse:
+    return RedirectResponse("sent")
 
 
 def create_app(platform: Platform) -> FastAPI:
@@ -63,7 +64,7 @@ def create_app(platform: Platform) -> FastAPI:
     problems.install(app, platform.why_failed)
     unrouted.install(app)
     openapi.install(app)
-    app.add_api_route("/", _lead_to_docs, include_in_schema=False)
+    app.add_api_route("/", _lead_to_the_monitor, include_in_schema=False)
     for routes in (
         tenants,
         api_keys,
@@ -82,4 +83,6 @@ def create_app(platform: Platform) -> FastAPI:
         app.include_router(routes.router)
     app.include_router(tokens.keys)
     app.include_router(sign_in.router)
+    for pages in (assets, sent):
+        app.include_router(pages.router)
     return app

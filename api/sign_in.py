@@ -3,7 +3,6 @@ if one is configured, else by an API key that they type once.
 
 The pages of the product lead to /sign-in?next=/where/they/were; `api.auth.signed_in` is who came back."""
 
-import asyncio
 import base64
 import json
 import logging
@@ -12,9 +11,7 @@ import re
 import time
 import warnings
 from typing import Any
-from urllib.parse import parse_qs
 
-import jinja2
 from authlib.deprecate import AuthlibDeprecationWarning  # type: ignore[import-untyped]
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -28,7 +25,10 @@ with warnings.catch_warnings():  # authlib warns because it prefers another clie
 
 from api.auth import address_of, require_same_origin, session_cookie
 from api.deps import CurrentPlatform
+from api.pages.page import HEADERS, strict_transport, templates
 from api.platform import Platform
+from api.protocol import forms
+from api.protocol.problems import ProblemError
 from webhooks.credentials.vault import CannotOpenError
 from webhooks.identity import audit
 from webhooks.identity.caller import Caller
@@ -42,12 +42,6 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(include_in_schema=False)
 
-_TEMPLATES = jinja2.Environment(loader=jinja2.PackageLoader("api"), autoescape=True)
-_CSP = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-_HEADERS = {
-    "Content-Security-Policy": _CSP,
-    "Cache-Control": "no-store",
-}
 _PLACE = re.compile(r"/([A-Za-z0-9._~%!$&'()*+,;=:@?-][A-Za-z0-9._~%!$&'()*+,;=:@?/-]{0,500})?")
 """A path of this site. `//host` and `/\\host` would lead elsewhere."""
 _MAX_FORM_BYTES, _MAX_FORM_SECONDS = 8 * 1024, 30.0
@@ -73,7 +67,7 @@ async def show_sign_in(request: Request, platform: CurrentPlatform) -> Response:
     flow = {"until": time.time() + _FLOW_SECONDS, "next": place, "session": request.scope["session"]}
     sealed = base64.urlsafe_b64encode(platform.vault.seal(json.dumps(flow).encode(), _FLOW)).decode()
     _set_cookie(platform, answer, _FLOW, sealed, _FLOW_SECONDS)
-    answer.headers.update(_HEADERS)
+    answer.headers.update(HEADERS)
     return answer
 
 
@@ -108,7 +102,7 @@ async def sign_in(request: Request, platform: CurrentPlatform) -> Response:
     place = _place(form.get("next"))
     if platform.signs_in_with_provider:
         return _refused(platform, "Sign in with the identity provider.")
-    caller = await platform.key_caller(form.get("key", "").strip())
+    caller = await platform.key_caller(form.get("key").strip())
     if caller is None:
         seconds = platform.failed_authentications.add(address_of(request))
         metrics.failed_authentication(metrics.SLOWED if seconds else metrics.INVALID)
@@ -180,7 +174,7 @@ def _flow(platform: Platform, request: Request) -> dict[str, Any] | None:
 
 
 def _signed_in(platform: Platform, secret: str, place: str) -> Response:
-    answer = RedirectResponse(place, 303, headers=_HEADERS)
+    answer = RedirectResponse(place, 303, headers=HEADERS)
     _set_cookie(platform, answer, session_cookie(platform.settings), secret, int(LIFETIME.total_seconds()))
     _set_cookie(platform, answer, _FLOW, "", 0)
     return answer
@@ -206,9 +200,9 @@ def _refused(platform: Platform, message: str) -> Response:
 
 
 def _page(platform: Platform, status: int = 200, *, title: str = "Sign in", **fields: object) -> Response:
-    html = _TEMPLATES.get_template("sign_in.html").render(title=title, **fields)
-    hsts = {"Strict-Transport-Security": "max-age=31536000"} if platform.settings.is_https else {}
-    return HTMLResponse(html, status, headers=_HEADERS | hsts)
+    shown = {"message": None, "asks_for_key": False, "next": "/"} | fields
+    html = templates.get_template("sign_in.html").render(title=title, **shown)
+    return HTMLResponse(html, status, headers={**HEADERS, **strict_transport(platform)})
 
 
 def _set_cookie(platform: Platform, answer: Response, name: str, value: str, seconds: int) -> None:
@@ -236,15 +230,9 @@ def _place(text: str | None) -> str:
     return text if text and _PLACE.fullmatch(text) else "/"
 
 
-async def _form(request: Request) -> dict[str, str]:
-    """Return the fields of a form. One that is too long or too slow, or no form, has none."""
-    content = bytearray()
+async def _form(request: Request) -> forms.Form:
+    """Return the form. One that is too long or too slow has no fields."""
     try:
-        async with asyncio.timeout(_MAX_FORM_SECONDS):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > _MAX_FORM_BYTES:
-                    return {}
-    except TimeoutError:
-        return {}
-    return {name: values[-1] for name, values in parse_qs(content.decode(errors="replace")).items()}
+        return await forms.read(request, _MAX_FORM_BYTES, _MAX_FORM_SECONDS)
+    except ProblemError:
+        return forms.Form({})

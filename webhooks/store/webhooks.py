@@ -1,6 +1,6 @@
 """The rows of webhooks, and the queries of a delivery."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -174,3 +174,11 @@ async def _update(session: AsyncSession, webhook: Webhook, *conditions: ColumnEl
     """Set columns of a webhook if the conditions hold. Return whether they did."""
     query = update(Webhook).where(col(Webhook.tenant) == webhook.tenant, col(Webhook.id) == webhook.id, *conditions)
     return bool((await session.exec(query.values(**values))).rowcount)
+
+
+async def names(session: AsyncSession, tenant: str, ids: Collection[str]) -> dict[str, str]:
+    """Return the names of these webhooks of a tenant, by id. One that is deleted is left out."""
+    rows = await session.exec(
+        select(Webhook.id, Webhook.name).where(col(Webhook.tenant) == tenant, col(Webhook.id).in_(ids))
+    )
+    return dict(rows.all())

@@ -1,0 +1,116 @@
+"""Sent: the deliveries, newest first. What is filtered is in the URL."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+
+from api.pages.calls import CallError
+from api.pages.page import CurrentPage, Page, PageRoute
+from webhooks.deliveries.status import DeliveryStatus
+from webhooks.ids import is_delivery_id
+from webhooks.store import webhooks as stored_webhooks
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_ROWS = 50
+_MOST_RESENT = 200
+_TIMES = {
+    "1h": ("last hour", timedelta(hours=1)),
+    "24h": ("last 24 h", timedelta(hours=24)),
+    "7d": ("last 7 days", timedelta(days=7)),
+    "30d": ("last 30 days", timedelta(days=30)),
+}
+_FILTERS = ("status", "event", "webhook_id", "client_identifier", "time", "since", "until", "q")
+
+
+@router.get("/sent")
+async def show_sent(page: CurrentPage) -> Response:
+    query = page.request.query_params
+    if is_delivery_id(query.get("q", "").strip()):
+        return page.go(f"/deliveries/{query['q'].strip()}")
+    found = await _found(page, query)
+    fields = {
+        "deliveries": found["items"],
+        "next_cursor": found["next_cursor"],
+        "names": await webhook_names(page, found["items"]),
+        "version_of": version_of,
+    }
+    here = urlencode([(name, value) for name, value in query.multi_items() if name in _FILTERS])
+    if page.is_part:
+        return page.render("sent_rows.html", **fields)
+    webhooks = await _all(page, "/v1/webhooks", "webhook:list")
+    return page.render(
+        "sent.html",
+        **fields,
+        title="Sent",
+        webhooks={webhook["id"]: webhook["name"] for webhook in webhooks},
+        events=[event["key"] for event in await _all(page, "/v1/events", "event:list")],
+        statuses=[status.value for status in DeliveryStatus],
+        times={name: text for name, (text, _) in _TIMES.items()},
+        chosen={name: query.getlist(name) for name in _FILTERS},
+        is_filtered=any(query.get(name) for name in _FILTERS),
+        is_first="cursor" not in query,
+        here=here,
+    )
+
+
+@router.post("/sent/resend")
+async def resend(page: CurrentPage) -> Response:
+    """Resend the chosen deliveries, and say what became of each."""
+    form = await page.form()
+    results: list[tuple[str, str | None]] = []
+    for id in form.all("id")[:_MOST_RESENT]:
+        try:
+            await page.api.post(f"/v1/deliveries/{id}/resend")
+            results.append((id, None))
+        except CallError as error:
+            results.append((id, error.detail))
+    if all(fault is None for _, fault in results):
+        return page.go(f"/sent?{form.get('here')}", said="resent")
+    return page.render("resent.html", title="Resend", results=results, here=form.get("here"))
+
+
+async def _found(page: Page, query: QueryParams) -> Any:
+    """Return the page of the API's list that the query of the URL asks for."""
+    asked: dict[str, Any] = {
+        "status": query.getlist("status") or None,
+        "event": query.getlist("event") or None,
+        "webhook_id": query.getlist("webhook_id") or None,
+        "client_identifier": query.getlist("client_identifier") or None,
+        "since": query.get("since") or None,
+        "until": query.get("until") or None,
+        "cursor": query.get("cursor") or None,
+        "limit": _ROWS,
+    }
+    if query.get("time") in _TIMES:
+        asked["since"] = (datetime.now(UTC) - _TIMES[query["time"]][1]).isoformat().replace("+00:00", "Z")
+    searched = query.get("q", "").strip()
+    if not searched:
+        return await page.api.get("/v1/deliveries", **asked)
+    found = await page.api.get("/v1/deliveries", **asked | {"occurrence_id": searched})
+    if found["items"] or asked["client_identifier"]:
+        return found
+    return await page.api.get("/v1/deliveries", **asked | {"client_identifier": searched})
+
+
+async def _all(page: Page, path: str, permission: str) -> list[Any]:
+    """Return up to a page of what can be chosen in a filter."""
+    return (await page.api.get(path, limit=100))["items"] if page.may(permission) else []
+
+
+async def webhook_names(page: Page, deliveries: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the names of the deliveries' webhooks, by id."""
+    if not deliveries or not page.may("webhook:list"):
+        return {}
+    async with page.platform.database.read() as session:
+        return await stored_webhooks.names(session, page.caller.tenant, {item["webhook_id"] for item in deliveries})
+
+
+def version_of(delivery: dict[str, Any]) -> str:
+    """Return what changes with the state that a row shows."""
+    return hashlib.blake2b(repr(sorted(delivery.items())).encode(), digest_size=6).hexdigest()

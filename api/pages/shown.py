@@ -1,0 +1,156 @@
+"""How a page writes values: times, lengths, sizes, statuses. Everything else is Jinja's, which escapes it."""
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from markupsafe import Markup
+
+_OUTCOMES = {
+    "delivered": "delivered",
+    "timeout": "timeout",
+    "connection_refused": "connection refused",
+    "connection_failed": "no connection",
+    "connection_reset": "closed without an answer",
+    "dns_error": "host not found",
+    "tls_error": "TLS error",
+    "protocol_error": "not valid HTTP",
+    "oauth_failed": "no OAuth token",
+    "address_not_allowed": "address not allowed",
+    "webhook_deleted": "webhook deleted",
+    "webhook_inactive": "webhook disabled",
+    "subscription_deleted": "not subscribed any more",
+    "subscription_inactive": "subscription disabled",
+    "not_rendered": "payload cannot be rendered",
+    "unknown": "unknown",
+}
+_WAITING = {
+    "receiver_in_trouble": "receiver in trouble",
+    "room": "waits for room",
+    "lifting": "tenant suspended",
+    "repair": "platform error, tries again",
+    "worker": "waits for a worker",
+    "backoff": "",
+    "person": "waits for resend",
+}
+
+
+def moment(time: str | None, style: str = "clock") -> Markup:
+    """Return a `time` element, which a script writes in the viewer's time zone: `clock`, `ago`, `until`, `full`."""
+    if not time:
+        return Markup("")
+    return Markup('<time datetime="{0}" data-show="{1}" title="{0}">{2}</time>').format(
+        time, style, f"{time[:10]} {time[11:19]} UTC" if style != "clock" else time[11:19]
+    )
+
+
+def duration(milliseconds: float | None) -> str:
+    """Return a length of time in the units that fit: `84 ms`, `1.5 s`, `11 min 18 s`, `2 h 5 min`, `3 d 4 h`."""
+    if milliseconds is None:
+        return ""
+    if milliseconds < 1:
+        return "< 1 ms"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1000
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, smaller, part in (("d", 86_400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{whole} s"
+
+
+def size(number: int | None) -> str:
+    """Return a number of bytes: `312 bytes`, `14.2 KiB`."""
+    if number is None:
+        return ""
+    return f"{number} bytes" if number < 1024 else f"{number / 1024:.1f} KiB"
+
+
+def number(value: int | None) -> str:
+    """Return a count with separated thousands; `unknown` if there is none."""
+    return "unknown" if value is None else f"{value:,}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share of one as percent. 100 % means all: a share just below is not rounded up to it."""
+    if share is None:
+        return "none"
+    return "100 %" if share >= 1 else f"{min(share * 100, 99.9):.1f} %"
+
+
+def host(url: str | None) -> str:
+    """Return the host of a URL."""
+    return (urlsplit(url).netloc.rpartition("@")[2] if url else "") or ""
+
+
+def outcome(name: str | None) -> str:
+    """Return an outcome in words: `503 Service Unavailable`, `connection refused`."""
+    if not name:
+        return ""
+    if name.startswith("http_"):
+        status = int(name.removeprefix("http_"))
+        return f"{status} {HTTPStatus(status).phrase}" if status in _STATUSES else str(status)
+    return _OUTCOMES.get(name, name)
+
+
+def short_outcome(name: str | None) -> str:
+    """Return an outcome in a word or two: `503`, `connection refused`."""
+    name = name or ""
+    return name.removeprefix("http_") if name.startswith("http_") else _OUTCOMES.get(name, name)
+
+
+def state(delivery: Mapping[str, Any]) -> str:
+    """Return the status of a delivery as the pages call it. A pending one is `sending`, or `waiting` before it is
+    begun."""
+    if delivery["status"] == "pending":
+        return "waiting" if delivery["waiting_for"] else "sending"
+    return str(delivery["status"])
+
+
+def waiting(reason: str | None) -> str:
+    """Return what a delivery waits for, in words."""
+    return _WAITING.get(reason or "", "")
+
+
+def pretty(text: str | None) -> str:
+    """Return JSON with line breaks; a text that is no JSON as it is."""
+    if not text:
+        return ""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
+
+
+def document(value: Any) -> str:
+    """Return a value as JSON with line breaks; an empty text for none."""
+    return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def segment(text: str) -> str:
+    """Return a text as a part of a path."""
+    return quote(text, safe="~:")
+
+
+_STATUSES = {status.value for status in HTTPStatus}
+FILTERS: dict[str, Callable[..., Any]] = {
+    "moment": moment,
+    "duration": duration,
+    "size": size,
+    "number": number,
+    "percent": percent,
+    "host": host,
+    "outcome": outcome,
+    "short_outcome": short_outcome,
+    "state": state,
+    "waiting": waiting,
+    "pretty": pretty,
+    "document": document,
+    "segment": segment,
+}

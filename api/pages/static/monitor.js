@@ -1,0 +1,239 @@
+// What the pages do by themselves: times in the viewer's zone, lists that stay current, filters, selections.
+"use strict";
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+
+function length(seconds) {
+  if (seconds < 60) return `${Math.max(0, Math.floor(seconds))} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+function showTimes(place) {
+  const now = Date.now();
+  for (const element of place.querySelectorAll("time[data-show]")) {
+    const time = new Date(element.dateTime);
+    const ago = (now - time) / 1000;
+    const style = element.dataset.show;
+    let text;
+    if (style === "ago") text = `${length(ago)} ago`;
+    else if (style === "until") text = ago < 0 ? `in ${length(-ago)}` : "now";
+    else if (style === "full") text = full.format(time);
+    else text = ago > 72000 || ago < -72000 ? `${day.format(time)} ${clock.format(time)}` : clock.format(time);
+    if (element.textContent !== text) element.textContent = text;
+    if (!element.dataset.titled) {
+      element.title = full.format(time);
+      element.dataset.titled = "yes";
+    }
+  }
+}
+
+// A list that stays current. Changed rows change where they are. New rows come in at the top, or are offered while
+// somebody reads, selects or has scrolled.
+class LiveRows {
+  constructor(body) {
+    this.body = body;
+    this.offer = document.querySelector("[data-offer]");
+    this.waiting = [];
+    this.quiet = 0;
+    if (this.offer) this.offer.addEventListener("click", () => this.insert());
+    this.later();
+  }
+
+  later() {
+    setTimeout(() => this.refresh(), this.quiet > 5 ? 8000 : 2500);
+  }
+
+  async refresh() {
+    if (document.visibilityState === "visible") {
+      try {
+        await this.load();
+      } catch (error) {
+        this.say("not current");
+      }
+    }
+    this.later();
+  }
+
+  async load() {
+    const answer = await fetch(this.body.dataset.live, { headers: { "HX-Request": "true" }, redirect: "error" });
+    if (answer.status === 401) return location.reload();
+    if (!answer.ok) return this.say("not current");
+    this.say("live");
+    const fresh = document.createElement("template");
+    fresh.innerHTML = await answer.text();
+    let changes = 0;
+    const unknown = [];
+    for (const row of fresh.content.querySelectorAll("tr[id]")) {
+      const old = document.getElementById(row.id);
+      if (!old) unknown.push(row);
+      else if (old.dataset.version !== row.dataset.version) {
+        changes++;
+        this.replace(old, row);
+      }
+    }
+    this.waiting = unknown;
+    this.quiet = changes || unknown.length ? 0 : this.quiet + 1;
+    if (unknown.length && !this.isRead()) this.insert();
+    else this.show();
+    updateSummary(fresh.content);
+    showTimes(document);
+  }
+
+  replace(old, row) {
+    const chosen = old.querySelector("input.choose");
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
+    const fresh = row.querySelector("input.choose");
+    if (chosen && fresh) fresh.checked = chosen.checked;
+    if (focused) {
+      const index = [...old.querySelectorAll("a, button, input")].indexOf(focused);
+      old.replaceWith(row);
+      row.querySelectorAll("a, button, input")[index]?.focus();
+    } else old.replaceWith(row);
+  }
+
+  isRead() {
+    return scrollY > 40 || this.body.matches(":hover") || this.body.contains(document.activeElement)
+      || document.querySelector("input.choose:checked") !== null || document.querySelector("details.pill[open]") !== null;
+  }
+
+  insert() {
+    for (const row of this.waiting.reverse()) {
+      row.classList.add("new");
+      this.body.prepend(row);
+    }
+    this.waiting = [];
+    document.querySelector("[data-empty]")?.remove();
+    const most = Number(this.body.dataset.most || 50);
+    while (this.body.rows.length > Math.max(most, 2 * most)) this.body.lastElementChild.remove();
+    this.show();
+    showTimes(document);
+  }
+
+  show() {
+    if (!this.offer) return;
+    this.offer.hidden = this.waiting.length === 0;
+    this.offer.textContent = `${this.waiting.length} new`;
+  }
+
+  say(text) {
+    const state = document.querySelector("[data-live-state]");
+    if (!state) return;
+    state.textContent = text;
+    state.className = `status ${text === "live" ? "delivered" : "waiting"}`;
+  }
+}
+
+// A part of a page that is fetched again now and then: data-refresh is its address, data-every the seconds.
+class LivePart {
+  constructor(element) {
+    this.id = element.id;
+    this.every = Number(element.dataset.every || 5) * 1000;
+    setTimeout(() => this.refresh(), this.every);
+  }
+
+  async refresh() {
+    const element = document.getElementById(this.id);
+    if (!element || !element.dataset.refresh) return;
+    if (document.visibilityState === "visible" && !element.contains(document.activeElement) && !element.querySelector("details[open][data-read]")) {
+      try {
+        const answer = await fetch(element.dataset.refresh, { headers: { "HX-Request": "true" }, redirect: "error" });
+        if (answer.status === 401) return location.reload();
+        if (answer.ok) {
+          const fresh = document.createElement("template");
+          fresh.innerHTML = await answer.text();
+          const part = fresh.content.getElementById(this.id);
+          if (part && part.dataset.version !== element.dataset.version) {
+            element.replaceWith(part);
+            htmx.process(part);
+            showTimes(part);
+          }
+        }
+      } catch (error) { /* the next one may succeed */ }
+    }
+    setTimeout(() => this.refresh(), this.every);
+  }
+}
+
+function updateSummary(fresh) {
+  for (const part of fresh.querySelectorAll("[data-part]")) {
+    const old = document.getElementById(part.id);
+    if (old && old.outerHTML !== part.outerHTML) old.replaceWith(part);
+  }
+}
+
+function countChosen() {
+  const chosen = document.querySelectorAll("input.choose:checked").length;
+  for (const element of document.querySelectorAll("[data-chosen]")) {
+    element.hidden = chosen === 0;
+    for (const number of element.querySelectorAll("[data-count]")) number.textContent = chosen;
+  }
+}
+
+document.addEventListener("change", (event) => {
+  const input = event.target;
+  if (input.matches("input.choose-all")) {
+    for (const choice of document.querySelectorAll("input.choose:not(:disabled)")) choice.checked = input.checked;
+  }
+  if (input.matches("input.choose, input.choose-all")) countChosen();
+  if (input.matches("form.filters input, form.filters select")) input.form.requestSubmit();
+  if (input.matches("[data-shows]")) showChosenPart(input);
+});
+
+// A field whose value decides which part of a form is shown: <select data-shows="name">, <div data-part-of="name" data-when="a b">.
+function showChosenPart(input) {
+  for (const part of document.querySelectorAll(`[data-part-of="${input.dataset.shows}"]`)) {
+    part.hidden = !part.dataset.when.split(" ").includes(input.value);
+  }
+}
+
+// One filter is open at a time; Escape and a click elsewhere close it.
+document.addEventListener("click", (event) => {
+  for (const pill of document.querySelectorAll("details.pill[open]")) {
+    if (!pill.contains(event.target)) pill.open = false;
+  }
+  const copied = event.target.closest("[data-copy]");
+  if (copied) copy(copied);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const pill of document.querySelectorAll("details.pill[open]")) {
+    pill.open = false;
+    pill.querySelector("summary").focus();
+  }
+});
+
+async function copy(button) {
+  const text = document.getElementById(button.dataset.copy).textContent;
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch (error) {
+    button.textContent = "Select and copy";
+  }
+  setTimeout(() => { button.textContent = before; }, 2000);
+}
+
+// Empty fields are left out of a filter's address.
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("form.filters")) return;
+  for (const field of event.target.querySelectorAll("input, select")) field.disabled = field.value === "";
+});
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.ask;
+  if (question && !confirm(question)) event.preventDefault();
+});
+
+document.addEventListener("DOMContentLoaded", () => {
+  showTimes(document);
+  countChosen();
+  for (const input of document.querySelectorAll("[data-shows]")) showChosenPart(input);
+  for (const body of document.querySelectorAll("tbody[data-live]")) new LiveRows(body);
+  for (const part of document.querySelectorAll("[data-refresh]")) new LivePart(part);
+  setInterval(() => { if (document.visibilityState === "visible") showTimes(document); }, 1000);
+});
+document.addEventListener("htmx:afterSettle", (event) => showTimes(event.target));

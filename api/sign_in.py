@@ -44,6 +44,11 @@ router = APIRouter(include_in_schema=False)
 
 _PLACE = re.compile(r"/([A-Za-z0-9._~%!$&'()*+,;=:@?-][A-Za-z0-9._~%!$&'()*+,;=:@?/-]{0,500})?")
 """A path of this site. `//host` and `/\\host` would lead elsewhere."""
+_HEADERS = HEADERS | {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+}
+"""No script at all where keys are typed."""
 _MAX_FORM_BYTES, _MAX_FORM_SECONDS = 8 * 1024, 30.0
 _FLOW_SECONDS = 600
 """How long somebody may take at the identity provider."""
@@ -67,7 +72,7 @@ async def show_sign_in(request: Request, platform: CurrentPlatform) -> Response:
     flow = {"until": time.time() + _FLOW_SECONDS, "next": place, "session": request.scope["session"]}
     sealed = base64.urlsafe_b64encode(platform.vault.seal(json.dumps(flow).encode(), _FLOW)).decode()
     _set_cookie(platform, answer, _FLOW, sealed, _FLOW_SECONDS)
-    answer.headers.update(HEADERS)
+    answer.headers.update(_HEADERS)
     return answer
 
 
@@ -174,7 +179,7 @@ def _flow(platform: Platform, request: Request) -> dict[str, Any] | None:
 
 
 def _signed_in(platform: Platform, secret: str, place: str) -> Response:
-    answer = RedirectResponse(place, 303, headers=HEADERS)
+    answer = RedirectResponse(place, 303, headers=_HEADERS)
     _set_cookie(platform, answer, session_cookie(platform.settings), secret, int(LIFETIME.total_seconds()))
     _set_cookie(platform, answer, _FLOW, "", 0)
     return answer
@@ -202,7 +207,7 @@ def _refused(platform: Platform, message: str) -> Response:
 def _page(platform: Platform, status: int = 200, *, title: str = "Sign in", **fields: object) -> Response:
     shown = {"message": None, "asks_for_key": False, "next": "/"} | fields
     html = templates.get_template("sign_in.html").render(title=title, **shown)
-    return HTMLResponse(html, status, headers={**HEADERS, **strict_transport(platform)})
+    return HTMLResponse(html, status, headers={**_HEADERS, **strict_transport(platform)})
 
 
 def _set_cookie(platform: Platform, answer: Response, name: str, value: str, seconds: int) -> None:

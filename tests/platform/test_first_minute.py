@@ -112,12 +112,12 @@ async def test_they_say_when_their_receiver_would_be_refused(tmp_path: Path) -> 
     assert key not in own.log
 
 
-async def test_the_root_leads_to_the_docs(platform: PlatformProcess) -> None:
+async def test_the_root_leads_to_the_monitor(platform: PlatformProcess) -> None:
     answer = await platform.http.get("/", follow_redirects=True)
 
     assert answer.status_code == 200
-    assert answer.url.path == "/docs"
-    assert "swagger" in answer.text
+    assert answer.url.path == "/sign-in"
+    assert answer.url.params["next"] == "/sent"
     assert "/" not in (await platform.get("/openapi.json"))["paths"]
 
 

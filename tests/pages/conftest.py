@@ -1,0 +1,107 @@
+"""A real Chromium that looks at the pages of a running platform."""
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from playwright.async_api import Browser, BrowserContext, async_playwright
+from playwright.async_api import Page as Tab
+
+from webhooks.testing.platform_process import KEY, PlatformProcess
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+_PATIENCE_MS = 15_000
+_IGNORED = ("Failed to load resource",)
+"""What Chromium says of each answer that is an error; a test that expects none asserts the status."""
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium (Debian: apt-get install chromium)")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+class Monitor:
+    """The pages as one person sees them, who has signed in with a key."""
+
+    def __init__(self, platform: PlatformProcess, context: BrowserContext, tab: Tab) -> None:
+        self.platform = platform
+        self.context = context
+        self.tab = tab
+        self.complaints: list[str] = []
+        """What the browser says of scripts and of the Content-Security-Policy."""
+        tab.on("console", lambda said: self._note(said.text) if said.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: self._note(str(error)))
+        tab.on("dialog", lambda dialog: dialog.accept())
+
+    def _note(self, text: str) -> None:
+        if not text.startswith(_IGNORED):
+            self.complaints.append(text)
+
+    async def open(self, path: str) -> Tab:
+        """Open a page. Raises AssertionError unless it is a 200."""
+        answer = await self.tab.goto(f"http://127.0.0.1:{self.platform.port}{path}")
+        assert answer is not None and answer.status == 200, f"{path}: {answer and answer.status}"
+        return self.tab
+
+    async def sign_in(self, key: str = KEY, path: str = "/sent") -> Tab:
+        await self.open(f"/sign-in?next={path}")
+        await self.tab.get_by_label("API key").fill(key)
+        await self.tab.get_by_role("button", name="Sign in").click()
+        await self.tab.wait_for_url(f"**{path}")
+        return self.tab
+
+    async def axe(self) -> list[str]:
+        """Return what axe finds wrong with the page for people who cannot see it, or use no mouse."""
+        await self.tab.evaluate(_AXE.read_text())  # by the browser's debugger: the page itself may run no such script
+        found = await self.tab.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")
+        return [
+            f"{violation['id']}: {node['html'][:200]} {node.get('failureSummary', '')}"
+            for violation in found["violations"]
+            for node in violation["nodes"]
+        ]
+
+    async def is_wider_than_the_window(self) -> bool:
+        return bool(await self.tab.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
+Open = Callable[..., Awaitable[Monitor]]
+
+
+@pytest.fixture
+async def open_monitor(platform: PlatformProcess, chromium: Browser) -> AsyncIterator[Open]:
+    """A function that opens the monitor in a browser of its own: `await open_monitor(width=400, scheme="dark")`. It has
+    signed in with `key`."""
+    opened: list[Monitor] = []
+
+    async def open_one(*, key: str = KEY, width: int = 1400, scheme: str = "light", signs_in: bool = True) -> Monitor:
+        context = await chromium.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if scheme == "dark" else "light",
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(_PATIENCE_MS)
+        monitor = Monitor(platform, context, await context.new_page())
+        opened.append(monitor)
+        if signs_in:
+            await monitor.sign_in(key)
+        return monitor
+
+    yield open_one
+    for monitor in opened:
+        await monitor.context.close()
+    complaints = [complaint for monitor in opened for complaint in monitor.complaints]
+    assert not complaints, complaints
+
+
+@pytest.fixture
+async def monitor(open_monitor: Open) -> Monitor:
+    """The monitor as an administrator sees it, 1400 pixels wide, in the light theme."""
+    return await open_monitor()

@@ -1,0 +1,133 @@
+"""Sent: what a person sees and does there, in a real browser."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.pages.conftest import Monitor, Open
+from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.receiver import Receiver
+
+HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+
+
+async def test_a_new_delivery_appears_by_itself_and_changes_where_it_is(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [400, 200]), name="Orders")
+    tab = await monitor.open(f"/sent?event={event}")
+    await expect(tab.get_by_text("No delivery has all of this")).to_be_visible()
+
+    delivery = await platform.delivery(await platform.publish(event, id=f"order-{path[1:9]}"))
+
+    row = tab.get_by_role("row").filter(has_text=f"order-{path[1:9]}")
+    await expect(row).to_contain_text("failed")
+    await expect(row).to_contain_text("Orders")
+    await expect(row).to_contain_text("waits for resend")
+    await row.get_by_role("checkbox").check()
+    await tab.get_by_role("button", name="Resend 1").click()
+    await expect(tab.get_by_text("Sent again")).to_be_visible()
+    await expect(tab).to_have_url(re.compile(f"event={event}"))
+    await expect(row).to_contain_text("delivered")
+    assert [attempt["trigger"] for attempt in (await platform.wait(delivery, "delivered"))["attempts"]] == [
+        "event",
+        "resend",
+    ]
+
+
+async def test_nothing_moves_while_somebody_reads(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    await platform.publish(event, id="first")
+    tab = await monitor.open(f"/sent?event={event}")
+    row = tab.get_by_role("row").filter(has_text="first")
+    await row.hover()
+
+    await platform.publish(event, id="second")
+
+    offer = tab.get_by_role("button", name="1 new")
+    await expect(offer).to_be_visible()
+    await expect(tab.get_by_role("row")).to_have_count(2)  # the head, and the first one
+    await offer.click()
+    await expect(tab.get_by_role("row").nth(1)).to_contain_text("second")
+
+
+async def test_filters_are_in_the_url_and_a_search_finds_an_occurrence(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    webhook = await platform.webhook(event, receiver.tell(path, [400]))
+    failed = await platform.delivery(await platform.publish(event, id=f"o-{path[1:9]}"))
+    await platform.wait(failed, "failed")
+    tab = await monitor.open("/sent")
+
+    await tab.get_by_text("Status any").click()
+    await tab.get_by_label("failed", exact=True).check()
+    await expect(tab).to_have_url(re.compile("status=failed"))
+    await expect(tab.get_by_role("row").filter(has_text=f"o-{path[1:9]}")).to_be_visible()
+
+    await monitor.open(f"/sent?status=delivered&webhook_id={webhook['id']}")
+    await expect(tab.get_by_text("No delivery has all of this")).to_be_visible()
+    await tab.get_by_role("link", name="Show all").click()
+    await tab.get_by_role("searchbox").fill(f"o-{path[1:9]}")
+    await tab.get_by_role("searchbox").press("Enter")
+    await expect(tab.get_by_role("row")).to_have_count(2)
+
+
+async def test_who_may_only_look_sees_no_buttons(open_monitor: Open, platform: PlatformProcess) -> None:
+    key = await platform.post("/v1/api-keys", {"name": "looks", "role": "viewer"})
+    monitor = await open_monitor(key=key["key"])
+
+    tab = await monitor.open("/sent")
+
+    await expect(tab.get_by_role("checkbox", name=re.compile("Select"))).to_have_count(0)
+    await expect(tab.get_by_role("link", name="Audit")).to_have_count(0)
+    answer = await monitor.context.request.post(
+        f"http://127.0.0.1:{platform.port}/sent/resend",
+        form={"id": "a~00000000-0000-7000-8000-000000000000"},
+        headers={"sec-fetch-site": "same-origin"},
+    )
+    assert "delivery:resend" in await answer.text()
+
+
+async def test_names_of_others_are_text(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path), name=HOSTILE)
+    await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
+
+    tab = await monitor.open(f"/sent?event={event}")
+
+    await expect(tab.get_by_role("row").nth(1)).to_contain_text(HOSTILE)
+    assert await tab.title() == "Sent · durable-webhooks"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 400])
+async def test_everybody_can_use_it(open_monitor: Open, width: int, scheme: str) -> None:
+    monitor = await open_monitor(width=width, scheme=scheme)
+
+    await monitor.open("/sent")
+
+    assert await monitor.axe() == []
+    assert not await monitor.is_wider_than_the_window()
+
+
+async def test_without_a_sign_in_a_page_leads_there_and_back(open_monitor: Open) -> None:
+    monitor = await open_monitor(signs_in=False)
+
+    tab = await monitor.open("/sent?status=failed")
+
+    await expect(tab).to_have_url(re.compile(r"/sign-in\?next=%2Fsent%3Fstatus%3Dfailed"))
+    await tab.get_by_label("API key").fill("wrong")
+    await tab.get_by_role("button", name="Sign in").click()
+    await expect(tab.get_by_role("alert")).to_contain_text("not valid")
+    assert await monitor.axe() == []
+    await tab.get_by_label("API key").fill("test-administrator-key")
+    await tab.get_by_role("button", name="Sign in").click()
+    await expect(tab).to_have_url(re.compile(r"/sent\?status=failed"))

@@ -123,7 +123,7 @@ async def test_a_person_signs_in_with_an_api_key_and_out(site: Site) -> None:
 async def test_its_pages_run_no_script_and_are_framed_by_nobody(site: Site) -> None:
     page = await site.browser.get("/sign-in", params={"next": '/"><script>alert(1)</script>'})
 
-    [_, own] = page.headers.get_list("content-security-policy")
+    [own, _] = page.headers.get_list("content-security-policy")
     assert own.startswith("default-src 'none'; ")
     assert own.endswith("form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
     assert "script-src" not in own

@@ -8,7 +8,7 @@ from starlette.types import Scope
 from api import openapi, sign_in
 from api.admission import Admission
 from api.headers import SecurityHeaders
-from api.pages import assets, sent
+from api.pages import assets, sent, start
 from api.platform import Platform
 from api.protocol import problems, unrouted
 from api.routes import (
@@ -83,6 +83,6 @@ def create_app(platform: Platform) -> FastAPI:
         app.include_router(routes.router)
     app.include_router(tokens.keys)
     app.include_router(sign_in.router)
-    for pages in (assets, sent):
+    for pages in (assets, sent, start):
         app.include_router(pages.router)
     return app

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
+from api.pages import start
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
 from webhooks.deliveries.status import DeliveryStatus
@@ -55,6 +56,7 @@ async def show_sent(page: CurrentPage) -> Response:
         chosen={name: query.getlist(name) for name in _FILTERS},
         is_filtered=any(query.get(name) for name in _FILTERS),
         is_first="cursor" not in query,
+        can_start=all(map(page.may, start.STEPS)),
         here=here,
     )
 

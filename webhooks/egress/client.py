@@ -16,7 +16,7 @@ from typing import Self
 import httpx
 
 from webhooks import USER_AGENT, outcomes, retry
-from webhooks.egress import compression, tls, url_rules
+from webhooks.egress import compression, test_receiver, tls, url_rules
 from webhooks.egress.addresses import Network
 from webhooks.egress.connections import Pool, Pools
 from webhooks.egress.guard import AddressNotAllowedError, Guard, ProxyFaultError
@@ -81,6 +81,7 @@ class Egress:
         self._proxied = proxy is not None
         self._resolver = resolver or Resolver()
         self._guard = Guard(self._resolver, allowed, proxied=self._proxied)
+        self._test_receiver = test_receiver.TestReceiver()
         self._pools = Pools(self._guard, httpx.Proxy(proxy) if proxy else None, tls.Contexts(ca_bundle))
 
     @classmethod
@@ -132,6 +133,9 @@ class Egress:
         certificate: ClientCertificate | None,
         max_body_bytes: int,
     ) -> Answer:
+        if request.url.host == test_receiver.HOST:
+            status, content = self._test_receiver.answer(request.url.path, request.headers, request.content)
+            return self._result(request.url, httpx.Response(status), content, True)
         deadline = asyncio.get_running_loop().time() + timeout
         try:
             pool = await self._pools.get(tenant, request.url, certificate)

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import time
+import webbrowser
 from http import HTTPStatus
 from pathlib import Path
 
@@ -181,12 +182,23 @@ def ended(attempt: Json) -> str:
 def show(platform: PlatformProcess, key: str, retried: Json, resent: Json) -> None:
     api = f"http://127.0.0.1:{platform.port}"
     step("See for yourself")
+    say(f"Monitor          {api}/   (sign in with {key})")
+    say(f"                 {api}/deliveries/{retried['id']}   (retried)")
+    say(f"                 {api}/deliveries/{resent['id']}   (resent)")
     say(f"API docs         {api}/docs   (Authorize with {key})")
     say(f"Temporal Web UI  {retried['temporal_url']}   (retried)")
     say(f"                 {resent['temporal_url']}   (resent)")
-    say(f"Monitor          curl -H 'Authorization: Bearer {key}' {api}/v1/deliveries/{resent['id']}")
-    say(f"                 curl -H 'Authorization: Bearer {key}' {api}/v1/deliveries")
+    say(f"The same by curl curl -H 'Authorization: Bearer {key}' {api}/v1/deliveries/{resent['id']}")
     print("\n  Everything runs until Ctrl-C.", flush=True)
+    if has_desktop():
+        webbrowser.open(f"{api}/")
+
+
+def has_desktop() -> bool:
+    """Return whether a window can open. A browser in the terminal would hide what the demo has printed."""
+    return sys.stdout.isatty() and (
+        sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    )
 
 
 if __name__ == "__main__":

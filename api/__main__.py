@@ -141,7 +141,7 @@ def _deliver(platform: Platform, settings: Settings, lanes: Lanes) -> Work:
         publisher = platform.publisher_of(await connect(settings, platform.resources.payload_keys))
         async with (
             delivering(publisher.client, platform.resources, lanes, publisher) as worker,
-            housekeeping.keeping(platform.database, publisher.client, audit_days=settings.audit_retention),
+            housekeeping.keeping(platform.database, publisher, audit_days=settings.audit_retention),
         ):
             platform.worker, platform.publisher = worker, publisher
             log.info("delivering; Temporal Web UI: %s", settings.temporal_ui)
@@ -156,7 +156,7 @@ def _publish_only(platform: Platform, settings: Settings, backlog: RemoteBacklog
         publisher = platform.publisher_of(await connect(settings, platform.resources.payload_keys))
         async with (
             backlog.watched(publisher.client, settings.task_queue),
-            housekeeping.keeping(platform.database, publisher.client, audit_days=settings.audit_retention),
+            housekeeping.keeping(platform.database, publisher, audit_days=settings.audit_retention),
         ):
             platform.publisher = publisher
             await stopped.wait()

@@ -1,5 +1,5 @@
-"""What an API process does in the background: it completes the deletion of tenants, and deletes old entries of the
-audit and old answers. Every process does; what one has begun, another one can end."""
+"""What an API process does in the background: it publishes the audit as events, completes the deletion of tenants, and
+deletes old entries of the audit and old answers. Every process does; what one has begun, another one can end."""
 
 import asyncio
 import contextlib
@@ -12,12 +12,15 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from webhooks.deliveries.removal import remove_all
+from webhooks.publishing.audit_events import AuditEvents
+from webhooks.publishing.publish import Publisher
 from webhooks.store import audit, idempotency, tenants
 from webhooks.store.database import Database
 from webhooks.store.postgresql import DatabaseAwayError
 
 log = logging.getLogger(__name__)
 
+_AUDIT_SECONDS = 2.0
 _TENANTS_SECONDS = 2.0
 _OLD_SECONDS = 3_600.0
 _STILL_PUBLISHES = timedelta(seconds=15)
@@ -29,16 +32,18 @@ of the same id, although they are deleted: nobody could read it."""
 
 
 @contextlib.asynccontextmanager
-async def keeping(database: Database, client: Client, *, audit_days: float) -> AsyncIterator[None]:
+async def keeping(database: Database, publisher: Publisher, *, audit_days: float) -> AsyncIterator[None]:
     """Do it while the block runs. `audit_days`: how long entries of the audit are kept."""
 
     async def delete_old() -> None:
         await _delete_old(database, timedelta(days=audit_days))
 
     async def delete_tenants() -> None:
-        await _delete_tenants(database, client)
+        await _delete_tenants(database, publisher.client)
 
+    audit_events = AuditEvents(publisher, database)
     tasks = [
+        asyncio.create_task(_repeat("publish the audit", audit_events.publish_new, _AUDIT_SECONDS)),
         asyncio.create_task(_repeat("delete tenants", delete_tenants, _TENANTS_SECONDS)),
         asyncio.create_task(_repeat("delete old entries and answers", delete_old, _OLD_SECONDS)),
     ]

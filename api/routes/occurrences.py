@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from temporalio.service import RPCError
 
 from api.auth import needs, require_not_suspended
@@ -31,6 +31,7 @@ from webhooks.deliveries.occurrences import Occurrences, PublishedOccurrence
 from webhooks.deliveries.start import OccurrenceConflictError
 from webhooks.ids import is_occurrence_id, uuid7
 from webhooks.isolation.delayed_starts import TooManyDelayedError
+from webhooks.json_numbers import as_written, to_json, with_digits
 from webhooks.publishing.accept import NotAcceptedError, accept
 from webhooks.telemetry import metrics
 from webhooks.temporal.connection import is_passing
@@ -105,13 +106,17 @@ async def list_occurrences(
     return Page(items=[OccurrenceSummary(**_shown(item)) for item in page], next_cursor=next_cursor)
 
 
-@router.get("/{id}", dependencies=[needs("occurrence:read")], responses=responses(404))
-async def get_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> OccurrenceDetail:
-    """Returns an occurrence with its data, and its deliveries or why there is none. Deliveries appear after a short
-    delay; reading one by its own id works immediately."""
+@router.get("/{id}", dependencies=[needs("occurrence:read")], responses=responses(404), response_model=OccurrenceDetail)
+async def get_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> Any:
+    """Returns an occurrence with its data, and its deliveries or why there is none. Numbers have the digits that the
+    producer wrote. Deliveries appear after a short delay; reading one by its own id works immediately."""
     occurrences = Occurrences(platform.client, caller.tenant)
     found = require_found("occurrence", await occurrences.get(id) if is_occurrence_id(id) else None)
-    return OccurrenceDetail(**_shown(found), data=found.occurrence.data)
+    shown = OccurrenceDetail(**_shown(found), data=found.occurrence.data)
+    if not found.occurrence.digits:
+        return shown
+    exact = shown.model_dump(mode="json") | {"data": with_digits(found.occurrence.data, found.occurrence.digits)}
+    return Response(to_json(exact, as_written), media_type="application/json")
 
 
 @router.delete("/{id}", dependencies=[needs("occurrence:erase")], status_code=204, responses=responses(404))

@@ -2,13 +2,15 @@
 
 from datetime import timedelta
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from pydantic import JsonValue
 
-from api.auth import needs, require_narrower
+from api.auth import address_of, needs, require_narrower
 from api.deps import CurrentCaller, CurrentPlatform
 from api.protocol.problems import RESPONSES, ProblemError
 from api.protocol.strict_json import StrictRoute
 from api.schemas.tokens import SigningKeySet, TokenIn, TokenOut
+from webhooks.identity import audit
 from webhooks.identity.signing_keys import CACHED_FOR
 
 
@@ -23,7 +25,7 @@ keys = APIRouter(prefix="/.well-known", tags=["tokens"])
 
 
 @router.post("", dependencies=[needs("token:add")], status_code=201)
-async def create_token(body: TokenIn, caller: CurrentCaller, platform: CurrentPlatform) -> TokenOut:
+async def create_token(body: TokenIn, caller: CurrentCaller, platform: CurrentPlatform, request: Request) -> TokenOut:
     """Creates a token (JWT) of the caller's API key. It is sent like a key, cannot have a permission that the caller
     does not have, expires with its maker at the latest, and ends when the key is revoked."""
     if caller.key_id is None:
@@ -35,6 +37,13 @@ async def create_token(body: TokenIn, caller: CurrentCaller, platform: CurrentPl
         timedelta(seconds=body.expires_in),
         body.client_identifier,
     )
+    changes: dict[str, JsonValue] = {
+        "permissions": [*sorted(issued.permissions)],
+        "client_identifier": body.client_identifier,
+        "expires_at": issued.expires_at.isoformat(),
+    }
+    async with platform.database.write() as session:
+        session.add(audit.entry(caller, address_of(request), "token.add", caller.key_id, changes))
     return TokenOut(
         token=issued.token,
         permissions=sorted(issued.permissions),

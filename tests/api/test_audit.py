@@ -195,3 +195,34 @@ async def test_repeated_refusals_are_remembered_within_bounds(settings: Settings
     assert [refusals.is_new("a", "x"), refusals.is_new("a", "x"), refusals.is_new("b", "x")] == [True, False, True]
     assert sum(refusals.is_new("c", str(n)) for n in range(20_000)) == 20_000
     assert refusals.is_new("a", "x"), "it was forgotten"
+
+
+async def test_making_a_token_is_recorded(acme: PlatformProcess) -> None:
+    made = await acme.post("/v1/tokens", {"permissions": ["event:list"], "expires_in": 60})
+
+    newest = (await entries(acme))[-1]
+
+    assert newest["action"] == "token.add"
+    assert newest["changes"]["permissions"] == ["event:list"]
+    assert made["token"] not in str(newest)
+
+
+async def test_each_entry_is_an_operational_event(acme: PlatformProcess, receiver: Receiver, path: str) -> None:
+    await acme.webhook("audit.recorded", receiver.url(path), name="auditors")
+    event = await acme.event(description="first")
+    await acme.call("PATCH", f"/v1/events/{event}", {"description": "second"})
+
+    async def arrived() -> bool:
+        return any(
+            json.loads(request.body)["data"]["changes"] == {"description": ["first", "second"]}
+            for request in receiver.got(path)
+        )
+
+    await until(arrived, timeout=30, what="the entry of the change")
+    data = [json.loads(request.body)["data"] for request in receiver.got(path)]
+    stored = {item["id"]: item for item in (await acme.get("/v1/audit"))["items"]}
+    assert len({item["entry_id"] for item in data}) == len(data)  # each once
+    assert [item["action"] for item in data][-2:] == ["event.add", "event.edit"]
+    for item in data:
+        assert item["resource"] == stored[item["entry_id"]]["resource"]
+        assert item["actor"] == stored[item["entry_id"]]["actor"]

@@ -100,6 +100,18 @@ async def test_the_digits_of_numbers_reach_the_receiver(
     assert ("d", "9007199254740993.0") in parse_qsl(form.body.decode())
 
 
+async def test_reading_an_occurrence_shows_the_digits(platform: PlatformProcess) -> None:
+    event = await platform.event()
+    body = f'{{"id": "{event}", "event": "{event}", "data": {NUMBERS}}}'
+    await platform.http.post("/v1/occurrences", content=body, headers={"content-type": "application/json"})
+
+    shown = await platform.http.get(f"/v1/occurrences/{event}")
+
+    assert f'"data":{NUMBERS}' in shown.text
+    assert shown.headers["content-type"] == "application/json"
+    assert shown.json()["unmatched"]
+
+
 async def test_a_preview_shows_the_digits(platform: PlatformProcess) -> None:
     event = await platform.event(template="{data}")
     answer = await platform.http.post(

@@ -101,8 +101,7 @@ class Deliveries:
         return await page(rows, after, limit, items_of)
 
     async def resend(self, tenant: str, delivery_id: str, *, force: bool, requested_by: str) -> bool:
-        """Send the delivery again now. Return False if there is no such delivery. The attempt shows `requested_by`,
-        unless the delivery is a delayed one.
+        """Send the delivery again now. Return False if there is no such delivery. The attempt shows `requested_by`.
 
         A delivery that awaits a resend or the next attempt gets a signal. A delayed one starts. A closed one gets a new
         run of its workflow, with the same input. Nothing is done while an attempt is in progress.

@@ -7,7 +7,7 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from webhooks.contracts import PROCEED_SIGNAL, RESEND_SIGNAL, Delivery
+from webhooks.contracts import PROCEED_SIGNAL, REQUESTED_BY_SIGNAL, RESEND_SIGNAL, Delivery
 from webhooks.deliveries import start
 from webhooks.deliveries.history import Run, decrypt_and_read
 from webhooks.deliveries.start import Digest
@@ -34,6 +34,9 @@ async def resend(client: Client, task_queue: str, run: Run, attempts: int, reque
         delivery = delivery.model_copy(update=changes)
     policy = WorkflowIDReusePolicy.ALLOW_DUPLICATE if run.begun else WorkflowIDReusePolicy.REJECT_DUPLICATE
     with traces.continuing("resend", run.trace):
+        if not run.begun:  # its input is stored already
+            handle = client.get_workflow_handle(workflow_id(delivery.tenant, delivery.id))
+            await handle.signal(REQUESTED_BY_SIGNAL, requested_by, rpc_timeout=names.RPC_TIMEOUT)
         await _signal_with_start(client, task_queue, run, RESEND_SIGNAL, policy, delivery)
 
 

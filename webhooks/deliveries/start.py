@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
+from temporalio.common import Priority, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from webhooks.contracts import Delivery, Occurrence, UnmatchedOccurrence
@@ -19,6 +19,9 @@ from webhooks.ids import workflow_id
 from webhooks.json_numbers import by_value, has_float, to_json, with_digits
 from webhooks.temporal import names
 from webhooks.temporal.codec import UnreadableError
+
+_MAX_FAIRNESS_KEY = 64
+"""Bytes. A tenant's id is ASCII."""
 
 
 class OccurrenceConflictError(WebhooksError):
@@ -128,6 +131,7 @@ def labels(
         "search_attributes": TypedSearchAttributes(pairs),
         "memo": {**digest.memo(), names.MEMO_URL: url},
         "static_summary": names.cut_summary(summary),
+        "priority": Priority(fairness_key=argument.tenant[:_MAX_FAIRNESS_KEY]),
     }
 
 

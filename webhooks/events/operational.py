@@ -10,7 +10,8 @@ log = logging.getLogger(__name__)
 WEBHOOK_DEACTIVATED = "webhook.deactivated"
 DELIVERY_FAILED = "delivery.failed"
 DELIVERY_RECOVERED = "delivery.recovered"
-KEYS = frozenset((WEBHOOK_DEACTIVATED, DELIVERY_FAILED, DELIVERY_RECOVERED))
+AUDIT_RECORDED = "audit.recorded"
+KEYS = frozenset((WEBHOOK_DEACTIVATED, DELIVERY_FAILED, DELIVERY_RECOVERED, AUDIT_RECORDED))
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _TEXT_OR_NULL: dict[str, Any] = {"type": ["string", "null"]}
@@ -64,5 +65,28 @@ EVENTS = {
         "A delivery that had failed for good was resent and delivered",
         {**_DELIVERY, "recovered_at": _MOMENT},
         {**_DELIVERY_SAMPLE, "outcome": "delivered", "recovered_at": "2026-01-10T11:05:00Z"},
+    ),
+    AUDIT_RECORDED: _OperationalEvent(
+        "Somebody changed the configuration, sent something again, or was refused: an entry of the audit",
+        {
+            "entry_id": _TEXT,
+            "actor": _TEXT,
+            "actor_name": _TEXT,
+            "address": _TEXT,
+            "action": _TEXT,
+            "resource": _TEXT,
+            "changes": {"type": "object"},
+            "at": _MOMENT,
+        },
+        {
+            "entry_id": "01936b1e-0000-7000-8000-000000000000",
+            "actor": "key:01936b1e-0000-7000-8000-000000000001",
+            "actor_name": "deployment",
+            "address": "192.0.2.7",
+            "action": "webhook.edit",
+            "resource": "123e4567-e89b-12d3-a456-426614174000",
+            "changes": {"active": [True, False]},
+            "at": "2026-01-10T10:30:00Z",
+        },
     ),
 }

@@ -1,6 +1,6 @@
 """The rows of the audit: who changed what."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete
@@ -39,6 +39,15 @@ async def list_newest_first(
     if before is not None:
         query = query.where(col(AuditEntry.id) < before)
     return (await session.exec(query)).all()
+
+
+async def list_oldest_first(
+    session: AsyncSession, tenants: Collection[str], *, since: datetime, after: str, limit: int
+) -> Sequence[AuditEntry]:
+    """Return up to `limit` entries of these tenants made since then, with ids after `after`."""
+    first = max(uuid7_not_before(since), after)
+    query = select(AuditEntry).where(col(AuditEntry.tenant).in_(tenants), col(AuditEntry.id) > first)
+    return (await session.exec(query.order_by(col(AuditEntry.id)).limit(limit))).all()
 
 
 async def delete_older(session: AsyncSession, than: datetime) -> bool:

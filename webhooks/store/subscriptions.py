@@ -1,8 +1,9 @@
 """The rows of subscriptions: each sends an event to a webhook."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import Select
 
@@ -19,6 +20,17 @@ async def find(
     nobody else can change it until the transaction ends."""
     query = _of(tenant, owner).where(col(Subscription.id) == id)
     return (await session.exec(query.with_for_update(of=Subscription) if lock else query)).first()
+
+
+async def tenants_of(session: AsyncSession, event: str) -> dict[str, datetime]:
+    """Return the tenants that have an active subscription to the event, and since when."""
+    query = (
+        select(Subscription.tenant, func.min(Subscription.created_at))
+        .join(Event, col(Event.id) == col(Subscription.event_id))
+        .where(col(Event.key) == event, col(Subscription.active))
+        .group_by(col(Subscription.tenant))
+    )
+    return dict((await session.exec(query)).all())
 
 
 async def of_webhooks(

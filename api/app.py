@@ -27,6 +27,8 @@ from api.routes import (
 from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
+PAGES = (assets, sent, start)
+"""The modules of the monitor's pages."""
 _DESCRIPTION = """
 Publish **occurrences** of **events**. Every **webhook** that is subscribed to the event receives each occurrence by
 HTTP, signed as [Standard Webhooks](https://www.standardwebhooks.com) says. Each one is a **delivery**: it is retried
@@ -83,6 +85,6 @@ def create_app(platform: Platform) -> FastAPI:
         app.include_router(routes.router)
     app.include_router(tokens.keys)
     app.include_router(sign_in.router)
-    for pages in (assets, sent, start):
+    for pages in PAGES:
         app.include_router(pages.router)
     return app

@@ -9,6 +9,7 @@ from api import openapi, sign_in
 from api.admission import Admission
 from api.headers import SecurityHeaders
 from api.pages import assets, sent, start
+from api.pages import deliveries as delivery_pages
 from api.platform import Platform
 from api.protocol import problems, unrouted
 from api.routes import (
@@ -27,7 +28,7 @@ from api.routes import (
 from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
-PAGES = (assets, sent, start)
+PAGES = (assets, sent, start, delivery_pages)
 """The modules of the monitor's pages."""
 _DESCRIPTION = """
 Publish **occurrences** of **events**. Every **webhook** that is subscribed to the event receives each occurrence by

@@ -7,6 +7,8 @@ from urllib.parse import quote, urlencode
 from fastapi import Request
 from starlette.types import Message
 
+from webhooks.json_numbers import read_float, read_integer
+
 _FORWARDED = (b"cookie", b"origin", b"sec-fetch-site", b"host")
 """Headers of the browser's request that tell the API who calls, and from which site."""
 
@@ -74,7 +76,7 @@ class Calls:
                 answer.extend(message.get("body", b""))
 
         await self._request.app(scope, receive, send)
-        shown: Any = json.loads(answer) if answer else None
+        shown: Any = json.loads(answer, parse_float=read_float, parse_int=read_integer) if answer else None
         if status >= 400:
             raise CallError(status, shown)
         return shown

@@ -7,6 +7,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from markupsafe import Markup
+from pydantic import JsonValue
+
+from webhooks.json_numbers import as_written, read_float, read_integer, to_json
 
 _OUTCOMES = {
     "delivered": "delivered",
@@ -56,7 +59,7 @@ def duration(milliseconds: float | None) -> str:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     whole = round(seconds)
     for unit, size, smaller, part in (("d", 86_400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
         if whole >= size:
@@ -119,18 +122,40 @@ def waiting(reason: str | None) -> str:
 
 
 def pretty(text: str | None) -> str:
-    """Return JSON with line breaks; a text that is no JSON as it is."""
+    """Return JSON with line breaks, and numbers as they were written; a text that is no JSON as it is."""
     if not text:
         return ""
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
+        return _indented(json.loads(text, parse_float=read_float, parse_int=read_integer), "\n")
+    except (ValueError, RecursionError):
         return text
+
+
+def _indented(value: JsonValue, start: str) -> str:
+    """Return a value as JSON. `start` begins its lines: a line break and the indentation."""
+    inner = f"{start}  "
+    if isinstance(value, dict) and value:
+        members = (f"{json.dumps(name, ensure_ascii=False)}: {_indented(part, inner)}" for name, part in value.items())
+        return f"{{{inner}{f',{inner}'.join(members)}{start}}}"
+    if isinstance(value, list) and value:
+        return f"[{inner}{f',{inner}'.join(_indented(part, inner) for part in value)}{start}]"
+    return to_json(value, as_written)
 
 
 def document(value: Any) -> str:
     """Return a value as JSON with line breaks; an empty text for none."""
-    return "" if value is None else json.dumps(value, indent=2, ensure_ascii=False)
+    return "" if value is None else _indented(value, "\n")
+
+
+def policy(rules: Mapping[str, Any]) -> str:
+    """Return a retry policy in words: `10 s x 4, at most 12 h, 10 attempts`."""
+    number = rules["maximum_attempts"]
+    attempts = f"{number} attempt{'' if number == 1 else 's'}"
+    if rules["schedule"]:
+        return f"{attempts}, after {', '.join(duration(wait * 1000) for wait in rules['schedule'])}"
+    grows = "" if rules["backoff_coefficient"] == 1 else f" x {rules['backoff_coefficient']:g}"
+    most = "" if rules["backoff_coefficient"] == 1 else f", at most {duration(rules['maximum_interval'] * 1000)}"
+    return f"{duration(rules['initial_interval'] * 1000)}{grows}{most}, {attempts}"
 
 
 def segment(text: str) -> str:
@@ -152,5 +177,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "waiting": waiting,
     "pretty": pretty,
     "document": document,
+    "policy": policy,
     "segment": segment,
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import axe_playwright_python
 import pytest
-from playwright.async_api import Browser, BrowserContext, async_playwright
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 from playwright.async_api import Page as Tab
 
 from webhooks.testing.platform_process import KEY, PlatformProcess
@@ -14,6 +14,7 @@ from webhooks.testing.platform_process import KEY, PlatformProcess
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 _PATIENCE_MS = 15_000
+expect.set_options(timeout=_PATIENCE_MS)
 _IGNORED = ("Failed to load resource",)
 """What Chromium says of each answer that is an error; a test that expects none asserts the status."""
 

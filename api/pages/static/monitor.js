@@ -31,6 +31,10 @@ function showTimes(place) {
   }
 }
 
+function showClocks(place) {
+  for (const text of place.querySelectorAll("text[data-clock]")) text.textContent = clock.format(new Date(text.dataset.clock));
+}
+
 // A list that stays current. Changed rows change where they are. New rows come in at the top, or are offered while
 // somebody reads, selects or has scrolled.
 class LiveRows {
@@ -138,7 +142,7 @@ class LivePart {
   async refresh() {
     const element = document.getElementById(this.id);
     if (!element || !element.dataset.refresh) return;
-    if (document.visibilityState === "visible" && !element.contains(document.activeElement) && !element.querySelector("details[open][data-read]")) {
+    if (document.visibilityState === "visible" && !element.contains(document.activeElement)) {
       try {
         const answer = await fetch(element.dataset.refresh, { headers: { "HX-Request": "true" }, redirect: "error" });
         if (answer.status === 401) return location.reload();
@@ -147,9 +151,14 @@ class LivePart {
           fresh.innerHTML = await answer.text();
           const part = fresh.content.getElementById(this.id);
           if (part && part.dataset.version !== element.dataset.version) {
+            for (const old of element.querySelectorAll("details[id]")) {
+              const fresh = part.querySelector(`#${CSS.escape(old.id)}`);
+              if (fresh) fresh.open = old.open;
+            }
             element.replaceWith(part);
             htmx.process(part);
             showTimes(part);
+            showClocks(part);
           }
         }
       } catch (error) { /* the next one may succeed */ }
@@ -230,6 +239,7 @@ document.addEventListener("submit", (event) => {
 
 document.addEventListener("DOMContentLoaded", () => {
   showTimes(document);
+  showClocks(document);
   countChosen();
   for (const input of document.querySelectorAll("[data-shows]")) showChosenPart(input);
   for (const body of document.querySelectorAll("tbody[data-live]")) new LiveRows(body);

@@ -1,0 +1,122 @@
+"""One sentence or two on a delivery: what happened, and what to do. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.pages.shown import duration, outcome, short_outcome
+
+
+@dataclass(frozen=True)
+class Advice:
+    """`tone` is `good`, `bad`, `slow` or `busy`."""
+
+    tone: str
+    text: str
+
+
+_WHY = {
+    "http_400": "The receiver refused the payload (400), which is final: the same bytes would be refused again. "
+    "Compare its answer with the event's template, and correct one of them.",
+    "http_401": "The receiver did not accept the credentials (401). Correct the webhook's authentication.",
+    "http_403": "The receiver knows the credentials but does not allow this (403). Ask its operator.",
+    "http_404": "The receiver has nothing at this path (404). Correct the webhook's URL.",
+    "http_405": "The receiver does not take this method (405). Choose POST or PUT in the webhook.",
+    "http_413": "The payload is too large for the receiver (413). Send less by a template.",
+    "http_415": "The receiver does not take this format (415). Choose another one in the webhook.",
+    "http_422": "The receiver cannot use the payload (422). Compare its answer with the event's template.",
+    "http_429": "The receiver asks for fewer requests (429). Longer waits in the retry policy may help.",
+    "timeout": "The receiver did not answer in time. It should store the request and answer at once. A webhook's "
+    "timeout can be up to 30 s.",
+    "connection_refused": "Nothing accepts connections at the receiver's address. Start it, or correct the URL.",
+    "connection_failed": "No connection to the receiver could be made. Check its network and firewall.",
+    "connection_reset": "The receiver closed the connection without an answer. Its log may say why.",
+    "dns_error": "The receiver's host name was not found. Correct the webhook's URL, or the name's DNS.",
+    "tls_error": "No secure connection could be made. The attempt below says what is wrong with the certificate.",
+    "protocol_error": "The receiver's answer is not valid HTTP. Check what listens at its port.",
+    "oauth_failed": "The OAuth server gave no token, so nothing was sent. Check the webhook's client id, secret and "
+    "token URL.",
+    "webhook_inactive": "The webhook is disabled, so nothing was sent. Activate it.",
+    "subscription_deleted": "The webhook is no longer subscribed to the event, so nothing was sent. Subscribe it.",
+    "subscription_inactive": "The subscription is disabled, so nothing was sent. Activate it.",
+    "not_rendered": "The payload could not be made from this occurrence. Correct the event's template.",
+}
+"""What happened and what to correct, by outcome. A resend follows."""
+_NO_RESEND = {
+    "http_410": "The receiver says that it is gone for good (410). The webhook was deactivated: activate it again only "
+    "if that was wrong.",
+    "address_not_allowed": "The receiver's address is private or reserved, and nothing is sent there. Use a public "
+    "address, or ask the operator to allow the network (WEBHOOKS_EGRESS_ALLOW).",
+    "webhook_deleted": "The webhook was deleted before the delivery could be sent. It cannot be sent any more.",
+    "unknown": "The platform was stopped during the attempt: the receiver may have got it or not. A resend does no "
+    "harm to a receiver that drops a webhook-id it knows.",
+}
+_WAITS = {
+    "receiver_in_trouble": "Held back: the receiver gives no answer to others either. It is sent when the receiver "
+    "answers again, which uses no attempt. Send now tries it at once.",
+    "room": "Waits for its turn: the webhook has as many requests in flight as it may have. It uses no attempt.",
+    "lifting": "The tenant is suspended. It is sent when the suspension is lifted, which uses no attempt.",
+    "repair": "The platform had an internal error and tries again by itself. It uses no attempt.",
+    "worker": "It may be sent now, and waits for a worker. If this lasts, no worker runs, or all are busy.",
+}
+
+
+def advice(delivery: Mapping[str, Any]) -> Advice:
+    """Return what to say of a delivery as the API shows it."""
+    attempts = delivery["attempts"]
+    last = attempts[-1] if attempts else None
+    match delivery["status"]:
+        case "delivered":
+            return _delivered(attempts)
+        case "canceled":
+            return Advice("slow", "Given up by hand: nothing more is sent by itself. It can be resent.")
+        case "failed" | "expired":
+            late = (
+                " The time for a resend in the same history is over; a resend starts a new one."
+                if delivery["status"] == "expired"
+                else ""
+            )
+            return Advice("bad", _failed(last) + late)
+    if delivery["waiting_for"] in _WAITS:
+        return Advice("slow", _WAITS[delivery["waiting_for"]])
+    if last is None:
+        return Advice("busy", "On its way: the first attempt has not ended yet.")
+    said = f"Attempt {len(attempts)} failed: {outcome(last['outcome'])}."
+    if delivery["next_attempt_at"]:
+        return Advice("slow", f"{said} The next one follows by itself; Send now does not wait for it.")
+    return Advice("busy", f"{said} The next attempt is on its way.")
+
+
+def _delivered(attempts: list[Mapping[str, Any]]) -> Advice:
+    if not attempts:
+        return Advice("good", "Delivered.")
+    last, number = attempts[-1], len(attempts)
+    if number == 1:
+        return Advice("good", f"Delivered at the first attempt, in {duration(last['duration_ms'])}.")
+    before = attempts[-2]
+    if last["trigger"] == "resend":
+        who = str(last["requested_by"] or "").partition(" (")[0]
+        by = f"by hand ({who})" if who else "by hand"
+        if before["outcome"] == "delivered":
+            return Advice("good", f"Delivered again {by}. It had been delivered before.")
+        return Advice("good", f"Delivered {by}. Attempt {number - 1} had failed: {outcome(before['outcome'])}.")
+    return Advice("good", f"Delivered by attempt {number}. The one before had failed: {outcome(before['outcome'])}.")
+
+
+def _failed(last: Mapping[str, Any] | None) -> str:
+    if last is None:
+        return "It ended without an attempt. It can be resent."
+    name = str(last["outcome"])
+    if name in _NO_RESEND:
+        return _NO_RESEND[name]
+    if name in _WHY:
+        text = _WHY[name]
+    elif name.startswith("http_3"):
+        text = f"The receiver redirects ({short_outcome(name)}), which is not followed. Correct the webhook's URL."
+    elif name.startswith("http_5"):
+        text = f"The receiver failed at every attempt ({outcome(name)}). Wait until it works again."
+    else:
+        text = f"The receiver did not accept it ({outcome(name)}). Its answer may say why."
+    if last.get("deactivated"):
+        text += " The webhook was deactivated by this failure: activate it."
+    return f"{text} Then resend."

@@ -1,0 +1,98 @@
+"""One delivery: its retry chain, every attempt, what happens next, and what a person can do."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.pages.advice import advice
+from api.pages.calls import CallError
+from api.pages.page import CurrentPage, Page, PageRoute
+from api.pages.retry_chain import chain
+from api.pages.shown import segment
+
+router = APIRouter(prefix="/deliveries", include_in_schema=False, route_class=PageRoute)
+
+_SECRET = "********"  # noqa: S105  how the API masks one
+_COMPUTED = ("content-length", "host", "accept-encoding", "connection", "user-agent", "accept")
+"""Headers that curl writes itself."""
+
+
+@router.get("/{id}")
+async def show_delivery(id: str, page: CurrentPage) -> Response:
+    delivery = await page.api.get(f"/v1/deliveries/{segment(id)}")
+    now = datetime.now(UTC)
+    fields = {
+        "title": f"{delivery['event']} {delivery['occurrence_id']}",
+        "delivery": delivery,
+        "chain": chain(delivery, now),
+        "advice": advice(delivery),
+        "webhook": await _or_none(page, "webhook:list", f"/v1/webhooks/{delivery['webhook_id']}"),
+        "version_of": _version_of(delivery),
+        "is_open": delivery["closed_at"] is None,
+        "curl_of": lambda attempt: _curl(delivery, attempt),
+        "took": _took(delivery),
+    }
+    if page.is_part:
+        return page.render("delivery_part.html", **fields, occurrence=None)
+    occurrence = await _or_none(page, "occurrence:read", f"/v1/occurrences/{segment(delivery['occurrence_id'])}")
+    return page.render("delivery.html", **fields, occurrence=occurrence)
+
+
+@router.post("/{id}/resend")
+async def resend_delivery(id: str, page: CurrentPage) -> Response:
+    form = await page.form()
+    await page.api.post(f"/v1/deliveries/{segment(id)}/resend", {"force": bool(form.get("force"))})
+    return page.go(f"/deliveries/{segment(id)}", said="resent")
+
+
+@router.post("/{id}/cancel")
+async def cancel_delivery(id: str, page: CurrentPage) -> Response:
+    await page.api.post(f"/v1/deliveries/{segment(id)}/cancel")
+    return page.go(f"/deliveries/{segment(id)}", said="cancelled")
+
+
+async def _or_none(page: Page, permission: str, path: str) -> Any:
+    """Return what the API shows, or None if it is gone or the person may not see it."""
+    if not page.may(permission):
+        return None
+    try:
+        return await page.api.get(path)
+    except CallError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+def _version_of(delivery: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(delivery, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _took(delivery: Mapping[str, Any]) -> float | None:
+    """Return the milliseconds from its acceptance to the end of the attempt that delivered it."""
+    if delivery["status"] != "delivered" or not delivery["attempts"]:
+        return None
+    last = delivery["attempts"][-1]
+    started = datetime.fromisoformat(last["started_at"]) - datetime.fromisoformat(delivery["created_at"])
+    return max(started.total_seconds() * 1000, 0) + float(last["duration_ms"])
+
+
+def _curl(delivery: Mapping[str, Any], attempt: Mapping[str, Any]) -> str:
+    """Return a command that sends the attempt's request again. Secrets are placeholders: the API does not show them."""
+    request = delivery["request"] or {}
+    lines = [f"curl -X {request.get('method', 'POST')} {shlex.quote(attempt['url'])}"]
+    headers = attempt.get("request_headers") or []
+    if not headers and request.get("content_type"):
+        headers = [{"name": "content-type", "value": request["content_type"]}]
+    for header in headers:
+        if header["name"].lower() not in _COMPUTED:
+            value = "<SECRET>" if _SECRET in header["value"] else header["value"]
+            lines.append(f"-H {shlex.quote(header['name'] + ': ' + value)}")
+    if request.get("body"):
+        lines.append(f"--data-binary {shlex.quote(request['body'])}")
+    return " \\\n  ".join(lines)

@@ -1,0 +1,135 @@
+"""A delivery's page in a real browser: the chain, the attempts, and what a person does there."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.pages.conftest import Monitor, Open
+from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.receiver import Receiver, Reply
+
+HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+NUMBERS = '{"total": 10.00, "exact": 0.123456789012345678}'
+
+
+async def failed(platform: PlatformProcess, receiver: Receiver, path: str, *answers: int | Reply) -> str:
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [*answers]), name="Orders")
+    delivery = await platform.delivery(await platform.publish(event))
+    await platform.wait(delivery, "failed")
+    return delivery
+
+
+async def test_a_failed_delivery_is_explained_and_sent_again(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    refused = Reply(400, b'{"error": "unknown account"}', {"content-type": "application/json"})
+    delivery = await failed(platform, receiver, path, 503, refused, 200)
+
+    tab = await monitor.open(f"/deliveries/{delivery}")
+    await expect(tab.get_by_text("The receiver refused the payload (400)")).to_be_visible()
+    await expect(tab.get_by_text('"unknown account"')).to_be_visible()
+    await expect(tab.locator("circle.mark.bad")).to_have_count(2)
+    await tab.get_by_role("button", name="Resend").click()
+
+    await expect(
+        tab.get_by_text("Delivered by hand (bootstrap). Attempt 2 had failed: 400 Bad Request.")
+    ).to_be_visible()
+    await expect(tab.locator("circle.mark.good")).to_have_count(1)
+    await expect(tab.locator("text.flag")).to_have_text("resend by bootstrap")
+    assert len(receiver.got(path)) == 3
+
+
+async def test_the_keyboard_is_enough(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    delivery = await failed(platform, receiver, path, 400, 200)
+    tab = await monitor.open(f"/deliveries/{delivery}")
+
+    for _ in range(30):
+        await tab.keyboard.press("Tab")
+        if await tab.evaluate("document.activeElement.textContent.trim()") == "Resend":
+            break
+    outline = await tab.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    await tab.keyboard.press("Enter")
+
+    assert outline == "solid"
+    await expect(tab.get_by_text("Sent again")).to_be_visible()
+    await platform.wait(delivery, "delivered")
+
+
+async def test_it_follows_the_retries_and_keeps_opened_attempts_open(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    policy = {"schedule": [1, 2, 2]}
+    await platform.webhook(event, receiver.tell(path, [503, 503, 503, 200]), retry_policy=policy)
+    delivery = await platform.delivery(await platform.publish(event))
+    tab = await monitor.open(f"/deliveries/{delivery}")
+    await expect(tab.locator("#attempt-1")).to_be_visible()
+    await tab.locator("#attempt-1 summary").click()
+    opened = await tab.locator("#attempt-1").get_attribute("open")
+    await tab.locator("h1").click()  # the summary has the focus no longer
+
+    await expect(tab.get_by_text("Delivered by attempt 4")).to_be_visible()
+
+    assert await tab.locator("#attempt-1").get_attribute("open") == opened
+    await expect(tab.locator("#delivery")).not_to_have_attribute("data-refresh", re.compile("."))
+
+
+async def test_what_receivers_and_producers_wrote_is_text(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    receiver.tell(path, [Reply(400, HOSTILE.encode(), {"x-evil": HOSTILE})])
+    await platform.webhook(event, receiver.url(path), name=HOSTILE)
+    body = f'{{"event": "{event}", "data": {{"text": "</pre><script>document.title=3</script>", "n": {NUMBERS}}}}}'
+    published = await platform.http.post("/v1/occurrences", content=body, headers={"content-type": "application/json"})
+    delivery = await platform.delivery(published.json())
+    await platform.wait(delivery, "failed")
+
+    tab = await monitor.open(f"/deliveries/{delivery}")
+
+    await expect(tab.locator(".attempt pre").nth(1)).to_contain_text(HOSTILE)
+    await expect(tab.get_by_role("region", name="Occurrence")).to_contain_text('"total": 10.00')
+    await expect(tab.get_by_role("region", name="Attempts")).to_contain_text("0.123456789012345678")
+    assert "durable-webhooks" in await tab.title()
+
+
+async def test_who_may_only_look_sees_no_bodies_and_no_buttons(
+    open_monitor: Open, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    delivery = await failed(platform, receiver, path, Reply(400, b"the answer's text"))
+    key = await platform.post("/v1/api-keys", {"name": "looks", "role": "viewer"})
+    monitor = await open_monitor(key=key["key"])
+
+    tab = await monitor.open(f"/deliveries/{delivery}")
+
+    await expect(tab.get_by_role("button", name="Resend")).to_have_count(0)
+    await expect(tab.get_by_role("button", name="Give up")).to_have_count(0)
+    await expect(tab.get_by_text("delivery:read_body")).to_be_visible()
+    assert "the answer's text" not in await tab.content()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (400, "dark")])
+async def test_everybody_can_use_it(
+    open_monitor: Open, platform: PlatformProcess, receiver: Receiver, path: str, width: int, scheme: str
+) -> None:
+    delivery = await failed(platform, receiver, path, 503, 400)
+    monitor = await open_monitor(width=width, scheme=scheme)
+
+    await monitor.open(f"/deliveries/{delivery}")
+
+    assert await monitor.axe() == []
+    assert not await monitor.is_wider_than_the_window()
+
+
+async def test_a_delivery_that_does_not_exist_is_a_page(monitor: Monitor) -> None:
+    answer = await monitor.tab.goto(
+        f"http://127.0.0.1:{monitor.platform.port}/deliveries/none~00000000-0000-7000-8000-000000000000"
+    )
+
+    assert answer is not None
+    assert answer.status == 404
+    await expect(monitor.tab.get_by_role("alert")).to_have_text("No such delivery.")

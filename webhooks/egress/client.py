@@ -8,7 +8,7 @@ from the environment and decode content.
 import asyncio
 import errno
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -19,6 +19,7 @@ from webhooks import USER_AGENT, outcomes, retry
 from webhooks.egress import compression, test_receiver, tls, url_rules
 from webhooks.egress.addresses import Network
 from webhooks.egress.connections import Pool, Pools
+from webhooks.egress.exchange import Exchange, recording
 from webhooks.egress.guard import AddressNotAllowedError, Guard, ProxyFaultError
 from webhooks.egress.resolver import NotResolvedError, Resolver
 from webhooks.egress.streams import ClosedWithoutAnswerError, StaleConnectionError
@@ -62,6 +63,8 @@ class Answer:
     """Whether `body` is the whole body."""
     retry_after: float | None = None
     """Seconds that the receiver asks us to wait."""
+    exchange: Exchange | None = field(default=None, compare=False, repr=False)
+    """How it went over the wire, with the headers in clear. None if nothing may be sent to this address."""
 
 
 class Egress:
@@ -121,7 +124,8 @@ class Egress:
                 content=body,
                 extensions={"timeout": httpx.Timeout(timeout).as_dict()},
             )
-            answer = await self._send(tenant, request, timeout, certificate, max_body_bytes)
+            exchange = Exchange(request.headers.raw, len(body))
+            answer = await self._send(tenant, request, exchange, timeout, certificate, max_body_bytes)
             traces.answered(span, answer.outcome, answer.status_code)
         return answer
 
@@ -129,6 +133,7 @@ class Egress:
         self,
         tenant: str,
         request: httpx.Request,
+        exchange: Exchange,
         timeout: float,
         certificate: ClientCertificate | None,
         max_body_bytes: int,
@@ -142,29 +147,42 @@ class Egress:
         except tls.BadCertificateError as error:
             return Answer(outcomes.TLS_ERROR, error=f"client certificate: {error}")
         try:
-            return await self._exchange(pool, request, deadline, timeout, max_body_bytes)
+            return await self._exchange(pool, request, exchange, deadline, timeout, max_body_bytes)
         except NoAnswerError as error:
             if not _is_stale(error):
-                return Answer(error.outcome, error=str(error))
+                return _no_answer(error, exchange)
         # The receiver had closed the idle connection, and most probably never read the request. It gets it once more.
         pool = await self._pools.renew(pool)
+        exchange.start()
         try:
-            return await self._exchange(pool, request, deadline, timeout, max_body_bytes)
+            return await self._exchange(pool, request, exchange, deadline, timeout, max_body_bytes)
         except NoAnswerError as error:
-            return Answer(error.outcome, error=str(error))
+            return _no_answer(error, exchange)
 
     async def _exchange(
-        self, pool: Pool, request: httpx.Request, deadline: float, timeout: float, max_body_bytes: int
+        self,
+        pool: Pool,
+        request: httpx.Request,
+        exchange: Exchange,
+        deadline: float,
+        timeout: float,
+        max_body_bytes: int,
     ) -> Answer:
         """Send the request once. Raises NoAnswerError, or ProxyFaultError."""
         async with pool:
             tenant, _, certificate = pool.key
-            with tls.watching(certificate) as handshake:
-                response = await self._request(tenant, pool, request, deadline, timeout, handshake)
-            content, complete = await self._read_body(pool, response, deadline, max_body_bytes)
+            try:
+                with tls.watching(certificate) as handshake, recording(exchange):
+                    response = await self._request(tenant, pool, request, deadline, timeout, handshake)
+                exchange.http_version = response.http_version
+                exchange.response_headers = response.headers.raw
+                content, complete = await self._read_body(pool, response, deadline, max_body_bytes)
+            finally:
+                exchange.end()
+        exchange.response_size = len(content)
         encoding = response.headers.get("content-encoding", "")
         content, complete = compression.readable(content, complete, encoding, max_body_bytes)
-        return self._result(request.url, response, content, complete)
+        return self._result(request.url, response, exchange, content, complete)
 
     async def _request(
         self,
@@ -214,7 +232,9 @@ class Egress:
             await pool.resource.close_dirty()
         return bytes(content[:max_bytes]), complete
 
-    def _result(self, target: httpx.URL, response: httpx.Response, content: bytes, complete: bool) -> Answer:
+    def _result(
+        self, target: httpx.URL, response: httpx.Response, exchange: Exchange, content: bytes, complete: bool
+    ) -> Answer:
         """Raises ProxyFaultError if the answer is the proxy's demand for credentials."""
         status = response.status_code
         if self._proxied and _is_plain(target) and status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
@@ -226,6 +246,7 @@ class Egress:
             content,
             complete,
             retry.retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC)),
+            exchange,
         )
 
     async def check_url(self, tenant: str, text: str) -> str | None:
@@ -290,6 +311,13 @@ class _EgressTransport(httpx.AsyncBaseTransport):
         if answer.status_code is None:
             raise NoAnswerError(answer.outcome, answer.error or answer.outcome)
         return httpx.Response(answer.status_code, content=answer.body, request=request, extensions={"answer": answer})
+
+
+def _no_answer(error: NoAnswerError, exchange: Exchange) -> Answer:
+    """Return the reason as an Answer. Of an address that is not allowed nothing else is told: not how long its lookup
+    took, either."""
+    shown = None if error.outcome == outcomes.ADDRESS_NOT_ALLOWED else exchange
+    return Answer(error.outcome, error=str(error), exchange=shown)
 
 
 def _headers(given: dict[str, str]) -> dict[str, str]:

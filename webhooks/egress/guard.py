@@ -15,6 +15,7 @@ import httpcore
 from aiohappyeyeballs import AddrInfoType
 from httpcore._backends.anyio import AnyIOStream  # httpcore has no public stream for a socket that is connected
 
+from webhooks.egress import exchange
 from webhooks.egress.addresses import Address, Network, Verdict, judge, smallest_network
 from webhooks.egress.resolver import Resolver, is_literal
 from webhooks.egress.streams import Stream
@@ -76,6 +77,11 @@ class Guard:
             return usable
         raise AddressNotAllowedError("address not allowed" if len(denied) == len(addresses) else "https is required")
 
+    def is_public(self, address: Address) -> bool:
+        """Return whether an address says nothing about the operator's network: it is in none of the operator's
+        networks, and not of this machine."""
+        return self._judge(address) is Verdict.PUBLIC
+
     def _judge(self, address: Address) -> Verdict:
         verdict = judge(address, self._allowed)
         return Verdict.DENIED if verdict is Verdict.PUBLIC and _is_of_this_machine(address) else verdict
@@ -97,7 +103,11 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        literal = is_literal(host)
+        if not literal:
+            exchange.begin(exchange.DNS)
         allowed = await self._guard.addresses(self._tenant, host, plain=self._plain)
+        exchange.begin(exchange.CONNECT)
         try:
             connected = await _connect(allowed, port, timeout)
         except TimeoutError as error:
@@ -109,7 +119,10 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             if peer in allowed:
                 for option in socket_options or ():
                     connected.setsockopt(*option)
-                return Stream(AnyIOStream(await anyio.abc.SocketStream.from_socket(connected)))
+                shown = f"[{peer}]:{port}" if isinstance(peer, IPv6Address) else f"{peer}:{port}"
+                remote_address = shown if literal or self._guard.is_public(peer) else None
+                exchange.sent_to(remote_address)
+                return Stream(AnyIOStream(await anyio.abc.SocketStream.from_socket(connected)), remote_address)
         except (OSError, ValueError) as error:  # the receiver has closed it already
             connected.close()
             raise httpcore.ReadError("reset") from error
@@ -167,6 +180,7 @@ class ProxyBackend(httpcore.AnyIOBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         # Shorter than the request's deadline: a timeout of the whole request would count against the receiver.
+        exchange.begin(exchange.CONNECT)
         timeout = _PROXY_CONNECT_SECONDS if timeout is None else min(timeout / 2, _PROXY_CONNECT_SECONDS)
         try:
             return Stream(await super().connect_tcp(host, port, timeout, local_address, socket_options))

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpcore
 
-from webhooks.egress import answer_heads
+from webhooks.egress import answer_heads, exchange
 from webhooks.errors import WebhooksError
 
 _READ_BYTES = 2_048
@@ -35,8 +35,10 @@ class StaleConnectionError(WebhooksError, httpcore.ReadError):
 class Stream(httpcore.AsyncNetworkStream):
     """A connection. Also closes the socket when a TLS handshake is cancelled, which httpcore's stream does not."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, inner: httpcore.AsyncNetworkStream, remote_address: str | None = None) -> None:
+        """`remote_address` is where it leads, as far as it may be shown."""
         self._inner = inner
+        self._remote_address = remote_address
         self._read = 0
         """Bytes of the answer that were read."""
         self._reused = False
@@ -64,6 +66,8 @@ class Stream(httpcore.AsyncNetworkStream):
                 if answer_heads.is_interim(head):  # the answer itself follows
                     del head[:end]
                     searched = 0
+                    if not head:
+                        exchange.begin(exchange.WAIT)
                     continue
                 whole, has_body = answer_heads.readable(bytes(head[:end]))
                 self._head, self._ended = None, not has_body
@@ -95,6 +99,8 @@ class Stream(httpcore.AsyncNetworkStream):
             if self._reused and not self._read and time.monotonic() - self._written_at < _STALE_SECONDS:
                 raise StaleConnectionError("stale") from error
             raise
+        if data and self._head is not None and not self._head:
+            exchange.begin(exchange.READ)
         self._read += len(data)
         await asyncio.sleep(0)
         return data
@@ -104,6 +110,8 @@ class Stream(httpcore.AsyncNetworkStream):
             self._read, self._reused = 0, True
         self._is_tunnel = self._is_tunnel or buffer.startswith(b"CONNECT ")
         self._head, self._ended = None if self._is_tunnel else bytearray(), False
+        exchange.sent_to(self._remote_address)
+        exchange.begin(exchange.CONNECT if self._is_tunnel else exchange.WAIT)
         try:
             await self._inner.write(buffer, timeout)
         finally:
@@ -118,8 +126,11 @@ class Stream(httpcore.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
+        exchange.begin(exchange.TLS)
         try:
-            return Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+            secured = await self._inner.start_tls(ssl_context, server_hostname, timeout)
         except asyncio.CancelledError:
             await self._inner.aclose()
             raise
+        exchange.end()
+        return Stream(secured, self._remote_address)

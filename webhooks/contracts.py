@@ -156,13 +156,33 @@ class SendInput(Contract):
     accepted_at: AwareDatetime | None = None
 
 
+class AttemptDetails(Contract):
+    """How the request of an attempt and its answer went over the wire. Secrets are masked.
+
+    `timing` holds the milliseconds of each part that happened, also of one that failed: `dns`, `connect`, `tls`, `wait`
+    (from sending the request to the first byte of the answer), `read` (from there to the end of the body, as far as it
+    was read). Headers are lines `name: value`, limited in number and length: one text takes a quarter of the CPU time
+    of a list. Sizes are bytes of bodies; of an answer, those that were read. `response_complete` says whether
+    `response_body` is all of it. `remote_address` is None behind a proxy, and in the operator's networks."""
+
+    timing: dict[str, float] = {}
+    request_headers: str = ""
+    request_size: int = 0
+    response_headers: str = ""
+    response_size: int | None = None
+    response_complete: bool | None = None
+    remote_address: str | None = None
+    http_version: str | None = None
+
+
 class Attempt(Contract):
     """One HTTP request of a delivery and its outcome, a name of `webhooks/outcomes.py`.
 
     `retry_after` is what the receiver asked for, and `backoff` what we wait before the next attempt, both in seconds.
     `response_body` holds up to 16 KiB, with secrets redacted and invalid UTF-8 replaced.
     `deactivated` means that this failure deactivated the webhook: it is the last attempt of its chain.
-    `requested_by` is who asked for a resend. The monitor adds it; histories hold it beside the attempt."""
+    `requested_by` is who asked for a resend. The monitor adds it; histories hold it beside the attempt.
+    `details` is None if no request was made, and of attempts that an earlier version recorded."""
 
     trigger: Trigger
     url: str
@@ -176,6 +196,10 @@ class Attempt(Contract):
     backoff: float | None = None
     deactivated: bool = False
     requested_by: str | None = None
+    details: AttemptDetails | None = None
+
+    def without_details(self) -> "Attempt":
+        return self.model_copy(update={"details": None})
 
 
 class DeliveryChange(Contract):

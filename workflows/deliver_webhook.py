@@ -103,7 +103,7 @@ class DeliverWebhook:
                         await workflow.sleep(_COMMIT, summary="delivered")  # recorded before anything else can fail
                         self._report(operational.DELIVERY_RECOVERED, attempt.outcome)
                     await self._reported()
-                return attempt
+                return attempt.without_details()  # they are in history already, as the result of `send`
             if not self._resend:
                 if self._stays_delivered():
                     return None

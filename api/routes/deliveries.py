@@ -77,11 +77,13 @@ async def list_deliveries(
 
 @router.get("/{id}", dependencies=[needs("delivery:read")], responses=responses(404))
 async def get_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> DeliveryOut:
-    """Returns a delivery with all attempts so far and the time of the next one. The request's body and the receiver's
-    answers are null unless the caller has the permission `delivery:read_body`."""
+    """Returns a delivery with all attempts so far and the time of the next one. The request's body, the receiver's
+    answers and the headers of both are null unless the caller has the permission `delivery:read_body`."""
     view = _shown_to(caller, _view(await _find(platform, caller, id)))
-    if caller.client_identifier:  # nor is shown who works for the tenant, or made the client's token
-        view = _with_attempts(view, requested_by=None)
+    if (
+        caller.client_identifier
+    ):  # nor is shown who works for the tenant, made the client's token, or what we connect to
+        view = _with_attempts(view, requested_by=None, remote_address=None)
     return view if caller.may("delivery:read_body") else _without_bodies(view)
 
 
@@ -140,15 +142,14 @@ def _view(detail: DeliveryDetail) -> DeliveryOut:
     return DeliveryOut(
         **detail.summary.model_dump(),
         request=prepared and RequestOut(**prepared.model_dump(include=set(RequestOut.model_fields))),
-        attempts=[
-            AttemptOut(number=number, **attempt.model_dump()) for number, attempt in enumerate(detail.attempts, start=1)
-        ],
+        attempts=[AttemptOut.of(attempt, number) for number, attempt in enumerate(detail.attempts, start=1)],
     )
 
 
 def _without_bodies(view: DeliveryOut) -> DeliveryOut:
     request = view.request and view.request.model_copy(update={"body": None})
-    return _with_attempts(view, response_body=None).model_copy(update={"request": request})
+    bare = _with_attempts(view, response_body=None, request_headers=None, response_headers=None)
+    return bare.model_copy(update={"request": request})
 
 
 def _with_attempts(view: DeliveryOut, **fields: None) -> DeliveryOut:

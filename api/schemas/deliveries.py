@@ -1,11 +1,13 @@
 """Deliveries, their attempts, and resending."""
 
 from datetime import datetime
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import EXAMPLE_WEBHOOK, Body
-from webhooks.contracts import Trigger
+from api.schemas.wire import RequestHeaders, ResponseHeaders, TimingOut, wire
+from webhooks.contracts import Attempt, Trigger
 from webhooks.deliveries.monitor import DeliverySummary
 
 
@@ -24,6 +26,31 @@ class AttemptOut(BaseModel):
     response_body: str | None = Field(description="The first 16 KiB; null without the permission `delivery:read_body`")
     retry_after: float | None = Field(description="Seconds that the receiver asked us to wait (`Retry-After`)")
     backoff: float | None = Field(description="Seconds until the next attempt; null if no attempt followed by itself")
+    timing: TimingOut | None
+    request_headers: RequestHeaders
+    request_size: int | None = Field(description="Bytes of the request's body")
+    response_headers: ResponseHeaders
+    response_size: int | None = Field(description="Bytes of the response's body that were read")
+    response_complete: bool | None = Field(description="Whether `response_body` is the whole body")
+    remote_address: str | None = Field(
+        description="IP address and port of the connection. null behind a proxy, for addresses of the operator's "
+        "networks that are not in the URL, and for a client's own users"
+    )
+    http_version: str | None = Field(description="Of the response", examples=["HTTP/1.1"])
+
+    @classmethod
+    def of(cls, attempt: Attempt, number: int) -> Self:
+        details = attempt.details
+        return cls(
+            number=number,
+            **attempt.model_dump(exclude={"details"}),
+            **wire(attempt),
+            request_size=details and details.request_size,
+            response_size=details and details.response_size,
+            response_complete=details and details.response_complete,
+            remote_address=details and details.remote_address,
+            http_version=details and details.http_version,
+        )
 
 
 class RequestOut(BaseModel):
@@ -76,6 +103,17 @@ class DeliveryOut(DeliverySummary):
                             "response_body": "down for maintenance",
                             "retry_after": None,
                             "backoff": 10.1,
+                            "timing": {"dns": 1.2, "connect": 8.5, "tls": 21.3, "wait": 29.8, "read": 0.3},
+                            "request_headers": [
+                                {"name": "webhook-timestamp", "value": "1768041000"},
+                                {"name": "X-Api-Key", "value": "********"},
+                            ],
+                            "request_size": 284,
+                            "response_headers": [{"name": "content-type", "value": "text/plain"}],
+                            "response_size": 20,
+                            "response_complete": True,
+                            "remote_address": "93.184.215.14:443",
+                            "http_version": "HTTP/1.1",
                         }
                     ],
                 }

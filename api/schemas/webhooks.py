@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from api.protocol.problems import invalid
 from api.schemas.common import Body, Description, EventKey, Identifier, Name
 from api.schemas.subscriptions import ClientIdentifiers, FilterDocument
+from api.schemas.wire import RequestHeaders, ResponseHeaders, TimingOut
 from webhooks.contracts import Format, RetryRules
 from webhooks.credentials.authentication import Authentication, NoAuthentication, header_of
 from webhooks.credentials.header_rules import check_header
@@ -283,6 +284,9 @@ class TestOut(BaseModel):
     error: str | None
     response_body: str | None
     duration_ms: float | None
+    timing: TimingOut | None
+    request_headers: RequestHeaders
+    response_headers: ResponseHeaders
 
 
 class TrafficOut(BaseModel):

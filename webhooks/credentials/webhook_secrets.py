@@ -8,7 +8,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 
 from webhooks.credentials import client_certificate
-from webhooks.credentials.authentication import SECRET_FIELDS, Authentication, NoAuthentication, OAuth
+from webhooks.credentials.authentication import SECRET_FIELDS, Authentication, NoAuthentication, OAuth, header_of
 from webhooks.credentials.client_certificate import ClientCertificate
 from webhooks.credentials.masking import MIN_REDACTED_CHARACTERS, SCHEME, is_credential
 
@@ -45,6 +45,12 @@ class Secrets(BaseModel):
         if self.client_certificate:
             values |= client_certificate.key_forms(self.client_certificate)
         return _redactable(values)
+
+    def header_names(self) -> set[str]:
+        """Return the names, in lower case, of the request headers that hold a secret."""
+        names = {name.lower() for name, value in self.headers.items() if is_credential(name, value)}
+        own = header_of(self.authentication)
+        return names | {own} if own else names
 
 
 def secret_values(authentication: OAuth) -> list[str]:

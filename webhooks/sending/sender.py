@@ -3,14 +3,25 @@
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from webhooks import USER_AGENT, outcomes
-from webhooks.contracts import Attempt, Delivery, Format, Occurrence, Prepared, RetryRules, SendInput, Trigger
-from webhooks.credentials import masking, signing
+from webhooks.contracts import (
+    Attempt,
+    AttemptDetails,
+    Delivery,
+    Format,
+    Occurrence,
+    Prepared,
+    RetryRules,
+    SendInput,
+    Trigger,
+)
+from webhooks.credentials import signing
 from webhooks.credentials.authentication import KeyValuePair, OAuth
+from webhooks.credentials.masking import Redaction
 from webhooks.credentials.vault import Vault
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.egress.client import MAX_ANSWER_BYTES, Answer, Egress
@@ -18,6 +29,7 @@ from webhooks.egress.tls import ClientCertificate
 from webhooks.errors import OutcomeError
 from webhooks.events import rendering
 from webhooks.ids import delivery_id
+from webhooks.sending import details
 from webhooks.sending.deactivation import Deactivation
 from webhooks.sending.oauth_tokens import NoTokenError, Tokens
 from webhooks.store import sealed
@@ -105,11 +117,11 @@ class Sender:
         try:
             webhook = sendable(found)
         except NotSendableError as error:
-            answer = Answer(error.outcome, error=str(error))
+            sent = _Sent(Answer(error.outcome, error=str(error)))
         else:
-            answer = await self._send(webhook, send.delivery_id, send.prepared)
-            deactivated = await self._deactivation.record_attempt(webhook, answer.outcome)
-        attempt = _attempt(trigger, found.webhook.url if found else send.prepared.url, started_at, clock, answer)
+            sent = await self._send(webhook, send.delivery_id, send.prepared)
+            deactivated = await self._deactivation.record_attempt(webhook, sent.answer.outcome)
+        attempt = _attempt(trigger, found.webhook.url if found else send.prepared.url, started_at, clock, sent)
         return attempt.model_copy(update={"deactivated": deactivated})
 
     async def test(self, webhook: Webhook, event: Event, occurrence: Occurrence) -> tuple[Prepared, Attempt]:
@@ -117,8 +129,8 @@ class Sender:
         NotSendableError."""
         prepared = _prepared(webhook, event, occurrence)
         started_at, clock = datetime.now(UTC), time.monotonic()
-        answer = await self._send(webhook, delivery_id(occurrence.id, webhook.id), prepared)
-        return prepared, _attempt(Trigger.EVENT, webhook.url, started_at, clock, answer)
+        sent = await self._send(webhook, delivery_id(occurrence.id, webhook.id), prepared)
+        return prepared, _attempt(Trigger.EVENT, webhook.url, started_at, clock, sent)
 
     async def _load(self, tenant: str, webhook_id: str, event: str) -> Loaded | None:
         async with asyncio.timeout(_LOAD_SECONDS), self.database.read() as session:
@@ -128,7 +140,7 @@ class Sender:
         """Stop the fetching of tokens."""
         await self._tokens.close()
 
-    async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> Answer:
+    async def _send(self, webhook: Webhook, message_id: str, prepared: Prepared) -> "_Sent":
         """Send a prepared delivery. The secrets of the webhook are redacted from the result."""
         secrets = sealed.unseal(self._vault, webhook)
         body, now = prepared.body.encode(), datetime.now(UTC)
@@ -157,12 +169,12 @@ class Sender:
                     async with asyncio.timeout(timeout):
                         token = await self._tokens.get(webhook.tenant, webhook.id, authentication)
                 except TimeoutError:
-                    return Answer(outcomes.OAUTH_FAILED, error=f"no token within {timeout:g} s")
+                    return _Sent(Answer(outcomes.OAUTH_FAILED, error=f"no token within {timeout:g} s"))
                 except NoTokenError as error:
-                    return Answer(error.outcome, error=str(error), retry_after=error.retry_after)
+                    return _Sent(Answer(error.outcome, error=str(error), retry_after=error.retry_after))
                 headers["authorization"] = f"Bearer {token}"
                 if (timeout := deadline - time.monotonic()) <= 0:
-                    return Answer(outcomes.OAUTH_FAILED, error="the token came too late")
+                    return _Sent(Answer(outcomes.OAUTH_FAILED, error="the token came too late"))
         stored = secrets.client_certificate
         certificate = ClientCertificate(stored.certificate, stored.private_key) if stored else None
         answer = await self._egress.send(
@@ -170,7 +182,7 @@ class Sender:
         )
         if isinstance(authentication, OAuth) and answer.status_code == outcomes.UNAUTHORIZED:
             self._tokens.drop(webhook.tenant, webhook.id, authentication, token)
-        return _redacted(secrets, token, answer)
+        return _without_secrets(secrets, token, answer)
 
 
 def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepared:
@@ -196,8 +208,17 @@ def _prepared(webhook: Webhook, event: Event, occurrence: Occurrence) -> Prepare
     )
 
 
-def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, answer: Answer) -> Attempt:
+@dataclass(frozen=True)
+class _Sent:
+    """An answer, or why there is none, and how the request went. Both without secrets."""
+
+    answer: Answer
+    details: AttemptDetails | None = None
+
+
+def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, sent: _Sent) -> Attempt:
     """Return the attempt that ends now. `clock` is when it began, in seconds of the monotonic clock."""
+    answer = sent.answer
     return Attempt(
         trigger=trigger,
         url=url,
@@ -208,14 +229,17 @@ def _attempt(trigger: Trigger, url: str, started_at: datetime, clock: float, ans
         error=answer.error,
         response_body=answer.body.decode("utf-8", "replace")[:MAX_ANSWER_BYTES] if answer.status_code else None,
         retry_after=answer.retry_after,
+        details=sent.details,
     )
 
 
-def _redacted(secrets: Secrets, token: str, answer: Answer) -> Answer:
-    """Redact secrets from the body and from where a redirect leads: a receiver may repeat what it was sent."""
-    values = [token, *secrets.values()] if token else secrets.values()
-    error = answer.error and masking.redact(answer.error, values)
+def _without_secrets(secrets: Secrets, token: str, answer: Answer) -> _Sent:
+    """Mask the secrets of the request, and redact them from the answer: a receiver may repeat what it was sent."""
+    redaction = Redaction([token, *secrets.values()] if token else secrets.values())
+    error, kept = answer.error and redaction.of(answer.error), None
+    if answer.exchange:
+        kept = details.of(answer.exchange, answer.complete, secrets.header_names(), redaction)
     if not answer.body:
-        return replace(answer, error=error)
+        return _Sent(replace(answer, error=error), kept)
     text = answer.body.decode("utf-8", "replace").replace("\0", "")
-    return replace(answer, error=error, body=masking.redact(text, values, cut=not answer.complete).encode())
+    return _Sent(replace(answer, error=error, body=redaction.of(text, cut=not answer.complete).encode()), kept)

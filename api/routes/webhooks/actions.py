@@ -19,6 +19,7 @@ from api.protocol.strict_json import StrictRoute
 from api.routes.webhooks.resource import find, public_key, view
 from api.schemas.common import Page
 from api.schemas.webhooks import RotatedOut, RotateIn, TestIn, TestOut, TrafficOut
+from api.schemas.wire import wire
 from webhooks.contracts import Occurrence
 from webhooks.credentials import signing
 from webhooks.credentials.signing import Style
@@ -129,11 +130,11 @@ async def _tested(platform: Platform, webhook: Webhook, event: Event) -> TestOut
     try:
         prepared, attempt = await platform.sender.test(webhook, event, occurrence)
     except NotSendableError as error:
-        nothing = {"content_type": "", "body": "", "status_code": None, "response_body": None, "duration_ms": None}
-        return TestOut(**shown, **nothing, outcome=error.outcome, error=str(error))
+        shown |= {"content_type": "", "body": "", "outcome": error.outcome, "error": str(error)}
+        return TestOut(**dict.fromkeys(TestOut.model_fields) | shown)
     except ProxyFaultError as error:
         log.error("webhook %s could not be tested: %s", webhook.id, error)
         raise ProblemError(503, "the platform's egress proxy is not reachable") from None
     shown |= prepared.model_dump(include={"content_type", "body"})
     answer = {"outcome", "status_code", "error", "response_body", "duration_ms"}
-    return TestOut(**shown, **attempt.model_dump(include=answer))
+    return TestOut(**shown, **attempt.model_dump(include=answer), **wire(attempt))

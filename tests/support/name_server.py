@@ -23,6 +23,8 @@ class NameServer(asyncio.DatagramProtocol):
         """Lookups of each name: its A queries, of which c-ares makes one each time."""
         self.silent: set[str] = set()
         """Names that get no answer."""
+        self.late: dict[str, float] = {}
+        """Seconds after which these names get their answer."""
         self._told: dict[str, list[list[str]]] = {}
         self._ttl: dict[str, int] = {}
         self._aliases: dict[str, str] = {}
@@ -76,7 +78,8 @@ class NameServer(asyncio.DatagramProtocol):
             return
         records, known = self._records(name, type)
         head = data[:2] + struct.pack("!5H", 0x8180 | (0 if known else _NXDOMAIN), 1, len(records), 0, 0)
-        self._transport.sendto(head + question + b"".join(records), addr)
+        answer = head + question + b"".join(records)
+        asyncio.get_running_loop().call_later(self.late.get(name, 0), self._transport.sendto, answer, addr)
 
     def _records(self, name: str, type: int) -> tuple[list[bytes], bool]:
         if name in self._aliases:

@@ -129,6 +129,48 @@ async def test_https_goes_through_a_tunnel_with_the_name_that_the_proxy_looks_up
     }
 
 
+async def test_the_timing_of_a_tunnel_has_no_lookup_and_tells_no_address(proxy: Proxy, authority: trustme.CA) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b'{"a":1}'):
+            writer.write(OK)
+
+    async with serving(script, trusted(authority, "receiver.test")) as url:
+        proxy.to = int(url.split(":")[2].rstrip("/"))
+        async with through(proxy.url.replace("//", "//user:p%40ss@"), authority) as egress:
+            exchanges = [(await send(egress, "https://receiver.test/hook")).exchange for _ in range(2)]
+
+    new, kept = exchanges
+    assert new
+    assert kept
+    assert list(new.timing()) == ["connect", "tls", "wait", "read"]
+    assert list(kept.timing()) == ["wait", "read"]
+    assert (new.remote_address, kept.remote_address) == (None, None)
+    assert not any(name.lower() == b"proxy-authorization" for name, _ in new.request_headers)
+
+
+async def test_of_a_tunnel_that_the_proxy_refuses_only_connecting_is_there(proxy: Proxy) -> None:
+    proxy.answer = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n"
+    async with through(proxy.url) as egress:
+        answer = await send(egress, "https://receiver.test/")
+
+    assert answer.outcome == outcomes.CONNECTION_FAILED
+    assert answer.exchange
+    assert list(answer.exchange.timing()) == ["connect"]
+    assert (answer.exchange.remote_address, answer.exchange.response_headers) == (None, [])
+
+
+async def test_a_request_in_absolute_form_does_not_record_the_proxy_s_credentials(proxy: Proxy) -> None:
+    async with serving(answering(OK)) as url:
+        proxy.to = int(url.split(":")[2].rstrip("/"))
+        async with through(proxy.url.replace("//", "//user:p%40ss@")) as egress:
+            answer = await send(egress, url)
+
+    assert answer.exchange
+    assert list(answer.exchange.timing()) == ["connect", "wait", "read"]
+    assert answer.exchange.remote_address is None
+    assert not any(name.lower() == b"proxy-authorization" for name, _ in answer.exchange.request_headers)
+
+
 async def test_a_dot_at_the_end_of_a_name_stays_out_of_the_tunnel_and_of_its_tls(
     proxy: Proxy, authority: trustme.CA
 ) -> None:

@@ -62,6 +62,9 @@ async def test_a_client_s_users_manage_their_own_webhooks(
     assert delivery.json()["temporal_url"] is None
     assert [resent.status_code, deleted.status_code] == [202, 204]
     assert [attempt["requested_by"] for attempt in again["attempts"]] == [None, None]
+    assert [attempt["remote_address"] for attempt in again["attempts"]] == [None, None]
+    assert again["attempts"][0]["response_headers"] == whole["attempts"][0]["response_headers"] != []
+    assert whole["attempts"][0]["remote_address"] == f"127.0.0.1:{receiver.port}"
     assert whole["attempts"][1]["requested_by"].endswith(f"/{mine})")
 
 

@@ -373,6 +373,9 @@ async def test_a_test_payload_is_sent_now_and_leaves_no_trace(
         ("http_410", 410, "gone")
     }
     assert tested[0]["body"] == '{"order":1}'
+    assert tested[0]["timing"]["wait"] is not None
+    assert {"name": "X-Token", "value": "********"} in tested[0]["request_headers"]
+    assert {"name": "content-length", "value": "4"} in tested[0]["response_headers"]
     assert json.loads(only["body"])["data"] == {}
     assert len(requests) == 3
     assert all(request.headers["webhook-id"].startswith("test-") for request in requests)

@@ -10,13 +10,16 @@ import httpx
 
 from tests.support.collector import Collector
 from tests.support.oauth_server import OAuthServer
+from webhooks.credentials.masking import MASK
 from webhooks.testing.platform_process import Json, free_port, running
 from webhooks.testing.receiver import Received, Receiver, Reply
 
 
 def echo(request: Received) -> Reply:
-    """The worst receiver: says back all that it was told, and fails."""
-    return Reply(503, json.dumps({"you said": request.headers, "path": request.path}).encode())
+    """The worst receiver: says back all that it was told, in its headers too, and fails."""
+    said = {f"x-said-{name}": value for name, value in request.headers.items()}
+    headers = {**said, "x-path": request.path, "set-cookie": f"all={'; '.join(request.headers.values())}"}
+    return Reply(503, json.dumps({"you said": request.headers, "path": request.path}).encode(), headers)
 
 
 async def test_canaries_are_nowhere(tmp_path: Path, receiver: Receiver) -> None:
@@ -85,7 +88,13 @@ async def test_canaries_are_nowhere(tmp_path: Path, receiver: Receiver) -> None:
         published = await platform.publish(event, id="canary")
         client = await platform.temporal()
         for item in published["deliveries"]:
-            shown.append(str(await platform.wait(item["id"], "failed")))
+            failed = await platform.wait(item["id"], "failed")
+            sent, said = headers_of(failed, "request_headers"), headers_of(failed, "response_headers")
+            assert {sent["x-api-token"], sent["authorization"], sent.get("x-pair", MASK)} == {MASK}
+            assert {said["x-said-x-api-token"], said["x-said-authorization"], said["set-cookie"]} == {MASK}
+            assert sent["webhook-signature"].startswith("v1,")
+            assert said["x-said-webhook-id"] == sent["webhook-id"]
+            shown.append(str(failed))
             history = await client.get_workflow_handle(f"default/{item['id']}").fetch_history()
             shown.append(history.to_json())
             shown += [str(payload) for payload in _payloads(history.to_json())]
@@ -105,6 +114,11 @@ async def test_canaries_are_nowhere(tmp_path: Path, receiver: Receiver) -> None:
         for name, canary in {**canaries, **{f"token {n}": token for n, token in enumerate(tokens)}}.items():
             for form in (canary, base64.b64encode(canary.encode()).decode().rstrip("="), canary.encode().hex()):
                 assert form not in text, f"{name} shows: {text[max(text.find(form) - 200, 0) :][:400]}"
+
+
+def headers_of(delivery: Json, which: str) -> dict[str, str]:
+    """The headers of the first attempt."""
+    return {header["name"].lower(): header["value"] for header in delivery["attempts"][0][which]}
 
 
 def files(folder: Path, name: str) -> list[str]:

@@ -73,6 +73,9 @@ async def test_first_try(platform: PlatformProcess, receiver: Receiver, path: st
         "duration_ms": attempt["duration_ms"],
     }
     assert {header["name"].lower(): header["value"] for header in attempt["request_headers"]} == request.headers
+    history = await history_of(platform, f"default/{delivery['id']}")
+    stored = b"".join(item.SerializeToString() for item in history.events)
+    assert stored.count(request.headers["webhook-signature"].encode()) == 1  # the workflow's result does not repeat it
     assert delivery["request"] == {
         "method": "POST",
         "content_type": "application/json",

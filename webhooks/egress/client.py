@@ -140,7 +140,8 @@ class Egress:
     ) -> Answer:
         if request.url.host == test_receiver.HOST:
             status, content = self._test_receiver.answer(request.url.path, request.headers, request.content)
-            return self._result(request.url, httpx.Response(status), content, True)
+            exchange.response_size = len(content)
+            return self._result(request.url, httpx.Response(status), exchange, content, True)
         deadline = asyncio.get_running_loop().time() + timeout
         try:
             pool = await self._pools.get(tenant, request.url, certificate)

@@ -42,6 +42,10 @@ async def test_the_path_chooses_the_status(path: str, outcome: str) -> None:
 
     assert answer.outcome == outcome
     assert json.loads(answer.body)["bytes"] == 2
+    assert answer.exchange
+    assert (answer.exchange.timing(), answer.exchange.remote_address) == ({}, None)  # nothing went over a wire
+    assert (b"webhook-id", b"a") in answer.exchange.request_headers
+    assert answer.exchange.response_size == len(answer.body)
 
 
 @pytest.mark.parametrize("host", [HOST.upper(), f"{HOST}.", f"{HOST}:8443"])

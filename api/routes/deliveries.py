@@ -1,4 +1,4 @@
-"""The delivery monitor: list deliveries, read one with its attempts, resend it."""
+"""The delivery monitor: list deliveries, read one with its attempts, resend it, give it up."""
 
 from typing import Annotated, TypeVar
 
@@ -10,8 +10,8 @@ from api.platform import Platform
 from api.protocol.problems import RESPONSES, ProblemError, not_found, require_found, responses
 from api.protocol.strict_json import StrictRoute
 from api.schemas.common import Page
-from api.schemas.deliveries import AttemptOut, DeliveryOut, RequestOut, ResendIn, ResendOut
-from webhooks.deliveries.monitor import AlreadyDeliveredError, DeliveryDetail, DeliverySummary
+from api.schemas.deliveries import AttemptOut, CancelOut, DeliveryOut, RequestOut, ResendIn, ResendOut
+from webhooks.deliveries.monitor import AlreadyDeliveredError, AlreadyEndedError, DeliveryDetail, DeliverySummary
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.deliveries.visibility import Filter
 from webhooks.identity.caller import Caller
@@ -101,7 +101,7 @@ async def resend_delivery(
             if body.force:
                 await _check_sendable(platform, caller.tenant, detail)
         found = is_delivery_id(id) and await platform.deliveries.resend(
-            caller.tenant, id, force=body.force, requested_by=f"{caller.name} ({caller.actor})"
+            caller.tenant, id, force=body.force, requested_by=_name_of(caller)
         )
     except AlreadyDeliveredError:
         raise ProblemError(409, 'the delivery has succeeded already; {"force": true} sends it again') from None
@@ -112,6 +112,28 @@ async def resend_delivery(
     if not found:
         raise not_found("delivery")
     return ResendOut(id=id)
+
+
+@router.post("/{id}/cancel", dependencies=[needs("delivery:cancel")], status_code=202, responses=responses(404, 409))
+async def cancel_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> CancelOut:
+    """Gives up a delivery that has not been delivered: no further attempt follows. An attempt in progress is waited
+    for, and its answer counts: the delivery becomes `delivered` or `canceled`. One that was given up can be resent."""
+    if caller.client_identifier:
+        await _find(platform, caller, id)
+    deliveries = platform.deliveries
+    try:
+        status = (
+            await deliveries.cancel(caller.tenant, id, requested_by=_name_of(caller)) if is_delivery_id(id) else None
+        )
+    except AlreadyDeliveredError:
+        raise ProblemError(409, "the delivery has succeeded already, and cannot be given up") from None
+    except AlreadyEndedError:
+        raise ProblemError(409, "the delivery has ended already: no attempt follows by itself") from None
+    return CancelOut(id=id, status=require_found("delivery", status))
+
+
+def _name_of(caller: Caller) -> str:
+    return f"{caller.name} ({caller.actor})"
 
 
 async def _find(platform: Platform, caller: Caller, id: str) -> DeliveryDetail:
@@ -133,8 +155,9 @@ async def _check_sendable(platform: Platform, tenant: str, detail: DeliveryDetai
 
 
 def _shown_to(caller: Caller, shown: Shown) -> Shown:
-    """Return what the caller may see of a delivery: a client's own users have nothing to do with Temporal."""
-    return shown.model_copy(update={"temporal_url": None}) if caller.client_identifier else shown
+    """Return what the caller may see of a delivery: a client's own users have nothing to do with Temporal, and do not
+    see who works for the tenant."""
+    return shown.model_copy(update={"temporal_url": None, "canceled_by": None}) if caller.client_identifier else shown
 
 
 def _view(detail: DeliveryDetail) -> DeliveryOut:

@@ -1,4 +1,4 @@
-"""Deliveries, their attempts, and resending."""
+"""Deliveries, their attempts, resending and giving up."""
 
 from datetime import datetime
 from typing import Self
@@ -9,6 +9,7 @@ from api.schemas.common import EXAMPLE_WEBHOOK, Body
 from api.schemas.wire import RequestHeaders, ResponseHeaders, TimingOut, wire
 from webhooks.contracts import Attempt, Trigger
 from webhooks.deliveries.monitor import DeliverySummary
+from webhooks.deliveries.status import DeliveryStatus
 
 
 class AttemptOut(BaseModel):
@@ -81,6 +82,7 @@ class DeliveryOut(DeliverySummary):
                     "last_attempt_at": "2026-01-10T10:30:00.140Z",
                     "next_attempt_at": "2026-01-10T10:30:10.300Z",
                     "closed_at": None,
+                    "canceled_by": None,
                     "readable": True,
                     "temporal_url": "http://localhost:8233/namespaces/default/workflows/...",
                     "request": {
@@ -131,3 +133,10 @@ class ResendIn(Body):
 
 class ResendOut(BaseModel):
     id: str
+
+
+class CancelOut(BaseModel):
+    id: str
+    status: DeliveryStatus = Field(
+        description="`canceled`; `delivered` if the attempt in progress delivered it; otherwise that attempt has not ended"
+    )

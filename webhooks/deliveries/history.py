@@ -71,7 +71,7 @@ _CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: DeliveryStatus.EXPIRED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT: DeliveryStatus.FAILED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED: DeliveryStatus.FAILED,
-    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: DeliveryStatus.FAILED,
+    EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: DeliveryStatus.CANCELED,
 }
 
 
@@ -101,7 +101,11 @@ class Run:
     """Whether a resend was requested and `send` has not ended since."""
     status: DeliveryStatus = DeliveryStatus.PENDING
     waiting_for: WaitingFor | None = None
-    """None during an attempt, and when it is closed."""
+    """None during an attempt, and when it is closed or given up."""
+    given_up: bool = False
+    """Whether somebody gave it up. It ends without a further attempt; one on the wire still counts."""
+    canceled_by: str | None = None
+    """Who gave it up; None if nobody did, or if it was done in Temporal."""
     closed_at: datetime | None = None
     readable: bool = True
     """Whether everything could be decrypted. If not, `delivery` and `attempts` have gaps, and it cannot be resent."""
@@ -155,8 +159,10 @@ class _Reader:
         self._trigger = Trigger.EVENT
         """Why the next attempt is made, for an attempt whose record does not say it."""
 
-        self._requested_by = self._run.delivery.requested_by
-        """Who asked for the resend that comes next."""
+        self._asking = self._run.delivery.requested_by
+        """Who asks for the resend or the cancellation that comes next."""
+        self._requested_by: str | None = None
+        """Who asked for the resend for which no attempt has ended yet."""
 
     def read(self, event: HistoryEvent) -> None:
         read = self._READ.get(event.event_type)
@@ -169,12 +175,13 @@ class _Reader:
         if run.closed_at:
             return run
         if self._awaiting_resend and not run.resend_due:
-            run.status = DeliveryStatus.FAILED
+            run.status = DeliveryStatus.CANCELED if run.given_up else DeliveryStatus.FAILED
         else:
             run.status = DeliveryStatus.RETRYING if run.attempts or run.resent else DeliveryStatus.PENDING
             begins = None if run.begun else self._first_task_at
-            run.next_attempt_at = None if run.resend_due else max(self._timers.values(), default=begins)
-        run.waiting_for = self._waiting_for()
+            is_due = run.resend_due or run.given_up
+            run.next_attempt_at = None if is_due else max(self._timers.values(), default=begins)
+        run.waiting_for = None if run.given_up else self._waiting_for()
         return run
 
     def _waiting_for(self) -> WaitingFor | None:
@@ -266,9 +273,14 @@ class _Reader:
     def _signaled(self, event: HistoryEvent) -> None:
         signal = event.workflow_execution_signaled_event_attributes
         if signal.signal_name == REQUESTED_BY_SIGNAL:
-            self._requested_by = _json(signal.input.payloads[0])
+            self._asking = _json(signal.input.payloads[0])
         elif _is_resend(event):
             self._trigger, self._run.resend_due = Trigger.RESEND, True
+            self._requested_by, self._asking = self._asking or self._requested_by, None
+
+    def _cancel_requested(self, _: HistoryEvent) -> None:
+        self._run.given_up = True
+        self._run.canceled_by, self._asking = self._run.canceled_by or self._asking, None
 
     def _timer_started(self, event: HistoryEvent) -> None:
         timer = event.timer_started_event_attributes
@@ -296,6 +308,7 @@ class _Reader:
         EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT: _task_failed,
         EventType.EVENT_TYPE_MARKER_RECORDED: _marker,
         EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED: _signaled,
+        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED: _cancel_requested,
         EventType.EVENT_TYPE_TIMER_STARTED: _timer_started,
         EventType.EVENT_TYPE_TIMER_FIRED: _timer_fired,
         EventType.EVENT_TYPE_TIMER_CANCELED: _timer_canceled,

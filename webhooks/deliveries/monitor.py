@@ -1,6 +1,7 @@
-"""The delivery monitor: list, read and resend deliveries. Temporal is the only store."""
+"""The delivery monitor: list, read, resend and give up deliveries. Temporal is the only store."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from pydantic import BaseModel
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.contracts import ATTEMPTS_SIGNAL, REQUESTED_BY_SIGNAL, RESEND_SIGNAL, Attempt, Prepared
@@ -25,10 +26,17 @@ from webhooks.temporal.names import RPC_TIMEOUT
 log = logging.getLogger(__name__)
 
 _MAX_CONCURRENT_READS = 10
+_END_SECONDS = 2.0
+"""How long a call waits for the end of a delivery that was given up. It takes longer only if an attempt is on the wire.
+"""
 
 
 class AlreadyDeliveredError(WebhooksError):
-    """The delivery succeeded. It is sent again only with `force`."""
+    """The delivery succeeded. It is sent again only with `force`, and cannot be given up."""
+
+
+class AlreadyEndedError(WebhooksError):
+    """The delivery has ended without success. There is nothing to give up."""
 
 
 class DeliverySummary(BaseModel):
@@ -53,6 +61,8 @@ class DeliverySummary(BaseModel):
     last_attempt_at: datetime | None
     next_attempt_at: datetime | None
     closed_at: datetime | None
+    canceled_by: str | None
+    """Who gave it up: the name of the key, and its id. None if nobody did, or if it was done in Temporal."""
     readable: bool
     """False if its data cannot be decrypted any more: then attempts are incomplete, and it cannot be sent again."""
     temporal_url: str | None
@@ -70,7 +80,7 @@ class DeliveryDetail:
 
 
 class Deliveries:
-    """Lists, reads and resends the deliveries of a tenant."""
+    """Lists, reads, resends and gives up the deliveries of a tenant."""
 
     def __init__(self, client: Client, *, ui: str, task_queue: str) -> None:
         self._client = client
@@ -112,6 +122,9 @@ class Deliveries:
         detail = await self.get(tenant, delivery_id)
         if detail:
             detail.latest.assert_readable()
+        if detail and detail.latest.given_up and not detail.summary.closed_at:
+            await self._end_of(id)
+            detail = await self.get(tenant, delivery_id)
         if detail and detail.latest.begun and not detail.summary.closed_at:
             if detail.summary.status is not DeliveryStatus.FAILED and detail.summary.next_attempt_at is None:
                 return True
@@ -133,6 +146,43 @@ class Deliveries:
             raise AlreadyDeliveredError
         await restart.resend(self._client, self._task_queue, detail.latest, len(detail.attempts), requested_by)
         return True
+
+    async def cancel(self, tenant: str, delivery_id: str, *, requested_by: str) -> DeliveryStatus | None:
+        """Give the delivery up: no further attempt follows. Return its status after that, or None if there is no such
+        delivery. An attempt on the wire is waited for, and delivers it or not; after 2 s the call returns before it
+        ends. A delivery that was given up before stays as it is.
+
+        Raises AlreadyDeliveredError, AlreadyEndedError and RPCError."""
+        id = workflow_id(tenant, delivery_id)
+        detail = await self.get(tenant, delivery_id)
+        if detail is None or detail.summary.status is DeliveryStatus.CANCELED:
+            return detail and detail.summary.status
+        _assert_open(detail)
+        if not detail.latest.given_up:
+            try:
+                await self._give_up(id, detail.latest, requested_by)
+            except RPCError as error:  # it closed after it was read
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+        await self._end_of(id)
+        detail = await self.get(tenant, delivery_id)
+        return detail and detail.summary.status
+
+    async def _give_up(self, id: str, run: Run, requested_by: str) -> None:
+        handle = self._client.get_workflow_handle(id)
+        if not run.readable:  # no worker can run it any more
+            await handle.terminate(reason="given up", rpc_timeout=RPC_TIMEOUT)
+            return
+        await handle.signal(REQUESTED_BY_SIGNAL, requested_by, rpc_timeout=RPC_TIMEOUT)
+        await handle.cancel(rpc_timeout=RPC_TIMEOUT)
+        if not run.begun:  # otherwise it would end when its start delay does
+            await restart.proceed(self._client, self._task_queue, id)
+
+    async def _end_of(self, id: str) -> None:
+        """Wait for the end of a delivery that was given up, for at most 2 s."""
+        with contextlib.suppress(TimeoutError, WorkflowFailureError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._client.get_workflow_handle(id).result()
 
     async def _detail(self, delivery_id: str, id: str, run_id: str) -> DeliveryDetail | None:
         latest = await self._run(id, run_id)
@@ -163,6 +213,7 @@ class Deliveries:
             last_attempt_at=attempts[-1].started_at if attempts else None,
             next_attempt_at=latest.next_attempt_at,
             closed_at=latest.closed_at,
+            canceled_by=latest.canceled_by,
             readable=all(run.readable for run in runs),
             temporal_url=f"{self._ui}/namespaces/{self._client.namespace}/workflows/{quote(id, safe='')}/{run_id}"
             "/history",
@@ -202,3 +253,11 @@ class Deliveries:
             return detail.summary
 
         return [shown for shown in await asyncio.gather(*(summary(row) for row in rows)) if shown]
+
+
+def _assert_open(detail: DeliveryDetail) -> None:
+    """Raise AlreadyDeliveredError or AlreadyEndedError if the delivery has ended."""
+    if detail.summary.status is DeliveryStatus.DELIVERED:
+        raise AlreadyDeliveredError
+    if detail.summary.closed_at:
+        raise AlreadyEndedError

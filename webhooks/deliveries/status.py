@@ -13,6 +13,8 @@ class DeliveryStatus(StrEnum):
     """Failed for good. Can be resent until the resend window ends."""
     EXPIRED = "expired"
     """Failed for good, and the resend window has ended."""
+    CANCELED = "canceled"
+    """Given up by somebody before it was delivered. Can be resent."""
 
 
 class WaitingFor(StrEnum):

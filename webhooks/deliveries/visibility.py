@@ -51,7 +51,8 @@ _BY_STATUS = {
     DeliveryStatus.DELIVERED: "ExecutionStatus = 'Completed'",
     DeliveryStatus.EXPIRED: "ExecutionStatus = 'Failed'",
     DeliveryStatus.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{AWAITING_RESEND}') OR "
-    "ExecutionStatus IN ('Terminated', 'Canceled', 'TimedOut'))",
+    "ExecutionStatus IN ('Terminated', 'TimedOut'))",
+    DeliveryStatus.CANCELED: "ExecutionStatus = 'Canceled'",
     # Their histories tell which: a search attribute would cost each failing delivery one more write.
     DeliveryStatus.PENDING: _IN_PROGRESS,
     DeliveryStatus.RETRYING: _IN_PROGRESS,

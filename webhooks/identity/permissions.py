@@ -46,7 +46,7 @@ OF_CONSUMERS = frozenset(
     {
         "event:list",
         *(f"{resource}:{action}" for resource in ("webhook", "subscription") for action in ACTIONS[resource]),
-        *(f"delivery:{action}" for action in ("list", "read", "read_body", "resend")),
+        *(f"delivery:{action}" for action in ("list", "read", "read_body", "resend", "cancel")),
     }
 )
 """Permissions that a caller with a client identifier can have. All of them are about webhooks of that client."""

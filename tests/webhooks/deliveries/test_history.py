@@ -147,14 +147,29 @@ def test_a_resend_is_due_until_its_attempt_ends() -> None:
     assert over.next_attempt_at == NOW + timedelta(seconds=60)
 
 
-def test_a_cancelled_delivery_is_failed_and_closed() -> None:
+def canceled() -> HistoryEvent:
+    return event("WORKFLOW_EXECUTION_CANCEL_REQUESTED")
+
+
+def test_one_that_is_being_given_up_waits_for_nothing_and_the_resend_keeps_who_asked() -> None:
+    resent = ATTEMPT.model_copy(update={"trigger": Trigger.RESEND})
+    history = [requested_by("ann"), resend(), timer("1", 60), requested_by("bob"), canceled(), canceled()]
+    run = read([started(), *history])
+    ended = read([started(), *history, marker("send", resent)])
+
+    assert (run.given_up, run.canceled_by, run.waiting_for, run.next_attempt_at) == (True, "bob", None, None)
+    assert [attempt.requested_by for attempt in ended.attempts] == ["ann"]
+    assert ended.canceled_by == "bob"
+
+
+def test_a_canceled_delivery_is_closed() -> None:
     end = event(
         "WORKFLOW_EXECUTION_CANCELED",
         workflow_execution_canceled_event_attributes=WorkflowExecutionCanceledEventAttributes(),
     )
     run = read([started(), timer("1", 60), end])
 
-    assert run.status is DeliveryStatus.FAILED
+    assert run.status is DeliveryStatus.CANCELED
     assert run.closed_at == NOW
     assert run.next_attempt_at is None
 

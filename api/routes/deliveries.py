@@ -11,7 +11,13 @@ from api.protocol.problems import RESPONSES, ProblemError, not_found, require_fo
 from api.protocol.strict_json import StrictRoute
 from api.schemas.common import Page
 from api.schemas.deliveries import AttemptOut, CancelOut, DeliveryOut, RequestOut, ResendIn, ResendOut
-from webhooks.deliveries.monitor import AlreadyDeliveredError, AlreadyEndedError, DeliveryDetail, DeliverySummary
+from webhooks.deliveries.monitor import (
+    AlreadyDeliveredError,
+    AlreadyEndedError,
+    AttemptInProgressError,
+    DeliveryDetail,
+    DeliverySummary,
+)
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.deliveries.visibility import Filter
 from webhooks.identity.caller import Caller
@@ -116,8 +122,8 @@ async def resend_delivery(
 
 @router.post("/{id}/cancel", dependencies=[needs("delivery:cancel")], status_code=202, responses=responses(404, 409))
 async def cancel_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> CancelOut:
-    """Gives up a delivery that has not been delivered: no further attempt follows. An attempt in progress is waited
-    for, and its answer counts: the delivery becomes `delivered` or `canceled`. One that was given up can be resent."""
+    """Gives up a delivery that has not been delivered: no further attempt follows. During an attempt the answer is 409
+    after 2 seconds: ask again when the attempt has ended. A delivery that was given up can be resent."""
     if caller.client_identifier:
         await _find(platform, caller, id)
     deliveries = platform.deliveries
@@ -129,6 +135,10 @@ async def cancel_delivery(id: str, caller: CurrentCaller, platform: CurrentPlatf
         raise ProblemError(409, "the delivery has succeeded already, and cannot be given up") from None
     except AlreadyEndedError:
         raise ProblemError(409, "the delivery has ended already: no attempt follows by itself") from None
+    except AttemptInProgressError:
+        raise ProblemError(
+            409, "an attempt is in progress, and its answer counts; try again when it has ended"
+        ) from None
     return CancelOut(id=id, status=require_found("delivery", status))
 
 

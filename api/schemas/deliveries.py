@@ -76,6 +76,8 @@ class DeliveryOut(DeliverySummary):
                     "waiting_for": "backoff",
                     "attempt_count": 1,
                     "last_outcome": "http_503",
+                    "attempt_outcomes": ["http_503"],
+                    "last_duration_ms": 61.5,
                     "last_status_code": 503,
                     "occurred_at": "2026-01-10T10:30:00Z",
                     "created_at": "2026-01-10T10:30:00.120Z",
@@ -138,5 +140,5 @@ class ResendOut(BaseModel):
 class CancelOut(BaseModel):
     id: str
     status: DeliveryStatus = Field(
-        description="`canceled`; `delivered` if the attempt in progress delivered it; otherwise that attempt has not ended"
+        description="`canceled`. Another one only if no worker runs that could end the delivery: it follows by itself"
     )

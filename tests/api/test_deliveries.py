@@ -61,12 +61,12 @@ async def test_filters_and_order(platform: PlatformProcess, receiver: Receiver, 
     detail = await platform.get(f"/v1/deliveries/{retrying}")
     assert item == {name: value for name, value in detail.items() if name not in ("request", "attempts")}
     assert item["next_attempt_at"]
-    facts = ("waiting_for", "attempt_count", "last_outcome", "last_status_code")
-    assert [item[name] for name in facts] == ["backoff", 1, "http_503", 503]
+    facts = ("waiting_for", "attempt_count", "last_outcome", "attempt_outcomes", "last_status_code")
+    assert [item[name] for name in facts] == ["backoff", 1, "http_503", ["http_503"], 503]
     [item] = await listed(platform, [failed], webhook_id=ids["failed"][1])
-    assert [item[name] for name in facts] == ["person", 1, "http_400", 400]
+    assert [item[name] for name in facts] == ["person", 1, "http_400", ["http_400"], 400]
     [item] = await listed(platform, [delivered], webhook_id=ids["delivered"][1])
-    assert [item[name] for name in facts] == [None, 1, "delivered", 200]
+    assert [item[name] for name in facts] == [None, 1, "delivered", ["delivered"], 200]
     detail = await platform.get(f"/v1/deliveries/{delivered}")
     for name in ("url", "status", "event", "occurrence_id", "webhook_id", "client_identifier", "occurred_at"):
         assert item[name] == detail[name]

@@ -53,23 +53,26 @@ async def test_one_that_waits_is_given_up_and_can_be_resent(
     assert "succeeded" in problem["detail"]
 
 
-@pytest.mark.parametrize(("answer", "status"), [(200, "delivered"), (503, "canceled")])
-async def test_an_attempt_on_the_wire_counts(
-    platform: PlatformProcess, receiver: Receiver, path: str, answer: int, status: str
+@pytest.mark.parametrize(("answer", "code", "status"), [(200, 409, "delivered"), (503, 202, "canceled")])
+async def test_an_attempt_on_the_wire_is_waited_for_and_counts(
+    platform: PlatformProcess, receiver: Receiver, path: str, answer: int, code: int, status: str
 ) -> None:
+    """For 2 seconds. The first call gives up waiting, and changes nothing."""
     released = asyncio.Event()
     event = await platform.event()
     url = receiver.tell(path, [Reply(answer, before=released.wait)])
     await platform.webhook(event, url, retry_policy=_NEVER, timeout=30)
     id = await platform.delivery(await platform.publish(event))
     await receiver.wait_for(path, 1)
-    during = await platform.post(f"/v1/deliveries/{id}/cancel", expect=202)
+    problem = await platform.post(f"/v1/deliveries/{id}/cancel", expect=409)
     shown = await platform.get(f"/v1/deliveries/{id}")
+    again = asyncio.create_task(platform.post(f"/v1/deliveries/{id}/cancel", expect=code))
     released.set()
+    await again
     ended = await platform.wait(id, lambda delivery: bool(delivery["closed_at"]))
 
-    assert during["status"] == "pending"
-    assert (shown["waiting_for"], shown["next_attempt_at"]) == (None, None)
+    assert "in progress" in problem["detail"]
+    assert (shown["status"], shown["canceled_by"]) == ("pending", None)
     assert (ended["status"], len(ended["attempts"])) == (status, 1)
     assert len(receiver.got(path)) == 1
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 from temporalio.api.common.v1 import Payload
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.common import TypedSearchAttributes
@@ -65,6 +65,8 @@ _DEFERRED_FOR = {
     INTERNAL_ERROR: WaitingFor.REPAIR,
 }
 """What a deferred delivery waits for, by the reason. For any other reason it is room."""
+
+_LOST = "it was given up during an attempt, and the answer is lost"
 
 _CLOSED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: DeliveryStatus.DELIVERED,
@@ -153,6 +155,9 @@ class _Reader:
         """When each running timer ends."""
         self._timers_are_for: WaitingFor | None = None
         """What the last activity that ended makes the delivery wait for."""
+        self._lost_at: datetime | None = None
+        """When Temporal did not accept the end of the workflow, because a signal or a cancellation had come meanwhile.
+        What the workflow did in that task is lost, also an attempt that delivered."""
         self._needs_worker = False
         """Whether its next workflow task has not been begun."""
         self._awaiting_resend = False
@@ -200,8 +205,11 @@ class _Reader:
     def _task_begun(self, _: HistoryEvent) -> None:
         self._needs_worker = False
 
-    def _task_failed(self, _: HistoryEvent) -> None:
+    def _task_failed(self, event: HistoryEvent) -> None:
         self._needs_worker = True
+        cause = event.workflow_task_failed_event_attributes.cause
+        if cause == WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND and not self._run.given_up:
+            self._lost_at = None if self._awaiting_resend else _time(event)
 
     def _marker(self, event: HistoryEvent) -> None:
         marker = event.marker_recorded_event_attributes
@@ -215,6 +223,7 @@ class _Reader:
         else:
             attempt = self._succeeded(activity, marker.details["result"].payloads[0])
         if attempt:
+            self._lost_at = None
             if attempt.trigger is Trigger.RESEND:
                 attempt = attempt.model_copy(update={"requested_by": self._requested_by})
                 self._requested_by = None
@@ -251,15 +260,13 @@ class _Reader:
             self._run.readable = False
         timed_out = activity == "send" and failure.HasField("timeout_failure_info")
         if details or timed_out or raised.type in outcomes.NEVER_SENT:
-            return Attempt(
-                trigger=self._trigger,
-                url=self._run.prepared.url if self._run.prepared else self._run.url,
-                started_at=at,
-                duration_ms=0,
-                outcome=raised.type or outcomes.UNKNOWN,
-                error=self._message(failure) or None,
-            )
+            return self._unknown(raised.type or outcomes.UNKNOWN, at, self._message(failure) or None)
         return None
+
+    def _unknown(self, outcome: str, at: datetime, error: str | None) -> Attempt:
+        """Return an attempt of which no record was left."""
+        url = self._run.prepared.url if self._run.prepared else self._run.url
+        return Attempt(trigger=self._trigger, url=url, started_at=at, duration_ms=0, outcome=outcome, error=error)
 
     def _message(self, failure: Failure) -> str:
         if not failure.HasField("encoded_attributes"):
@@ -299,6 +306,8 @@ class _Reader:
 
     def _closed(self, event: HistoryEvent) -> None:
         self._run.status, self._run.closed_at = _CLOSED[event.event_type], _time(event)
+        if self._lost_at and self._run.status is DeliveryStatus.CANCELED:
+            self._run.attempts.append(self._unknown(outcomes.UNKNOWN, self._lost_at, _LOST))
 
     _READ: ClassVar[dict[int, Callable[["_Reader", HistoryEvent], None]]] = {
         EventType.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED: _task_scheduled,

@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -26,9 +26,12 @@ from webhooks.temporal.names import RPC_TIMEOUT
 log = logging.getLogger(__name__)
 
 _MAX_CONCURRENT_READS = 10
+_SHOWN_OUTCOMES = 12
 _END_SECONDS = 2.0
-"""How long a call waits for the end of a delivery that was given up. It takes longer only if an attempt is on the wire.
-"""
+"""How long a call waits for the end of an attempt, or of a delivery that was given up."""
+_POLL_SECONDS = 0.1
+_STARTS_SOON = timedelta(seconds=0.25)
+"""An attempt that comes this soon counts as in progress."""
 
 
 class AlreadyDeliveredError(WebhooksError):
@@ -37,6 +40,10 @@ class AlreadyDeliveredError(WebhooksError):
 
 class AlreadyEndedError(WebhooksError):
     """The delivery has ended without success. There is nothing to give up."""
+
+
+class AttemptInProgressError(WebhooksError):
+    """The delivery cannot be given up during an attempt. Try again when it has ended."""
 
 
 class DeliverySummary(BaseModel):
@@ -54,6 +61,10 @@ class DeliverySummary(BaseModel):
     attempt_count: int
     last_outcome: str | None
     """That of the last attempt; None before the first one has ended."""
+    attempt_outcomes: list[str]
+    """Those of the last 12 attempts, oldest first."""
+    last_duration_ms: float | None
+    """That of the last attempt."""
     last_status_code: int | None
     """None if the last attempt got no answer."""
     occurred_at: datetime
@@ -149,14 +160,18 @@ class Deliveries:
 
     async def cancel(self, tenant: str, delivery_id: str, *, requested_by: str) -> DeliveryStatus | None:
         """Give the delivery up: no further attempt follows. Return its status after that, or None if there is no such
-        delivery. An attempt on the wire is waited for, and delivers it or not; after 2 s the call returns before it
-        ends. A delivery that was given up before stays as it is.
+        delivery. One that was given up before stays as it is.
 
-        Raises AlreadyDeliveredError, AlreadyEndedError and RPCError."""
+        An attempt in progress is waited for, for at most 2 s. It is not cancelled: Temporal would drop the record of
+        what the receiver answered.
+
+        Raises AlreadyDeliveredError, AlreadyEndedError, AttemptInProgressError and RPCError."""
         id = workflow_id(tenant, delivery_id)
-        detail = await self.get(tenant, delivery_id)
-        if detail is None or detail.summary.status is DeliveryStatus.CANCELED:
-            return detail and detail.summary.status
+        detail = await self._after_attempt(tenant, delivery_id)
+        if detail is None:
+            return None
+        if detail.summary.status is DeliveryStatus.CANCELED:
+            return DeliveryStatus.CANCELED
         _assert_open(detail)
         if not detail.latest.given_up:
             try:
@@ -166,7 +181,19 @@ class Deliveries:
                     raise
         await self._end_of(id)
         detail = await self.get(tenant, delivery_id)
-        return detail and detail.summary.status
+        return detail.summary.status if detail else None
+
+    async def _after_attempt(self, tenant: str, delivery_id: str) -> DeliveryDetail | None:
+        """Return the delivery when no attempt is in progress. Raises AttemptInProgressError after 2 s."""
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                while True:
+                    detail = await self.get(tenant, delivery_id)
+                    if detail is None or not _in_progress(detail):
+                        return detail
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise AttemptInProgressError from None
 
     async def _give_up(self, id: str, run: Run, requested_by: str) -> None:
         handle = self._client.get_workflow_handle(id)
@@ -207,6 +234,8 @@ class Deliveries:
             waiting_for=latest.waiting_for,
             attempt_count=len(attempts),
             last_outcome=attempts[-1].outcome if attempts else None,
+            attempt_outcomes=[attempt.outcome for attempt in attempts[-_SHOWN_OUTCOMES:]],
+            last_duration_ms=attempts[-1].duration_ms if attempts else None,
             last_status_code=attempts[-1].status_code if attempts else None,
             occurred_at=occurrence.occurred_at,
             created_at=latest.created_at,
@@ -253,6 +282,14 @@ class Deliveries:
             return detail.summary
 
         return [shown for shown in await asyncio.gather(*(summary(row) for row in rows)) if shown]
+
+
+def _in_progress(detail: DeliveryDetail) -> bool:
+    """Return whether an attempt is on the wire, or will be in a moment."""
+    run, next_at = detail.latest, detail.summary.next_attempt_at
+    if run.closed_at or run.given_up or not run.begun or not run.readable:
+        return False
+    return run.waiting_for is None or (next_at is not None and next_at < datetime.now(UTC) + _STARTS_SOON)
 
 
 def _assert_open(detail: DeliveryDetail) -> None:

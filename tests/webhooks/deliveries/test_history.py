@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.api.common.v1 import Payload, Payloads
-from temporalio.api.enums.v1 import EventType, TimeoutType
+from temporalio.api.enums.v1 import EventType, TimeoutType, WorkflowTaskFailedCause
 from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure, TimeoutFailureInfo
 from temporalio.api.history.v1 import (
     HistoryEvent,
@@ -14,9 +14,10 @@ from temporalio.api.history.v1 import (
     WorkflowExecutionCanceledEventAttributes,
     WorkflowExecutionSignaledEventAttributes,
     WorkflowExecutionStartedEventAttributes,
+    WorkflowTaskFailedEventAttributes,
 )
 
-from webhooks import contracts
+from webhooks import contracts, outcomes
 from webhooks.contracts import Attempt, Deferred, Delivery, Occurrence, Prepared, RetryRules, Trigger
 from webhooks.deliveries.history import read
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
@@ -160,6 +161,23 @@ def test_one_that_is_being_given_up_waits_for_nothing_and_the_resend_keeps_who_a
     assert (run.given_up, run.canceled_by, run.waiting_for, run.next_attempt_at) == (True, "bob", None, None)
     assert [attempt.requested_by for attempt in ended.attempts] == ["ann"]
     assert ended.canceled_by == "bob"
+
+
+def test_an_answer_that_a_cancellation_made_temporal_drop_is_shown_as_unknown() -> None:
+    """Temporal does not let a workflow end when something has come meanwhile, and forgets what the task did."""
+    refused = event(
+        "WORKFLOW_TASK_FAILED",
+        workflow_task_failed_event_attributes=WorkflowTaskFailedEventAttributes(
+            cause=WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+        ),
+    )
+    end = event(
+        "WORKFLOW_EXECUTION_CANCELED",
+        workflow_execution_canceled_event_attributes=WorkflowExecutionCanceledEventAttributes(),
+    )
+    run = read([started(), refused, requested_by("bob"), canceled(), end])
+
+    assert [attempt.outcome for attempt in run.attempts] == [outcomes.UNKNOWN]
 
 
 def test_a_canceled_delivery_is_closed() -> None:

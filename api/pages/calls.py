@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.types import Message
 
 from webhooks.json_numbers import read_float, read_integer
@@ -36,15 +37,27 @@ class Calls:
         """Return the JSON of the answer. A query parameter that is None is left out. Raises CallError."""
         return await self.call("GET", path, query=query)
 
+    async def get_tagged(self, path: str) -> tuple[Any, str]:
+        """Return the JSON of the answer and its ETag, for `if_match` of a later change. Raises CallError."""
+        shown, headers = await self._exchange("GET", path, None, {}, {})
+        return shown, headers["etag"]
+
     async def post(self, path: str, body: object = None) -> Any:
         return await self.call("POST", path, body)
 
     async def call(
         self, method: str, path: str, body: object = None, *, query: dict[str, Any] | None = None, **headers: str
     ) -> Any:
-        """Return the JSON of the answer, None if it has no body. Raises CallError."""
-        content = b"" if body is None else json.dumps(body).encode()
-        given = {name: value for name, value in (query or {}).items() if value is not None}
+        """Return the JSON of the answer, None if it has no body. `body`: a value, or the bytes to send.
+        `headers` are written like `if_match`. Raises CallError."""
+        shown, _ = await self._exchange(method, path, body, query or {}, headers)
+        return shown
+
+    async def _exchange(
+        self, method: str, path: str, body: object, query: dict[str, Any], headers: dict[str, str]
+    ) -> tuple[Any, Headers]:
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        given = {name: value for name, value in query.items() if value is not None}
         sent = [(name, value) for name, value in self._request.scope["headers"] if name in _FORWARDED]
         sent += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         if content:
@@ -63,15 +76,15 @@ class Calls:
             "client": self._request.scope["client"],
             "server": self._request.scope["server"],
         }
-        status, answer = 0, bytearray()
+        status, answer, answered = 0, bytearray(), Headers()
 
         async def receive() -> Message:
             return {"type": "http.request", "body": content, "more_body": False}
 
         async def send(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered = message["status"], Headers(raw=message["headers"])
             else:
                 answer.extend(message.get("body", b""))
 
@@ -79,4 +92,4 @@ class Calls:
         shown: Any = json.loads(answer, parse_float=read_float, parse_int=read_integer) if answer else None
         if status >= 400:
             raise CallError(status, shown)
-        return shown
+        return shown, answered

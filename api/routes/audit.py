@@ -21,6 +21,7 @@ router = APIRouter(prefix="/v1/audit", tags=["audit"], responses=RESPONSES, rout
 
 _JSON_LINES = "application/jsonl"
 _READ_AT_ONCE = 500
+_ATTACHED = {"Content-Disposition": 'attachment; filename="audit.jsonl"'}
 _EXPORT: dict[int | str, dict[str, Any]] = {200: {"content": {_JSON_LINES: {"schema": {"type": "string"}}}}}
 
 
@@ -52,7 +53,7 @@ async def list_audit(
     )
     before = cursors.decode(cursor) if cursor else None
     if format == "jsonl":
-        return StreamingResponse(_lines(platform.database, select, before), media_type=_JSON_LINES)
+        return StreamingResponse(_lines(platform.database, select, before), media_type=_JSON_LINES, headers=_ATTACHED)
     async with platform.database.read() as session:
         found = await select(session, before=before, limit=limit + 1)
     rows, next_cursor = cursors.page(found, limit, lambda entry: entry.id)

@@ -3,12 +3,13 @@
 import asyncio
 import json
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import JsonValue
 
 from api.auth import needs, require
-from api.deps import CurrentCaller, Cursor, Limit, Reading, Writing
+from api.deps import CurrentCaller, Cursor, Limit, Reading, Term, Writing
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, document_of, merged, validated
 from api.protocol.problems import RESPONSES, FieldError, ProblemError, invalid, require_found, responses
@@ -16,6 +17,7 @@ from api.protocol.producer_digits import DigitsOfData
 from api.protocol.strict_json import LargeStrictRoute, StrictRoute
 from api.schemas.common import EXAMPLE_WEBHOOK, EventKey, MergePatch, Page
 from api.schemas.events import (
+    DraftIn,
     EventBody,
     EventIn,
     EventOut,
@@ -23,6 +25,7 @@ from api.schemas.events import (
     EventVersionOut,
     ImportedOut,
     PreviewIn,
+    PreviewOptions,
     PreviewOut,
 )
 from webhooks import cursors
@@ -30,6 +33,7 @@ from webhooks.contracts import Format, Occurrence
 from webhooks.events import catalogue, json_schema, operational, rendering, rules
 from webhooks.events.rules import BadEventError
 from webhooks.json_documents import DocumentError
+from webhooks.json_numbers import digits_in
 from webhooks.json_pointer import json_pointer
 from webhooks.store import events as stored_events
 from webhooks.store.models import Event
@@ -81,12 +85,15 @@ async def list_events(
     caller: CurrentCaller,
     session: Reading,
     active: bool | None = None,
+    search: Annotated[Term | None, Query(description="What key or description contains, in either case")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[EventOut]:
     """Lists events, ordered by key."""
     after = cursors.decode(cursor) if cursor else None
-    found = await stored_events.list_by_key(session, caller.tenant, active=active, after=after, limit=limit + 1)
+    found = await stored_events.list_by_key(
+        session, caller.tenant, active=active, search=search, after=after, limit=limit + 1
+    )
     rows, next_cursor = cursors.page(found, limit, lambda event: event.key)
     return Page(items=[EventOut.model_validate(event) for event in rows], next_cursor=next_cursor)
 
@@ -211,6 +218,28 @@ async def preview_event(
     event = await _event(session, caller, key)
     data = body.data if "data" in body.model_fields_set else event.sample
     template = body.template if "template" in body.model_fields_set else event.template
+    return _rendered(event, template, data, digits, body, "/data")
+
+
+@router.post("/preview", dependencies=[needs("event:list")])
+async def preview_draft(body: DraftIn, caller: CurrentCaller, request: Request) -> PreviewOut:
+    """Returns the body that an event would make of its sample, and stores nothing. The event need not exist."""
+    options = body.model_dump(include=set(PreviewOptions.model_fields))
+    draft = body.model_dump(exclude={"key", "preset", *options})
+    event = Event(tenant=caller.tenant, key=body.name, **draft)
+    if event.json_schema is not None:
+        try:
+            json_schema.check_schema(event.json_schema)
+        except json_schema.NotASchemaError as error:
+            raise invalid("/schema", f"not a JSON Schema: {error}") from None
+    digits = digits_in((await request.json()).get("sample"))
+    return _rendered(event, event.template, event.sample, digits, body, "/sample")
+
+
+def _rendered(
+    event: Event, template: JsonValue, data: JsonValue, digits: JsonValue, options: PreviewOptions, place: str
+) -> PreviewOut:
+    """Return what the template makes of the data. `place` is where the request has the data. Raises ProblemError 422."""
     try:
         rules.check_event_template(event, template, data)
     except BadEventError as error:
@@ -218,7 +247,7 @@ async def preview_event(
     occurrence = Occurrence(
         id="preview",
         event=event.key,
-        client_identifier=body.client_identifier,
+        client_identifier=options.client_identifier,
         occurred_at=datetime.now(UTC),
         data=data,
         digits=digits,
@@ -227,17 +256,17 @@ async def preview_event(
         text = rendering.render(
             template,
             occurrence,
-            rendering.own_fields(caller.tenant, EXAMPLE_WEBHOOK, occurrence, event.entity, event.action),
-            format=body.format,
-            sends_json=body.sends_json,
+            rendering.own_fields(event.tenant, EXAMPLE_WEBHOOK, occurrence, event.entity, event.action),
+            format=options.format,
+            sends_json=options.sends_json,
         )
     except rendering.NotRenderedError as error:
-        raise invalid("/format" if body.format is Format.FORM else "/template", str(error)) from None
+        raise invalid("/format" if options.format is Format.FORM else "/template", str(error)) from None
     found = [] if event.json_schema is None else json_schema.violations(event.json_schema, data)
     return PreviewOut(
-        content_type=rendering.content_type(body.format, text),
+        content_type=rendering.content_type(options.format, text),
         body=text,
-        schema_errors=[FieldError(pointer=f"/data{pointer}", detail=message) for pointer, message in found],
+        schema_errors=[FieldError(pointer=place + pointer, detail=message) for pointer, message in found],
     )
 
 

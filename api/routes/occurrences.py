@@ -83,6 +83,7 @@ async def publish_occurrence(
 async def list_occurrences(
     caller: CurrentCaller,
     platform: CurrentPlatform,
+    id: Terms = None,
     event: Terms = None,
     client_identifier: Terms = None,
     matched: Annotated[bool | None, Query(description="false: only those that no webhook wanted")] = None,
@@ -95,6 +96,7 @@ async def list_occurrences(
     a short delay. A page may have fewer items than `limit`, or none, although more follow: read on until `next_cursor`
     is null."""
     page, next_cursor = await Occurrences(platform.client, caller.tenant).list(
+        ids=id or (),
         events=event or (),
         client_identifiers=client_identifier or (),
         matched=matched,

@@ -119,14 +119,23 @@ class ImportedOut(BaseModel):
     result: Literal["created", "changed", "unchanged"]
 
 
-class PreviewIn(Body):
-    """What to render. By default the event's template and sample, in the default format of a webhook."""
+class PreviewOptions(Body):
+    """What a webhook decides of the body. By default as a webhook does by default."""
 
-    data: JsonValue = None
-    template: JsonValue = None
     format: Annotated[Format, Field(strict=False)] = Format.JSON
     sends_json: bool = True
     client_identifier: Identifier | None = None
+
+
+class DraftIn(EventIn, PreviewOptions):
+    """An event that need not exist. Its sample is rendered."""
+
+
+class PreviewIn(PreviewOptions):
+    """What to render. By default the event's template and sample."""
+
+    data: JsonValue = None
+    template: JsonValue = None
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"data": {"order": {"id": 4711}}}]})
 

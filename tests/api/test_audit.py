@@ -166,6 +166,7 @@ async def test_the_audit_is_filtered_paged_and_exported(acme: PlatformProcess) -
 
     assert [item["resource"] for item in page["items"] + rest["items"]] == events[::-1]
     assert lines.headers["content-type"] == "application/jsonl"
+    assert lines.headers["content-disposition"] == 'attachment; filename="audit.jsonl"'
     assert [json.loads(line) for line in lines.text.splitlines()] == found[:0:-1]
     assert late == found[:1]
     assert await entries(acme, resource=events[0]) == found[:1]

@@ -539,6 +539,56 @@ async def test_a_preview_checks_placeholders_against_the_data_that_it_renders(pl
     assert json.loads(known["body"])["order"] is None
 
 
+@pytest.mark.parametrize("named", [{"key": "Unheard"}, {"entity": "Order", "action": "Update"}])
+async def test_an_event_can_be_previewed_before_it_exists(platform: PlatformProcess, named: Json) -> None:
+    draft = {**named, "template": TEMPLATE, "schema": SCHEMA, "sample": {"order": {"id": "x"}}}
+    preview = await platform.post("/v1/events/preview", draft, expect=200)
+
+    assert json.loads(preview["body"])["event"] == (named.get("key") or "Order.Update")
+    assert json.loads(preview["body"])["order"] == "x"
+    assert [error["pointer"] for error in preview["schema_errors"]] == ["/sample/order/id"]
+    await platform.get(f"/v1/events/{named.get('key') or 'Order.Update'}", expect=404)
+
+
+async def test_a_draft_shows_the_digits_of_its_sample(platform: PlatformProcess) -> None:
+    content = b'{"key": "Unheard", "template": {"n": "{n}"}, "sample": {"n": 10.00}}'
+    headers = {"content-type": "application/json"}
+    preview = await platform.http.post("/v1/events/preview", content=content, headers=headers)
+
+    assert preview.json()["body"] == '{"n":10.00}'
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"template": "{no", "sample": {}}, "/template"),
+        ({"template": {"a": "{b}"}, "sample": {"c": 1}}, "/template/a"),
+        ({"schema": {"type": 5}}, "/schema"),
+        ({"format": "Form URL Encoded", "template": "text"}, "/format"),
+        ({"entity": "Order"}, ""),
+    ],
+)
+async def test_a_draft_that_cannot_be_rendered_is_refused(
+    platform: PlatformProcess, wrong: Json, pointer: str
+) -> None:
+    assert pointers(await platform.post("/v1/events/preview", {"key": "Unheard", **wrong}, expect=422)) == [pointer]
+
+
+async def test_a_search_finds_events_by_a_part_of_key_or_description(platform: PlatformProcess, path: str) -> None:
+    mark = path[1:9]
+    keys = [f"Found{mark}A", f"found{mark}b", f"Other{mark}"]
+    for key, description in zip(keys, ["", "", f"like FOUND{mark} with 100%_"], strict=True):
+        await platform.post("/v1/events", {"key": key, "description": description})
+
+    async def found(search: str) -> list[str]:
+        return sorted(item["key"] for item in (await platform.get("/v1/events", search=search))["items"])
+
+    assert await found(f"OUND{mark}") == sorted(keys)
+    assert await found(f"found{mark}A") == keys[:1]
+    assert keys[2] in await found("100%_")
+    assert await found(f"{mark}%A") == []
+
+
 async def test_a_preview_needs_an_event(platform: PlatformProcess) -> None:
     await platform.post("/v1/events/NoSuchEvent/preview", {}, expect=404)
 

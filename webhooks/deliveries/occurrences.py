@@ -83,6 +83,7 @@ class Occurrences:
     async def list(
         self,
         *,
+        ids: Sequence[str] = (),
         events: Sequence[str],
         client_identifiers: Sequence[str],
         matched: bool | None,
@@ -95,6 +96,7 @@ class Occurrences:
         `matched`: all. Raises BadCursorError and RPCError."""
         filter = Filter(
             self._tenant,
+            occurrence_ids=ids,
             events=events,
             client_identifiers=client_identifiers,
             since=since,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from pydantic import JsonValue
-from sqlalchemy import delete
+from sqlalchemy import delete, or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -31,12 +31,26 @@ async def find_all(session: AsyncSession, tenant: str, keys: Sequence[str], *, l
 
 
 async def list_by_key(
-    session: AsyncSession, tenant: str, *, active: bool | None, after: str | None, limit: int
+    session: AsyncSession,
+    tenant: str,
+    *,
+    active: bool | None,
+    search: str | None = None,
+    after: str | None,
+    limit: int,
 ) -> Sequence[Event]:
-    """Return up to `limit` events in the order of their keys, beginning after the key `after`."""
+    """Return up to `limit` events in the order of their keys, beginning after the key `after`. `search`: only those
+    whose key or description contains it, in either case."""
     query = select(Event).where(col(Event.tenant) == tenant).order_by(col(Event.key)).limit(limit)
     if active is not None:
         query = query.where(col(Event.active) == active)
+    if search is not None:
+        query = query.where(
+            or_(
+                col(Event.key).icontains(search, autoescape=True),
+                col(Event.description).icontains(search, autoescape=True),
+            )
+        )
     if after is not None:
         query = query.where(col(Event.key) > after)
     return (await session.exec(query)).all()

@@ -10,6 +10,7 @@ from api.admission import Admission
 from api.headers import SecurityHeaders
 from api.pages import assets, sent, start
 from api.pages import deliveries as delivery_pages
+from api.pages import events as event_pages
 from api.platform import Platform
 from api.protocol import problems, unrouted
 from api.routes import (

@@ -10,7 +10,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from api.auth import signed_in
+from api.auth import require, signed_in
 from api.pages import shown
 from api.pages.calls import CallError, Calls
 from api.platform import Platform
@@ -64,6 +64,10 @@ class Page:
     def may(self, permission: str | None) -> bool:
         return permission is None or self.caller.may(permission)
 
+    def require(self, permission: str) -> None:
+        """Raise ProblemError 403 if whoever looks does not have the permission: of a page that is a form for it."""
+        require(self.caller, permission)
+
     def render(self, template: str, status: int = 200, **fields: Any) -> Response:
         """Return the page that the template makes of the fields."""
         path = self.request.url.path
@@ -107,6 +111,11 @@ _SAID = {
     "disabled": "Disabled. Nothing is sent to it.",
     "enabled": "Active again.",
     "published": "Published.",
+    "erased": "Erased, with its deliveries.",
+    "revoked": "Revoked. No process accepts the key any more in a few seconds.",
+    "suspended": "Suspended. It cannot publish, and its deliveries wait.",
+    "resumed": "The suspension is lifted. Its deliveries go on.",
+    "deleting": "Its keys have ended, and nothing more is sent. The rest is deleted in the background.",
 }
 """What a page can say of the action before it. Keys, so that no link can make a page say something else."""
 

@@ -1,7 +1,6 @@
 """Sent: the deliveries, newest first. What is filtered is in the URL."""
 
 import hashlib
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,7 +8,7 @@ from fastapi import APIRouter
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from api.pages import start
+from api.pages import spans, start
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
 from webhooks.deliveries.status import DeliveryStatus
@@ -20,12 +19,6 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _ROWS = 50
 _MOST_RESENT = 200
-_TIMES = {
-    "1h": ("last hour", timedelta(hours=1)),
-    "24h": ("last 24 h", timedelta(hours=24)),
-    "7d": ("last 7 days", timedelta(days=7)),
-    "30d": ("last 30 days", timedelta(days=30)),
-}
 _FILTERS = ("status", "event", "webhook_id", "client_identifier", "time", "since", "until", "q")
 
 
@@ -52,7 +45,7 @@ async def show_sent(page: CurrentPage) -> Response:
         webhooks={webhook["id"]: webhook["name"] for webhook in webhooks},
         events=[event["key"] for event in await _all(page, "/v1/events", "event:list")],
         statuses=[status.value for status in DeliveryStatus],
-        times={name: text for name, (text, _) in _TIMES.items()},
+        times=spans.NAMES,
         chosen={name: query.getlist(name) for name in _FILTERS},
         is_filtered=any(query.get(name) for name in _FILTERS),
         is_first="cursor" not in query,
@@ -84,13 +77,11 @@ async def _found(page: Page, query: QueryParams) -> Any:
         "event": query.getlist("event") or None,
         "webhook_id": query.getlist("webhook_id") or None,
         "client_identifier": query.getlist("client_identifier") or None,
-        "since": query.get("since") or None,
+        "since": spans.since(query.get("time")) or query.get("since") or None,
         "until": query.get("until") or None,
         "cursor": query.get("cursor") or None,
         "limit": _ROWS,
     }
-    if query.get("time") in _TIMES:
-        asked["since"] = (datetime.now(UTC) - _TIMES[query["time"]][1]).isoformat().replace("+00:00", "Z")
     searched = query.get("q", "").strip()
     if not searched:
         return await page.api.get("/v1/deliveries", **asked)

@@ -239,7 +239,7 @@ async def preview_draft(body: DraftIn, caller: CurrentCaller, request: Request) 
 def _rendered(
     event: Event, template: JsonValue, data: JsonValue, digits: JsonValue, options: PreviewOptions, place: str
 ) -> PreviewOut:
-    """Return what the template makes of the data. `place` is where the request has the data. Raises ProblemError 422."""
+    """Return what the template makes of the data. `place` is where the request has it. Raises ProblemError 422."""
     try:
         rules.check_event_template(event, template, data)
     except BadEventError as error:

@@ -568,9 +568,7 @@ async def test_a_draft_shows_the_digits_of_its_sample(platform: PlatformProcess)
         ({"entity": "Order"}, ""),
     ],
 )
-async def test_a_draft_that_cannot_be_rendered_is_refused(
-    platform: PlatformProcess, wrong: Json, pointer: str
-) -> None:
+async def test_a_draft_that_cannot_be_rendered_is_refused(platform: PlatformProcess, wrong: Json, pointer: str) -> None:
     assert pointers(await platform.post("/v1/events/preview", {"key": "Unheard", **wrong}, expect=422)) == [pointer]
 
 

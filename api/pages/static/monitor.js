@@ -227,6 +227,12 @@ async function copy(button) {
   setTimeout(() => { button.textContent = before; }, 2000);
 }
 
+// A file that is chosen is read into a field of the form: <input type="file" data-into="content">.
+document.addEventListener("change", async (event) => {
+  if (!event.target.matches("input[data-into]") || !event.target.files.length) return;
+  document.getElementById(event.target.dataset.into).value = await event.target.files[0].text();
+});
+
 // Empty fields are left out of a filter's address.
 document.addEventListener("submit", (event) => {
   if (!event.target.matches("form.filters")) return;

@@ -10,7 +10,12 @@ from api.admission import Admission
 from api.headers import SecurityHeaders
 from api.pages import assets, sent, start
 from api.pages import deliveries as delivery_pages
+from api.pages import access, assets, keys, sent, start
+from api.pages import audit as audit_page
 from api.pages import events as event_pages
+from api.pages import occurrences as occurrence_pages
+from api.pages import roles as role_pages
+from api.pages import tenants as tenant_pages
 from api.platform import Platform
 from api.protocol import problems, unrouted
 from api.routes import (

@@ -37,6 +37,17 @@ class Calls:
         """Return the JSON of the answer. A query parameter that is None is left out. Raises CallError."""
         return await self.call("GET", path, query=query)
 
+    async def all(self, path: str, *, most: int = 500) -> list[Any]:
+        """Return the items of all pages of a list, of up to `most`. Raises CallError."""
+        items: list[Any] = []
+        cursor = None
+        while len(items) < most:
+            found = await self.get(path, limit=100, cursor=cursor)
+            items += found["items"]
+            if (cursor := found["next_cursor"]) is None:
+                break
+        return items
+
     async def get_tagged(self, path: str) -> tuple[Any, str]:
         """Return the JSON of the answer and its ETag, for `if_match` of a later change. Raises CallError."""
         shown, headers = await self._exchange("GET", path, None, {}, {})

@@ -158,6 +158,11 @@ def policy(rules: Mapping[str, Any]) -> str:
     return f"{duration(rules['initial_interval'] * 1000)}{grows}{most}, {attempts}"
 
 
+def plain(value: Any) -> str:
+    """Return a value on one line: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else to_json(value, as_written)
+
+
 def segment(text: str) -> str:
     """Return a text as a part of a path."""
     return quote(text, safe="~:")

@@ -79,6 +79,13 @@ _AUDITED: dict[type[SQLModel], _Audited] = {
     Tenant: _Audited("tenant", "id", _same("name suspended deleting_since"), {}),
 }
 
+ACTIONS = sorted(
+    {f"{audited.resource}.{what}" for audited in _AUDITED.values() for what in ("add", "edit", "delete")}
+    | {permission.replace(":", ".") for permission in ASKED_FOR}
+    | {REFUSED, "session.add", "token.add", "webhook.rotate_secret"}
+)
+"""What an entry's action can be."""
+
 
 def begin(session: AsyncSession, caller: Caller, address: str) -> None:
     """Record every change that the session makes as this caller's."""

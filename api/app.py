@@ -35,6 +35,18 @@ from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
 PAGES = (assets, sent, start, delivery_pages)
+PAGES = (
+    assets,
+    sent,
+    start,
+    event_pages,
+    occurrence_pages,
+    access,
+    keys,
+    role_pages,
+    tenant_pages,
+    audit_page,
+)
 """The modules of the monitor's pages."""
 _DESCRIPTION = """
 Publish **occurrences** of **events**. Every **webhook** that is subscribed to the event receives each occurrence by

@@ -1,5 +1,6 @@
-"""Access: what the person who looks may do, and tokens of their own. Keys, roles and tenants have files of their own."""
+"""Access: what the person who looks may do, and tokens. Keys, roles and tenants have files of their own."""
 
+from collections.abc import Collection
 from typing import Any
 
 from fastapi import APIRouter
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from api.pages.calls import CallError
 from api.pages.fields import faults_in
 from api.pages.page import CurrentPage, Page, PageRoute
-from webhooks.identity.permissions import ACTIONS, OF_CONSUMERS
+from webhooks.identity.permissions import ACTIONS
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -28,8 +29,13 @@ def tabs(page: Page) -> list[Any]:
 
 def grouped(page: Page) -> dict[str, list[str]]:
     """Return the permissions that the page's person can give, by resource."""
+    return by_resource(page.caller.permissions)
+
+
+def by_resource(permissions: Collection[str]) -> dict[str, list[str]]:
+    """Return the permissions by resource, in the order of ACTIONS."""
     named = {resource: [f"{resource}:{action}" for action in actions] for resource, actions in ACTIONS.items()}
-    given = {resource: [name for name in names if page.may(name)] for resource, names in named.items()}
+    given = {resource: [name for name in names if name in permissions] for resource, names in named.items()}
     return {resource: names for resource, names in given.items() if names}
 
 
@@ -75,7 +81,6 @@ def _you(
         lifetimes=_LIFETIMES,
         typed=typed or {"expires_in": "3600", "client_identifier": "", "kind": "all"},
         chosen=chosen or [],
-        of_clients=sorted(OF_CONSUMERS),
         token=token,
         faults=faults_in(error, "expires_in", "client_identifier", "permissions") if error else {},
         api=f"{settings.public_url or str(page.request.base_url).rstrip('/')}/v1",

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.pages.access import grouped, tabs
+from api.pages.access import by_resource, grouped, tabs
 from api.pages.calls import CallError
 from api.pages.fields import faults_in
 from api.pages.page import CurrentPage, Page, PageRoute
@@ -72,6 +72,7 @@ async def _roles(page: Page, error: CallError | None = None) -> Response:
         tabs=tabs(page),
         roles=(await page.api.get("/v1/roles"))["items"],
         fault=error.detail if error else None,
+        by_resource=by_resource,
     )
 
 

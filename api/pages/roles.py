@@ -9,7 +9,6 @@ from api.pages.access import by_resource, grouped, tabs
 from api.pages.calls import CallError
 from api.pages.fields import faults_in
 from api.pages.page import CurrentPage, Page, PageRoute
-from api.pages.shown import segment
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -28,7 +27,7 @@ async def show_role_form(page: CurrentPage) -> Response:
     page.require("role:edit" if name else "role:add")
     if name is None:
         return _form(page, None, {"name": "", "description": "", "permissions": [], "etag": ""})
-    role, etag = await page.api.get_tagged(f"/v1/roles/{segment(name)}")
+    role, etag = await page.api.get_tagged(f"/v1/roles/{name}")
     return _form(page, role["name"], role | {"etag": etag})
 
 
@@ -45,7 +44,7 @@ async def save_role(page: CurrentPage) -> Response:
     body = {field: typed[field] for field in ("description", "permissions")}
     try:
         if name:
-            await page.api.call("PATCH", f"/v1/roles/{segment(name)}", body, if_match=typed["etag"])
+            await page.api.call("PATCH", f"/v1/roles/{name}", body, if_match=typed["etag"])
         else:
             await page.api.post("/v1/roles", body | {"name": typed["name"]})
     except CallError as error:
@@ -56,7 +55,7 @@ async def save_role(page: CurrentPage) -> Response:
 @router.post("/access/roles/delete")
 async def delete_role(page: CurrentPage) -> Response:
     try:
-        await page.api.call("DELETE", f"/v1/roles/{segment((await page.form()).get('name'))}")
+        await page.api.call("DELETE", f"/v1/roles/{(await page.form()).get('name')}")
     except CallError as error:
         if error.status != 409:
             raise

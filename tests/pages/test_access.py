@@ -20,7 +20,7 @@ async def test_a_key_is_made_shown_once_and_revoked(monitor: Monitor, platform: 
     tab = await monitor.open("/access/keys")
     await tab.get_by_text("New API key").click()
     await tab.get_by_label("Name").fill(name)
-    await tab.get_by_label("Role").select_option("permissions of its own")
+    await tab.get_by_label("Role", exact=True).select_option("permissions of its own")
     await tab.get_by_role("button", name="Create").click()
     await expect(tab.locator(".permissions .fault")).to_be_visible()
     await tab.get_by_role("group", name="event", exact=True).get_by_label("list").check()

@@ -89,6 +89,8 @@ class Owned:
             "webhook_id": self.webhook,
             "event": self.event,
             "occurrence_id": self.occurrence,
+            "id": self.occurrence,
+            "search": self.event,
             "client_identifier": self.client,
             "url": self.url,
             "actor": self.actor,
@@ -181,6 +183,7 @@ def bodies(owned: Owned, caller: Owned) -> dict[str, list[Json]]:
         "PUT /v1/events/{key}": [],
         "PATCH /v1/events/{key}": [],
         "POST /v1/events/{key}/preview": [],
+        "POST /v1/events/preview": [],
         "PATCH /v1/roles/{name}": [],
         "POST /v1/deliveries/{id}/resend": [],
     }

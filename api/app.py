@@ -8,10 +8,9 @@ from starlette.types import Scope
 from api import openapi, sign_in
 from api.admission import Admission
 from api.headers import SecurityHeaders
-from api.pages import assets, sent, start
-from api.pages import deliveries as delivery_pages
 from api.pages import access, assets, keys, sent, start
 from api.pages import audit as audit_page
+from api.pages import deliveries as delivery_pages
 from api.pages import events as event_pages
 from api.pages import occurrences as occurrence_pages
 from api.pages import roles as role_pages
@@ -34,11 +33,11 @@ from api.routes import (
 from api.routes.webhooks import actions, crud
 from webhooks import VERSION
 
-PAGES = (assets, sent, start, delivery_pages)
 PAGES = (
     assets,
     sent,
     start,
+    delivery_pages,
     event_pages,
     occurrence_pages,
     access,

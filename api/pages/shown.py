@@ -183,5 +183,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "pretty": pretty,
     "document": document,
     "policy": policy,
+    "plain": plain,
     "segment": segment,
 }

@@ -5,6 +5,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter
@@ -19,6 +20,8 @@ from api.pages.shown import segment
 router = APIRouter(prefix="/deliveries", include_in_schema=False, route_class=PageRoute)
 
 _SECRET = "********"  # noqa: S105  how the API masks one
+_MAX_BODY_ARGUMENT = 100_000
+"""Characters of a body in a command. Linux takes no argument of 128 KiB."""
 _COMPUTED = ("content-length", "host", "accept-encoding", "connection", "user-agent", "accept")
 """Headers that curl writes itself."""
 
@@ -26,6 +29,9 @@ _COMPUTED = ("content-length", "host", "accept-encoding", "connection", "user-ag
 @router.get("/{id}")
 async def show_delivery(id: str, page: CurrentPage) -> Response:
     delivery = await page.api.get(f"/v1/deliveries/{segment(id)}")
+    version = _version_of(delivery)
+    if page.is_part and page.request.headers.get("if-none-match") == f'"{version}"':
+        return Response(status_code=HTTPStatus.NOT_MODIFIED)
     now = datetime.now(UTC)
     fields = {
         "title": f"{delivery['event']} {delivery['occurrence_id']}",
@@ -33,9 +39,9 @@ async def show_delivery(id: str, page: CurrentPage) -> Response:
         "chain": chain(delivery, now),
         "advice": advice(delivery),
         "webhook": await _or_none(page, "webhook:list", f"/v1/webhooks/{delivery['webhook_id']}"),
-        "version_of": _version_of(delivery),
+        "version": version,
         "is_open": delivery["closed_at"] is None,
-        "curl_of": lambda attempt: _curl(delivery, attempt),
+        "curl": _curl(delivery, delivery["attempts"][-1]) if delivery["attempts"] else None,
         "took": _took(delivery),
     }
     if page.is_part:
@@ -93,6 +99,9 @@ def _curl(delivery: Mapping[str, Any], attempt: Mapping[str, Any]) -> str:
         if header["name"].lower() not in _COMPUTED:
             value = "<SECRET>" if _SECRET in header["value"] else header["value"]
             lines.append(f"-H {shlex.quote(header['name'] + ': ' + value)}")
-    if request.get("body"):
-        lines.append(f"--data-binary {shlex.quote(request['body'])}")
+    body = request.get("body")
+    if body and len(body) <= _MAX_BODY_ARGUMENT:
+        lines.append(f"--data-raw {shlex.quote(body)}")  # unlike --data-binary, it reads no file for a body like @name
+    elif body:
+        lines.append("--data-binary @body")
     return " \\\n  ".join(lines)

@@ -10,12 +10,16 @@ from itertools import pairwise
 from typing import Any
 
 from api.pages.shown import duration, short_outcome
+from webhooks.outcomes import DELIVERED
 
 _FULL = 980.0
 """The width that a short chain is stretched to, in pixels. A long one is wider, and its card scrolls."""
 _EDGE, _NARROWEST = 46.0, 16.0
 _CHARACTER = 7.0
 """The width of a character of a label."""
+_LONGEST_WITHOUT_DAYS = 20 * 3600
+"""Seconds of a whole chain."""
+_TIME_CHARACTERS = 8
 _GAP = 10.0
 """Between two labels."""
 
@@ -31,11 +35,13 @@ class Mark:
     at: str | None
     labelled: bool
     """Whether there is room for its label."""
+    label_x: float
+    """The middle of its label, which stays inside the picture."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A wait between two marks: `backoff`, `person` or `deferred`."""
+    """A wait between two marks: `backoff`, `person`, `deferred`, or `idle` after a success."""
 
     x: float
     width: float
@@ -51,6 +57,7 @@ class Flag:
     x: float
     label: str
     labelled: bool
+    label_x: float
 
 
 @dataclass
@@ -59,6 +66,8 @@ class Chain:
     marks: list[Mark] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
     flags: list[Flag] = field(default_factory=list)
+    shows_days: bool = False
+    """Whether it is so long that times of day alone do not tell it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,8 @@ class _Wait:
     @property
     def label(self) -> str:
         text = duration(self.seconds * 1000)
-        return {"person": f"waits for a resend, {text}", "deferred": f"held back, {text}"}.get(self.kind, text)
+        words = {"person": "waits for a resend", "deferred": "held back", "idle": "delivered"}
+        return f"{words[self.kind]}, {text}" if self.kind in words else text
 
 
 def chain(delivery: Mapping[str, Any], now: datetime) -> Chain:
@@ -90,35 +100,53 @@ def chain(delivery: Mapping[str, Any], now: datetime) -> Chain:
     for wait in waits:
         positions.append(positions[-1] + max(wait.weight * scale, _NARROWEST))
     drawn = Chain(width=max(positions[-1] + _EDGE, 320))
+    drawn.shows_days = sum(wait.seconds for wait in waits) > _LONGEST_WITHOUT_DAYS
     _draw_marks(drawn, attempts, positions)
     _draw_bars(drawn, waits, positions)
     if is_next:
         x = positions[len(attempts)] if len(attempts) < len(positions) else positions[-1]
-        drawn.marks.append(Mark(x, "next", len(attempts) + 1, "next", delivery["next_attempt_at"], True))
+        _draw_next(drawn, x, len(attempts) + 1, delivery["next_attempt_at"])
     return drawn
 
 
 def _draw_marks(drawn: Chain, attempts: Sequence[Mapping[str, Any]], positions: Sequence[float]) -> None:
     free_below, free_above = 0.0, 0.0
+    before_last = drawn.width
+    if attempts:
+        before_last = _place(drawn, positions[len(attempts) - 1], _label(attempts[-1]))[0] - _GAP
     for index, attempt in enumerate(attempts):
-        x, label = positions[index], short_outcome(attempt["outcome"])
-        if attempt["status_code"]:
-            label = str(attempt["status_code"])
-        half = max(len(label), 8) * _CHARACTER / 2
-        is_last = index == len(attempts) - 1
-        labelled = x - half >= free_below and (is_last or x + half + _GAP <= positions[len(attempts) - 1] - half)
-        labelled = labelled or is_last
+        x, label = positions[index], _label(attempt)
+        start, end = _place(drawn, x, label)
+        labelled = index == len(attempts) - 1 or (start >= free_below and end <= before_last)
         if labelled:
-            free_below = x + half + _GAP
+            free_below = end + _GAP
         kind = "good" if attempt["outcome"] == "delivered" else "bad"
-        drawn.marks.append(Mark(x, kind, attempt["number"], label, attempt["started_at"], labelled))
+        middle = (start + end) / 2
+        drawn.marks.append(Mark(x, kind, attempt["number"], label, attempt["started_at"], labelled, middle))
         if attempt["trigger"] == "resend":
             text = f"resend by {_name(attempt)}" if attempt["requested_by"] else "resend by hand"
-            half = len(text) * _CHARACTER / 2
-            room = x - half >= free_above
-            drawn.flags.append(Flag(x, text, room))
+            start, end = _place(drawn, x, text)
+            room = start >= free_above
+            drawn.flags.append(Flag(x, text, room, (start + end) / 2))
             if room:
-                free_above = x + half + _GAP
+                free_above = end + _GAP
+
+
+def _draw_next(drawn: Chain, x: float, number: int, at: str | None) -> None:
+    start, end = _place(drawn, x, "next")
+    taken = [_place(drawn, mark.x, mark.label)[1] for mark in drawn.marks if mark.labelled]
+    drawn.marks.append(Mark(x, "next", number, "next", at, start >= max(taken, default=0.0), (start + end) / 2))
+
+
+def _place(drawn: Chain, x: float, label: str) -> tuple[float, float]:
+    """Return where the label of a mark begins and ends: around the mark, but inside the picture. A time is below it."""
+    half = max(len(label), _TIME_CHARACTERS) * _CHARACTER / 2
+    middle = min(max(x, half), drawn.width - half)
+    return middle - half, middle + half
+
+
+def _label(attempt: Mapping[str, Any]) -> str:
+    return str(attempt["status_code"] or short_outcome(attempt["outcome"]))
 
 
 def _draw_bars(drawn: Chain, waits: Sequence[_Wait], positions: Sequence[float]) -> None:
@@ -130,6 +158,8 @@ def _draw_bars(drawn: Chain, waits: Sequence[_Wait], positions: Sequence[float])
 def _between(before: Mapping[str, Any], after: Mapping[str, Any]) -> _Wait:
     seconds = (_time(after["started_at"]) - _time(before["started_at"])).total_seconds()
     seconds -= before["duration_ms"] / 1000
+    if before["outcome"] == DELIVERED:
+        return _Wait("idle", seconds)
     if after["trigger"] == "resend" and not before["backoff"]:
         return _Wait("person", seconds)
     held_back = before["backoff"] and seconds > before["backoff"] + 60

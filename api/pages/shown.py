@@ -1,15 +1,14 @@
 """How a page writes values: times, lengths, sizes, statuses. Everything else is Jinja's, which escapes it."""
 
-import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from markupsafe import Markup
-from pydantic import JsonValue
 
-from webhooks.json_numbers import as_written, read_float, read_integer, to_json
+from api.pages.json_text import laid_out
+from webhooks.json_numbers import as_written, to_json
 
 _OUTCOMES = {
     "delivered": "delivered",
@@ -122,29 +121,13 @@ def waiting(reason: str | None) -> str:
 
 
 def pretty(text: str | None) -> str:
-    """Return JSON with line breaks, and numbers as they were written; a text that is no JSON as it is."""
-    if not text:
-        return ""
-    try:
-        return _indented(json.loads(text, parse_float=read_float, parse_int=read_integer), "\n")
-    except (ValueError, RecursionError):
-        return text
-
-
-def _indented(value: JsonValue, start: str) -> str:
-    """Return a value as JSON. `start` begins its lines: a line break and the indentation."""
-    inner = f"{start}  "
-    if isinstance(value, dict) and value:
-        members = (f"{json.dumps(name, ensure_ascii=False)}: {_indented(part, inner)}" for name, part in value.items())
-        return f"{{{inner}{f',{inner}'.join(members)}{start}}}"
-    if isinstance(value, list) and value:
-        return f"[{inner}{f',{inner}'.join(_indented(part, inner) for part in value)}{start}]"
-    return to_json(value, as_written)
+    """Return JSON with line breaks; a text that is no JSON, or that is too large to be laid out, as it is."""
+    return (laid_out(text) or text) if text else ""
 
 
 def document(value: Any) -> str:
     """Return a value as JSON with line breaks; an empty text for none."""
-    return "" if value is None else _indented(value, "\n")
+    return "" if value is None else pretty(to_json(value, as_written))
 
 
 def policy(rules: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """A delivery's page in a real browser: the chain, the attempts, and what a person does there."""
 
 import re
+import shlex
 
 import pytest
 from playwright.async_api import expect
@@ -70,11 +71,11 @@ async def test_it_follows_the_retries_and_keeps_opened_attempts_open(
     await expect(tab.locator("#attempt-1")).to_be_visible()
     await tab.locator("#attempt-1 summary").click()
     opened = await tab.locator("#attempt-1").get_attribute("open")
-    await tab.locator("h1").click()  # the summary has the focus no longer
 
     await expect(tab.get_by_text("Delivered by attempt 4")).to_be_visible()
 
     assert await tab.locator("#attempt-1").get_attribute("open") == opened
+    assert await tab.evaluate("document.activeElement.closest('details').id") == "attempt-1"
     await expect(tab.locator("#delivery")).not_to_have_attribute("data-refresh", re.compile("."))
 
 
@@ -95,6 +96,51 @@ async def test_what_receivers_and_producers_wrote_is_text(
     await expect(tab.get_by_role("region", name="Occurrence")).to_contain_text('"total": 10.00')
     await expect(tab.get_by_role("region", name="Attempts")).to_contain_text("0.123456789012345678")
     assert "durable-webhooks" in await tab.title()
+
+
+async def test_an_answer_with_half_a_letter_is_shown(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    delivery = await failed(platform, receiver, path, Reply(400, rb'{"error": "\ud800", "error": "again"}'))
+
+    tab = await monitor.open(f"/deliveries/{delivery}")
+
+    await expect(tab.locator("#attempt-1")).to_contain_text(r'"error": "\ud800"')
+    await expect(tab.locator("#attempt-1")).to_contain_text('"error": "again"')
+
+
+async def test_the_body_is_sent_to_the_browser_once_and_curl_shows_no_secret(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    secret = {"type": "Key Value Pair", "name": "x-api-key", "value": "a-secret-of-ours"}
+    await platform.webhook(event, receiver.tell(path, [503, 503, 400]), authentication=secret)
+    delivery = await platform.delivery(await platform.publish(event, {"mark": "it's @here"}))
+    await platform.wait(delivery, "failed")
+
+    tab = await monitor.open(f"/deliveries/{delivery}")
+
+    await expect(tab.get_by_role("region", name="Attempts")).to_contain_text("Each attempt sends the same body")
+    assert await tab.locator(".attempt pre", has_text="it's @here").count() == 1
+    curl = await tab.locator("#curl").text_content()
+    assert curl is not None
+    assert curl.startswith(f"curl -X POST {receiver.url(path)}")
+    assert shlex.split(curl.replace("\\\n", ""))[-1].encode() == receiver.got(path)[-1].body
+    assert "a-secret-of-ours" not in await tab.content()
+
+
+async def test_a_page_that_is_current_is_not_sent_again(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    delivery = await failed(platform, receiver, path, 400)
+    tab = await monitor.open(f"/deliveries/{delivery}")
+    version = await tab.locator("#delivery").get_attribute("data-version")
+
+    url = f"http://127.0.0.1:{platform.port}/deliveries/{delivery}"
+    same = await monitor.context.request.get(url, headers={"hx-request": "true", "if-none-match": f'"{version}"'})
+    other = await monitor.context.request.get(url, headers={"hx-request": "true", "if-none-match": '"older"'})
+
+    assert (same.status, other.status) == (304, 200)
 
 
 async def test_who_may_only_look_sees_no_bodies_and_no_buttons(

@@ -11,7 +11,9 @@ from api.pages.retry_chain import Chain, chain
 BEGAN = datetime(2026, 1, 10, 10, 30, tzinfo=UTC)
 
 
-def delivery(*waits: float, status: str = "failed", resends: tuple[int, ...] = (), **fields: Any) -> dict[str, Any]:
+def delivery(
+    *waits: float, status: str = "failed", resends: tuple[int, ...] = (), outcome: str = "http_503", **fields: Any
+) -> dict[str, Any]:
     """A delivery of which attempt n + 1 comes `waits[n]` seconds after attempt n."""
     at, attempts = BEGAN, []
     for number, wait in enumerate([0, *waits], start=1):
@@ -21,8 +23,8 @@ def delivery(*waits: float, status: str = "failed", resends: tuple[int, ...] = (
         attempts.append(
             {
                 "number": number,
-                "outcome": "delivered" if is_last and status == "delivered" else "http_503",
-                "status_code": 200 if is_last and status == "delivered" else 503,
+                "outcome": "delivered" if is_last and status == "delivered" else outcome,
+                "status_code": 200 if is_last and status == "delivered" else 503 if outcome == "http_503" else None,
                 "trigger": "resend" if number in resends else "event" if number == 1 else "retry",
                 "requested_by": "a person with a long name (key:1)" if number in resends else None,
                 "started_at": at.isoformat(),
@@ -44,6 +46,10 @@ SHAPES = {
     "a resend": delivery(10, 400, 5, resends=(3,), status="delivered"),
     "many resends": delivery(*[1.0] * 30, resends=tuple(range(2, 32))),
     "a hundred over days": delivery(*(min(10 * 4**n, 43_200) for n in range(99))),
+    "long labels": delivery(1, 1, resends=(2, 3), outcome="connection_reset"),
+    "many and a next": delivery(
+        *[1.0] * 60, status="retrying", waiting_for="backoff", next_attempt_at="2026-01-10T10:31:01Z"
+    ),
     "next": delivery(10, status="retrying", waiting_for="backoff", next_attempt_at="2026-01-10T10:31:00Z"),
 }
 
@@ -61,12 +67,13 @@ def test_marks_and_bars_are_in_order_and_inside(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_labels_do_not_cover_each_other(shape: str) -> None:
     picture = drawn(SHAPES[shape])
-    below = [(mark.x, max(len(mark.label), 8)) for mark in picture.marks if mark.labelled]
-    above = [(flag.x, len(flag.label)) for flag in picture.flags if flag.labelled]
+    below = [(mark.label_x, max(len(mark.label), 8)) for mark in picture.marks if mark.labelled]
+    above = [(flag.label_x, len(flag.label)) for flag in picture.flags if flag.labelled]
 
     for labels in (below, above):
         assert all(x + 3.5 * size <= y - 3.5 * other for (x, size), (y, other) in pairwise(labels))
-    assert picture.marks[-1].labelled
+        assert all(x - 3.5 * size >= 0 and x + 3.5 * size <= picture.width for x, size in labels)
+    assert picture.marks[-1 - (picture.marks[-1].kind == "next")].labelled
 
 
 def test_a_failed_one_waits_for_a_person() -> None:
@@ -98,3 +105,15 @@ def test_a_longer_wait_is_wider() -> None:
 
     assert widths == sorted(widths)
     assert widths[-1] < 10 * widths[0]
+
+
+def test_after_a_success_nobody_is_waited_for() -> None:
+    again = delivery(400, resends=(2,), status="delivered")
+    again["attempts"][0] |= {"outcome": "delivered", "status_code": 200}
+
+    assert [(bar.kind, bar.label) for bar in drawn(again).bars] == [("idle", "delivered, 6 min 40 s")]
+
+
+def test_a_chain_over_days_shows_days() -> None:
+    assert drawn(SHAPES["a hundred over days"]).shows_days
+    assert not drawn(SHAPES["failed"]).shows_days

@@ -33,6 +33,7 @@ function showTimes(place) {
 
 function showClocks(place) {
   for (const text of place.querySelectorAll("text[data-clock]")) text.textContent = clock.format(new Date(text.dataset.clock));
+  for (const text of place.querySelectorAll("text[data-day]")) text.textContent = day.format(new Date(text.dataset.day));
 }
 
 // A list that stays current. Changed rows change where they are. New rows come in at the top, or are offered while
@@ -131,7 +132,8 @@ class LiveRows {
   }
 }
 
-// A part of a page that is fetched again now and then: data-refresh is its address, data-every the seconds.
+// A part of a page that is fetched again now and then: data-refresh is its address, data-every the seconds. What is read
+// stays: opened details, how far something is scrolled, the focus. Nothing changes under a selection or a field.
 class LivePart {
   constructor(element) {
     this.id = element.id;
@@ -142,29 +144,63 @@ class LivePart {
   async refresh() {
     const element = document.getElementById(this.id);
     if (!element || !element.dataset.refresh) return;
-    if (document.visibilityState === "visible" && !element.contains(document.activeElement)) {
+    if (document.visibilityState === "visible" && !this.isUsed(element)) {
       try {
-        const answer = await fetch(element.dataset.refresh, { headers: { "HX-Request": "true" }, redirect: "error" });
+        const headers = { "HX-Request": "true", "If-None-Match": `"${element.dataset.version}"` };
+        const answer = await fetch(element.dataset.refresh, { headers, redirect: "error" });
         if (answer.status === 401) return location.reload();
         if (answer.ok) {
           const fresh = document.createElement("template");
           fresh.innerHTML = await answer.text();
           const part = fresh.content.getElementById(this.id);
-          if (part && part.dataset.version !== element.dataset.version) {
-            for (const old of element.querySelectorAll("details[id]")) {
-              const fresh = part.querySelector(`#${CSS.escape(old.id)}`);
-              if (fresh) fresh.open = old.open;
-            }
-            element.replaceWith(part);
-            htmx.process(part);
-            showTimes(part);
-            showClocks(part);
-          }
+          if (part && part.dataset.version !== element.dataset.version && !this.isUsed(element)) this.replace(element, part);
         }
       } catch (error) { /* the next one may succeed */ }
     }
     setTimeout(() => this.refresh(), this.every);
   }
+
+  isUsed(element) {
+    const selection = getSelection();
+    return (!selection.isCollapsed && element.contains(selection.anchorNode))
+      || (element.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"));
+  }
+
+  replace(old, part) {
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
+    const home = focused?.closest("[id]");
+    const inHome = home ? [home, ...home.querySelectorAll("a, button, summary, [tabindex]")] : [];
+    const index = inHome.indexOf(focused);
+    const opened = [...old.querySelectorAll("details[id]")];
+    const read = scrollY > 0 ? opened.find((details) => details.getBoundingClientRect().bottom > 0) : null;
+    const top = read?.getBoundingClientRect().top;
+    const scrolled = opened.map((details) => [...details.querySelectorAll("pre")].map((pre) => [pre.scrollTop, pre.scrollLeft]));
+    const strip = old.querySelector("[data-end]");
+    const left = strip && strip.scrollLeft + strip.clientWidth < strip.scrollWidth - 2 ? strip.scrollLeft : null;
+
+    old.replaceWith(part);
+    htmx.process(part);
+    showTimes(part);
+    showClocks(part);
+
+    opened.forEach((details, at) => {
+      const fresh = document.getElementById(details.id);
+      if (!fresh) return;
+      fresh.open = details.open;
+      [...fresh.querySelectorAll("pre")].forEach((pre, n) => [pre.scrollTop, pre.scrollLeft] = scrolled[at][n] ?? [0, 0]);
+    });
+    if (left === null) showEnds(part);
+    else for (const fresh of part.querySelectorAll("[data-end]")) fresh.scrollLeft = left;
+    if (read) scrollBy(0, document.getElementById(read.id).getBoundingClientRect().top - top);
+    const place = home && document.getElementById(home.id);
+    const again = place && [place, ...place.querySelectorAll("a, button, summary, [tabindex]")][index];
+    if (again && again.textContent === focused.textContent) again.focus({ preventScroll: true });
+  }
+}
+
+// What is newest is at the end of a strip that is wider than its card.
+function showEnds(place) {
+  for (const strip of place.querySelectorAll("[data-end]")) strip.scrollLeft = strip.scrollWidth;
 }
 
 function updateSummary(fresh) {
@@ -246,6 +282,7 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("DOMContentLoaded", () => {
   showTimes(document);
   showClocks(document);
+  showEnds(document);
   countChosen();
   for (const input of document.querySelectorAll("[data-shows]")) showChosenPart(input);
   for (const body of document.querySelectorAll("tbody[data-live]")) new LiveRows(body);

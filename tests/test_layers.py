@@ -44,7 +44,7 @@ ONLY_ITS_OWN = {"testing"}
 PURE = """
     characters contracts errors ids json_documents json_numbers json_pointer outcomes retry times
     credentials/authentication credentials/client_certificate credentials/header_rules credentials/masking
-    credentials/signing credentials/webhook_secrets
+    credentials/signing credentials/source_secrets credentials/webhook_secrets
     deliveries/status
     identity/caller identity/permissions
     egress/addresses egress/answer_heads egress/compression egress/url_rules

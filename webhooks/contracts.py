@@ -63,6 +63,23 @@ class Format(StrEnum):
     FORM = "Form URL Encoded"
 
 
+class Received(Contract):
+    """The request that brought an occurrence, if it is another system's webhook.
+
+    `verified`: false if the source asks for no proof. `sender_id` and `sender_type` are the sender's own id and type of
+    the message, if its style has them. In `headers` and `query`, credentials are masked. `body` is the body byte for
+    byte, compressed (zlib) and in base64."""
+
+    source_id: str
+    verified: bool
+    sender_id: str | None = None
+    sender_type: str | None = None
+    address: str = ""
+    headers: dict[str, str] = {}
+    query: dict[str, str] = {}
+    body: str = ""
+
+
 class Occurrence(Contract):
     """An event that happened once, with its data."""
 
@@ -78,9 +95,13 @@ class Occurrence(Contract):
     digits: JsonValue = None
     """The producer's digits of those numbers in `data` that Python writes in another way: `{"total": "10.00"}` for
     `{"total": 10.0}` (`webhooks/json_numbers.py`). None if there are none."""
+    received: Received | None = None
+    """The request that brought it. None if it was published."""
 
 
-OCCURRENCE_FIELDS = tuple(name for name in Occurrence.model_fields if name != "digits")
+NOT_NAMED = frozenset(("digits", "received"))
+"""Fields of an occurrence that templates and filters cannot name."""
+OCCURRENCE_FIELDS = tuple(name for name in Occurrence.model_fields if name not in NOT_NAMED)
 """What templates and filters can name."""
 
 

@@ -135,7 +135,7 @@ async def erase_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlat
 
 def _shown(published: PublishedOccurrence) -> dict[str, Any]:
     return {
-        **published.occurrence.model_dump(exclude={"data", "digits"}),
+        **published.occurrence.model_dump(exclude={"data", "digits", "received"}),
         "created_at": published.created_at,
         "deliveries": [PublishedOut(id=item.id, webhook_id=item.webhook_id) for item in published.deliveries],
         "unmatched": published.unmatched,

@@ -125,6 +125,8 @@ def labels(
         summary = f"{occurrence.event}: {argument.reason}"
     if held_by:
         pairs.append(SearchAttributePair(names.HELD_BY, held_by))
+    if occurrence.received:
+        pairs.append(SearchAttributePair(names.SOURCE_ID, occurrence.received.source_id))
     if occurrence.client_identifier:
         pairs.append(SearchAttributePair(names.CLIENT_ID, occurrence.client_identifier))
     return {
@@ -136,7 +138,12 @@ def labels(
 
 
 def digest_of(occurrence: Occurrence) -> Digest:
-    """Return the digest of the content: event, client, owner, user, bulk and data."""
+    """Return the digest of the content: event, client, owner, user, bulk and data.
+
+    Of what was received, it is that of the id, which is made of the sender's own id: senders repeat a message with some
+    other bytes, and it is the same message."""
+    if occurrence.received:
+        return Digest(_sha256(f"received {occurrence.received.source_id} {occurrence.id}"))
     content: dict[str, Any] = occurrence.model_dump(include={"event", "client_identifier", "data"})
     # Left out at their defaults, so that digests from before these fields existed still compare equal.
     content |= occurrence.model_dump(include={"owner_id", "user_id", "bulk"}, exclude_defaults=True)

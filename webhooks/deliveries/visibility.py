@@ -24,6 +24,7 @@ from webhooks.temporal.names import (
     EVENT_KEY,
     OCCURRENCE_ID,
     RPC_TIMEOUT,
+    SOURCE_ID,
     TENANT_ID,
     WEBHOOK_ID,
 )
@@ -76,6 +77,9 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
     workflow_types: Sequence[str] = (DELIVER_WEBHOOK,)
+    source_ids: Sequence[str] = ()
+    received: bool = False
+    """Only of occurrences that were received."""
 
     def query(self) -> str | None:
         """Return the filter in the visibility query language, without `since` and `until`. None if no delivery can
@@ -86,6 +90,8 @@ class Filter:
             if not literals:
                 return None
             terms.append(f"{attribute.name} IN ({', '.join(literals)})")
+        if self.received:
+            terms.append(f"{SOURCE_ID.name} IS NOT NULL")
         if self.statuses:
             terms.append(f"({' OR '.join(dict.fromkeys(_BY_STATUS[status] for status in self.statuses))})")
         # A delivered one can end with another outcome only if a forced resend had nothing to send.
@@ -104,6 +110,7 @@ class Filter:
             (EVENT_KEY, self.events),
             (OCCURRENCE_ID, self.occurrence_ids),
             (CLIENT_ID, self.client_identifiers),
+            (SOURCE_ID, self.source_ids),
         ):
             if values:
                 yield attribute, values

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 from pydantic import JsonValue
 
-from webhooks.contracts import OCCURRENCE_FIELDS, Format, Occurrence
+from webhooks.contracts import NOT_NAMED, OCCURRENCE_FIELDS, Format, Occurrence
 from webhooks.errors import WebhooksError
 from webhooks.ids import delivery_id
 from webhooks.json_numbers import as_written, to_json, with_digits, without_exponent
@@ -103,7 +103,7 @@ def render(
 
     If `sends_json` (EngageIP's name) is false, everything that comes from the occurrence's data is left out. If nothing
     is left then, the body is empty. Raises NotRenderedError."""
-    all_fields: dict[str, JsonValue] = {**occurrence.model_dump(mode="json", exclude={"digits"}), **own}
+    all_fields: dict[str, JsonValue] = {**occurrence.model_dump(mode="json", exclude={*NOT_NAMED}), **own}
     fields: dict[str, JsonValue] = {name: value for name, value in all_fields.items() if value is not None}
     data = fields.pop("data", None)
     exact = occurrence.digits is not None

@@ -1,4 +1,4 @@
-"""Accepting an occurrence. Every way in calls `accept`: the API, operational events, and what is to come."""
+"""Accepting an occurrence. Every way in calls `accept`: the API, operational events, webhooks that we receive."""
 
 from dataclasses import dataclass
 
@@ -24,10 +24,12 @@ class NotAcceptedError(WebhooksError, ValueError):
 
 @dataclass(frozen=True)
 class Accepted:
-    """What became of an occurrence. `unmatched` says why no webhook matched; it is empty if one did."""
+    """What became of an occurrence. `unmatched` says why no webhook matched; it is empty if one did. `new`: false if
+    everything was stored before."""
 
     published: list[Published]
     unmatched: str
+    new: bool = True
 
 
 async def accept(
@@ -53,7 +55,10 @@ async def accept(
     matches, unmatched = match(event, subscribed, occurrence)
     if operational_event and not matches:
         return Accepted([], unmatched)
-    return Accepted(await publisher.publish(tenant, occurrence, matches, unmatched), unmatched)
+    if not matches:
+        return Accepted([], unmatched, await publisher.record(tenant, occurrence, unmatched))
+    published = await publisher.publish(tenant, occurrence, matches, unmatched)
+    return Accepted(published, unmatched, any(item.new for item in published))
 
 
 def _refused(pointer: str, message: str) -> NotAcceptedError:

@@ -26,7 +26,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from webhooks.contracts import OCCURRENCE_FIELDS, Occurrence
+from webhooks.contracts import NOT_NAMED, OCCURRENCE_FIELDS, Occurrence
 from webhooks.errors import WebhooksError
 from webhooks.json_pointer import json_pointer
 from webhooks.times import parse_time, sortable
@@ -83,7 +83,7 @@ class NotAFilterError(WebhooksError, ValueError):
 
 def fields_of(occurrence: Occurrence) -> dict[str, JsonValue]:
     """Return the fields that a filter can name."""
-    return {**occurrence.model_dump(mode="json"), _TIME: sortable(occurrence.occurred_at)}
+    return {**occurrence.model_dump(mode="json", exclude={*NOT_NAMED}), _TIME: sortable(occurrence.occurred_at)}
 
 
 def check_filter(filter: JsonValue) -> None:

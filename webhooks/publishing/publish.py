@@ -19,10 +19,11 @@ _MAX_CONCURRENT_STARTS = 20
 
 @dataclass(frozen=True)
 class Published:
-    """A delivery that Temporal has stored."""
+    """A delivery that Temporal has stored. `new`: false if an earlier publication of the same id has started it."""
 
     delivery_id: str
     webhook_id: str
+    new: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,11 @@ class Publisher:
         It is safe to publish an occurrence again: a delivery that exists is not started again, one that is missing is.
         Raises OccurrenceConflictError if a delivery exists with other content, TooManyDelayedError if a receiver in
         trouble is published to too fast, and RPCError while Temporal is not reachable."""
+        if not matches:
+            await self.record(tenant, occurrence, unmatched)
+            return []
         digest = digest_of(occurrence)
         traces.describe(tenant=tenant, event_key=occurrence.event, occurrence_id=occurrence.id, deliveries=len(matches))
-        if not matches:
-            record = UnmatchedOccurrence(tenant=tenant, occurrence=occurrence, reason=unmatched)
-            await start_workflow(self.client, self.task_queue, record, digest)
-            metrics.occurrence(metrics.UNMATCHED)
-            return []
         gate = asyncio.Semaphore(_MAX_CONCURRENT_STARTS)
 
         async def start(match: Match) -> Published:
@@ -71,6 +70,15 @@ class Publisher:
         metrics.occurrence(metrics.MATCHED)
         return published
 
+    async def record(self, tenant: str, occurrence: Occurrence, unmatched: str) -> bool:
+        """Record that no webhook matches, and why. Return whether it is new. Raises OccurrenceConflictError and
+        RPCError."""
+        traces.describe(tenant=tenant, event_key=occurrence.event, occurrence_id=occurrence.id, deliveries=0)
+        record = UnmatchedOccurrence(tenant=tenant, occurrence=occurrence, reason=unmatched)
+        new = await start_workflow(self.client, self.task_queue, record, digest_of(occurrence))
+        metrics.occurrence(metrics.UNMATCHED)
+        return new
+
     async def _start(self, tenant: str, occurrence: Occurrence, match: Match, digest: Digest) -> Published:
         delivery = Delivery(
             tenant=tenant, webhook_id=match.webhook_id, occurrence=occurrence, resend_window=self.resend_window
@@ -79,7 +87,10 @@ class Publisher:
         delay = self._delay(match)
         if self.delayed_starts and delay:
             async with self.delayed_starts.storing():
-                if await start_workflow(self.client, self.task_queue, delivery, digest, url=match.url, delay=delay):
+                started = await start_workflow(
+                    self.client, self.task_queue, delivery, digest, url=match.url, delay=delay
+                )
+                if started:
                     self.delayed_starts.add(tenant, match.webhook_id, id, delay)
         else:
             self.backlog.add(id)
@@ -89,7 +100,7 @@ class Publisher:
             finally:
                 if not started:
                     self.backlog.remove(id)
-        return Published(delivery.id, match.webhook_id)
+        return Published(delivery.id, match.webhook_id, started)
 
     def _delay(self, match: Match) -> float:
         return self.delayed_starts.delay(match.webhook_id) if self.delayed_starts else 0

@@ -204,6 +204,27 @@ class Subscription(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
 
 
+class Source(SQLModel, table=True):
+    """Where webhooks of another system come from. `verification` says how a request proves itself, and `sealed` holds
+    the secrets for it, as a sealed credentials.source_secrets.SourceSecrets. `events_by_type` names events for types of
+    the sender; all others become `event`."""
+
+    __tablename__ = "sources"
+
+    id: str = Field(default_factory=uuid7, primary_key=True)
+    tenant: str = Field(index=True)
+    name: str
+    event: str
+    events_by_type: dict[str, str] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    client_identifier: str | None = None
+    verification: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    duplicate_window: int = 300
+    active: bool = True
+    sealed: bytes = Field(default=b"", sa_column=Column(LargeBinary, nullable=False), repr=False)
+    created_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+    updated_at: datetime = Field(default_factory=_now, sa_type=UtcDateTime)
+
+
 class AuditEntry(SQLModel, table=True):
     """Who changed what. Entries have no foreign keys: they outlive what they are about."""
 

@@ -1,4 +1,5 @@
-"""What is sealed with the master key: the secrets of webhooks, payload keys, and the keys that sign our tokens."""
+"""What is sealed with the master key: the secrets of webhooks and sources, payload keys, and the keys that sign our
+tokens."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,11 +9,12 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from webhooks.credentials import client_certificate, masking, signing
+from webhooks.credentials.source_secrets import SourceSecrets
 from webhooks.credentials.vault import PREFIX_BYTES, Vault, key_id
 from webhooks.credentials.webhook_secrets import Secrets
-from webhooks.store.models import SigningKey, StoredPayloadKey, Webhook
+from webhooks.store.models import SigningKey, Source, StoredPayloadKey, Webhook
 
-Sealed = type[Webhook] | type[StoredPayloadKey] | type[SigningKey]
+Sealed = type[Webhook] | type[Source] | type[StoredPayloadKey] | type[SigningKey]
 
 
 def seal(vault: Vault, tenant: str, webhook_id: str, secrets: Secrets) -> dict[str, Any]:
@@ -31,6 +33,16 @@ def unseal(vault: Vault, webhook: Webhook) -> Secrets:
     return Secrets.model_validate_json(vault.open(webhook.sealed, _context(webhook.tenant, webhook.id)))
 
 
+def seal_of_source(vault: Vault, source: Source, secrets: SourceSecrets) -> bytes:
+    """Return the secrets of a source, sealed."""
+    return vault.seal(secrets.model_dump_json().encode(), _source_context(source))
+
+
+def unseal_source(vault: Vault, source: Source) -> SourceSecrets:
+    """Return the secrets of a source. Raises CannotOpenError."""
+    return SourceSecrets.model_validate_json(vault.open(source.sealed, _source_context(source)))
+
+
 def payload_key_context(tenant: str, id: str) -> str:
     """Return the context that a payload key is sealed for."""
     return f"payload_keys.sealed:{tenant}:{id}"
@@ -45,8 +57,13 @@ def _context(tenant: str, webhook_id: str) -> str:
     return f"webhooks.sealed:{tenant}:{webhook_id}"
 
 
+def _source_context(source: Source) -> str:
+    return f"sources.sealed:{source.tenant}:{source.id}"
+
+
 SEALED: dict[Sealed, Callable[[Any], str]] = {
     Webhook: lambda row: _context(row.tenant, row.id),
+    Source: _source_context,
     StoredPayloadKey: lambda row: payload_key_context(row.tenant, row.id),
     SigningKey: lambda row: signing_key_context(row.id),
 }

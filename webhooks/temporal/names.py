@@ -16,6 +16,8 @@ CREATED_AT = SearchAttributeKey.for_datetime("CreatedAt")
 """When the delivery was accepted. A resend after the end of its workflow starts another run of the same delivery."""
 HELD_BY = SearchAttributeKey.for_keyword("HeldBy")
 """The process that will resume a delivery with a start delay: the identity of its Temporal client."""
+SOURCE_ID = SearchAttributeKey.for_keyword("SourceId")
+"""The source of an occurrence that was received."""
 DELIVERY_STATUS = SearchAttributeKey.for_keyword("DeliveryStatus")
 """Set when a delivery has finally failed (AWAITING_RESEND), and changed by a resend (RESENT). A successful delivery
 never sets it, which saves an upsert."""
@@ -24,7 +26,7 @@ RESENT = "retrying"
 
 SEARCH_ATTRIBUTES: dict[str, IndexedValueType.ValueType] = {
     key.name: key.indexed_value_type.value  # type: ignore[misc]
-    for key in (TENANT_ID, EVENT_KEY, WEBHOOK_ID, OCCURRENCE_ID, CLIENT_ID, CREATED_AT, HELD_BY, DELIVERY_STATUS)
+    for key in (TENANT_ID, EVENT_KEY, WEBHOOK_ID, OCCURRENCE_ID, CLIENT_ID, CREATED_AT, HELD_BY, SOURCE_ID, DELIVERY_STATUS)
 }
 MAX_KEYWORD = 255
 """Characters of a Keyword. Temporal's SQL visibility retries a longer value without end, so we refuse it."""

@@ -1,0 +1,1 @@
+"""Webhooks that we receive: verified, made an occurrence, and listed."""

@@ -17,6 +17,8 @@ _REFUSED_SECONDS = 0.2
 _MAX_REFUSED = 1_000
 """Callers that are remembered."""
 _PATH = "/v1/occurrences"
+_INBOUND = "/in/"
+"""Senders have no key. How many of their requests are inside is bounded for each source."""
 _STATUS = HTTPStatus.SERVICE_UNAVAILABLE
 _BODY = json.dumps(
     {"type": "about:blank", "title": _STATUS.phrase, "status": _STATUS, "detail": "too much at once; try again"}
@@ -39,12 +41,17 @@ class Admission:
         """By `Authorization`: until when, and the answer."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != _PATH or scope["method"] != "POST":
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+        elif scope["path"].startswith(_INBOUND):
+            if self._platform.backlog.full():
+                await self._refuse(send)
+            else:
+                await self._app(scope, receive, send)
+        elif scope["path"] != _PATH:
             await self._app(scope, receive, send)
         elif self._inside >= _MAX_CONCURRENT or self._platform.backlog.full():
-            metrics.occurrence(metrics.REFUSED)
-            await send({"type": "http.response.start", "status": _STATUS, "headers": _HEADERS})
-            await send({"type": "http.response.body", "body": _BODY})
+            await self._refuse(send)
         elif self._refused and (answer := self._refusal(_authorization(scope))):
             metrics.occurrence(metrics.LIMITED)
             for message in answer:
@@ -55,6 +62,11 @@ class Admission:
                 await self._app(scope, receive, self._noting(scope, send))
             finally:
                 self._inside -= 1
+
+    async def _refuse(self, send: Send) -> None:
+        metrics.occurrence(metrics.REFUSED)
+        await send({"type": "http.response.start", "status": _STATUS, "headers": _HEADERS})
+        await send({"type": "http.response.body", "body": _BODY})
 
     def _refusal(self, authorization: bytes) -> list[Message] | None:
         until, answer = self._refused.get(authorization, (0.0, None))

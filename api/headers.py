@@ -12,7 +12,7 @@ _API = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
 ]
-_API_PREFIXES = ("/v1/", "/codec/")
+_API_PREFIXES = ("/v1/", "/codec/", "/in/")
 
 
 class SecurityHeaders:

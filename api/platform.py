@@ -22,6 +22,7 @@ from webhooks.identity.rates import FailedAuthentications, PublishRates
 from webhooks.identity.sessions import Sessions
 from webhooks.identity.signing_keys import SigningKeys
 from webhooks.identity.tokens import OwnTokens, Tokens
+from webhooks.inbound.recent import Recent
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
 from webhooks.isolation.lanes import Lanes
@@ -60,6 +61,9 @@ class Platform:
     publish_rates: PublishRates = field(init=False)
     failed_authentications: FailedAuthentications = field(init=False)
     refusals: Refusals = field(init=False)
+    refused_senders: FailedAuthentications = field(init=False)
+    not_stored: Recent = field(default_factory=Recent)
+    """Requests to sources that became no occurrence."""
     publisher: Publisher | None = None
     worker: Worker | None = None
 
@@ -68,6 +72,7 @@ class Platform:
         self.refusals = Refusals(self.database)
         self.publish_rates = PublishRates(self.settings.publish_rate)
         self.failed_authentications = FailedAuthentications(self.settings.max_failed_authentications)
+        self.refused_senders = FailedAuthentications(self.settings.max_failed_authentications)
         self.signing_keys = SigningKeys(self.database, self.vault)
         self.own_tokens = OwnTokens(self.settings.token_issuer, self.signing_keys, self.keys)
         self.sessions = Sessions(self.database, self.keys)

@@ -8,6 +8,7 @@ from fastapi import Request
 from api.auth import address_of
 from api.platform import Platform
 from api.protocol.problems import ProblemError
+from webhooks.identity.caller import Caller
 from webhooks.identity.rates import WINDOW_SECONDS, Quota, TooManyPublicationsError
 from webhooks.telemetry import metrics
 
@@ -19,9 +20,13 @@ async def limit(request: Request, permission: str) -> Mapping[str, str]:
     ProblemError 429."""
     if permission != _PUBLISHES:
         return {}
-    platform: Platform = request.app.state.platform
+    return await take(request.app.state.platform, request.state.caller)
+
+
+async def take(platform: Platform, caller: Caller) -> Mapping[str, str]:
+    """Count a publication of this caller, and return the headers that say what is left. Raises ProblemError 429."""
     try:
-        return _headers(await platform.publish_rates.take(request.state.caller))
+        return _headers(await platform.publish_rates.take(caller))
     except TooManyPublicationsError as error:
         metrics.occurrence(metrics.LIMITED)
         headers = {"Retry-After": str(WINDOW_SECONDS), **_headers([error.quota])}

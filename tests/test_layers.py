@@ -34,6 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "identity": {"store", "credentials", "egress"},
     "sending": {"events", "store", "egress", "credentials", "telemetry"},
     "publishing": {"events", "store", "isolation", "deliveries", "temporal", "telemetry"},
+    "inbound": {"publishing", "store", "credentials", "deliveries", "temporal"},
     "testing": set(),
 }
 EXCEPTIONS = {"process.py": {"telemetry"}}
@@ -49,6 +50,7 @@ PURE = """
     identity/caller identity/permissions
     egress/addresses egress/answer_heads egress/compression egress/url_rules
     events/presets events/rendering events/schema_cost
+    inbound/content inbound/verification
     publishing/filters
 """.split()
 """Files of webhooks/ that import the standard library, pydantic, cryptography and each other only."""

@@ -15,6 +15,7 @@ WebhooksError
 ├── BadCertificateError            egress/tls.py
 ├── NotResolvedError               egress/resolver.py
 ├── ProxyFaultError                egress/guard.py
+├── NotVerifiedError               inbound/verification.py
 ├── CannotOpenError                credentials/vault.py
 ├── RefusedTokenError              identity/verifying.py
 ├── ProviderAwayError              identity/identity_provider.py

@@ -2,7 +2,6 @@
 `webhooks/json_documents.py` reads it, or whatever the route itself reads. A query parameter that is unknown, or given
 twice without a meaning, is an error, so that a misspelt filter is noticed."""
 
-import asyncio
 import re
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
@@ -12,16 +11,15 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Security
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect
 
 from api import rates
 from api.auth import authenticate, record_asked_for, record_refusal
+from api.protocol.bounded_body import bounded_body
 from api.protocol.idempotency import HEADER, Repeatable
 from api.protocol.problems import ProblemError, invalid
 from webhooks.json_documents import DocumentError, MalformedJsonError, decode, parse
 
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json")
-_MAX_BODY_SECONDS = 30.0
 _NOT_ENCODED = ("", "identity")
 _GZIP = b"\x1f\x8b"
 
@@ -35,21 +33,10 @@ class _StrictRequest(Request):
             encoding = self.headers.get("content-encoding", "").strip().lower()
             if encoding not in _NOT_ENCODED:
                 raise _encoded("content-encoding is not supported")
-            chunks = bytearray()
-            try:
-                async with asyncio.timeout(_MAX_BODY_SECONDS):
-                    async for chunk in self.stream():
-                        chunks += chunk
-                        if len(chunks) > self.max_body:
-                            raise HTTPException(413, f"the body is larger than {self.max_body // 1024} KiB")
-            except TimeoutError:
-                detail = f"the body did not arrive within {_MAX_BODY_SECONDS:g} s"
-                raise HTTPException(408, detail, headers={"Connection": "close"}) from None
-            except ClientDisconnect:
-                raise HTTPException(400, "the connection was closed before the end of the body") from None
+            chunks = await bounded_body(self, self.max_body)
             if chunks.startswith(_GZIP):
                 raise _encoded("the body is compressed with gzip")
-            self._body = bytes(chunks)
+            self._body = chunks
         return self._body
 
     async def json(self) -> Any:

@@ -36,6 +36,7 @@ from webhooks.json_documents import DocumentError
 from webhooks.json_numbers import digits_in
 from webhooks.json_pointer import json_pointer
 from webhooks.store import events as stored_events
+from webhooks.store import sources as stored_sources
 from webhooks.store.models import Event
 
 router = APIRouter(prefix="/v1/events", tags=["events"], responses=RESPONSES, route_class=StrictRoute)
@@ -188,6 +189,8 @@ async def delete_event(key: str, caller: CurrentCaller, session: Writing, if_mat
         raise ProblemError(409, "an operational event cannot be deleted; set `active` to false to stop it")
     if await stored_events.is_subscribed(session, event):
         raise ProblemError(409, "a webhook is subscribed to this event; delete its subscription first")
+    if await stored_sources.uses_event(session, caller.tenant, key):
+        raise ProblemError(409, "what a source receives becomes this event; change the source first")
     await session.delete(event)
 
 

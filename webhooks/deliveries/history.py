@@ -34,6 +34,7 @@ from webhooks.contracts import (
     Delivery,
     Occurrence,
     Prepared,
+    Received,
     Trigger,
 )
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
@@ -49,6 +50,7 @@ from webhooks.temporal.names import (
     MEMO_EXACT_DIGEST,
     MEMO_URL,
     OCCURRENCE_ID,
+    SOURCE_ID,
     TENANT_ID,
     WEBHOOK_ID,
 )
@@ -355,6 +357,7 @@ def _payloads(event: HistoryEvent) -> Iterator[Payload]:
 def known_of(attributes: TypedSearchAttributes) -> Delivery:
     """Return what the search attributes say of a delivery, without its data. When it occurred is not among them, so it
     is when it was accepted."""
+    source = attributes.get(SOURCE_ID)
     return Delivery(
         tenant=attributes[TENANT_ID],
         webhook_id=attributes.get(WEBHOOK_ID) or "",
@@ -364,6 +367,7 @@ def known_of(attributes: TypedSearchAttributes) -> Delivery:
             client_identifier=attributes.get(CLIENT_ID),
             occurred_at=attributes[CREATED_AT],
             data=None,
+            received=Received(source_id=source, verified=False) if source else None,
         ),
         resend_window=0,
     )

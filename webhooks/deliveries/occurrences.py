@@ -56,6 +56,7 @@ class PublishedOccurrence:
     created_at: datetime
     deliveries: list[StartedDelivery]
     unmatched: str | None
+    position: Position
     readable: bool = True
 
 
@@ -91,9 +92,13 @@ class Occurrences:
         until: datetime | None,
         limit: int,
         cursor: str | None,
+        received: bool = False,
+        source_ids: Sequence[str] = (),
+        verified: bool | None = None,
     ) -> tuple[list[PublishedOccurrence], str | None]:
         """Return a page of occurrences, newest first, and the cursor of the next page; None on the last page. Without
-        `matched`: all. Raises BadCursorError and RPCError."""
+        `matched`: all. `received`: only those that were received, of these sources and with this verification, if they
+        are given. Raises BadCursorError and RPCError."""
         filter = Filter(
             self._tenant,
             occurrence_ids=ids,
@@ -102,12 +107,14 @@ class Occurrences:
             since=since,
             until=until,
             workflow_types=_TYPES,
+            source_ids=source_ids,
+            received=received,
         )
         after = Position.from_cursor(cursor) if cursor else None
         rows = newest_first(self._client, filter, after)
 
         async def items_of(rows: Sequence[WorkflowExecution]) -> Sequence[PublishedOccurrence]:
-            return await self._first_of(rows, matched)
+            return [one for one in await self._first_of(rows, matched) if verified in (None, _is_verified(one))]
 
         return await page(rows, after, limit, items_of)
 
@@ -178,6 +185,7 @@ class Occurrences:
             oldest.typed_search_attributes[CREATED_AT],
             deliveries,
             unmatched,
+            Position.of(oldest),
             readable,
         )
 
@@ -213,6 +221,11 @@ def _id(row: WorkflowExecution) -> str:
 
 def _is_delivery(row: WorkflowExecution) -> bool:
     return row.workflow_type == DELIVER_WEBHOOK
+
+
+def _is_verified(published: PublishedOccurrence) -> bool:
+    received = published.occurrence.received
+    return received is not None and received.verified
 
 
 def _known_of(row: WorkflowExecution) -> Delivery | UnmatchedOccurrence:

@@ -21,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from webhooks.identity.caller import Caller
 from webhooks.store.database import Database
-from webhooks.store.models import ApiKey, AuditEntry, Event, Role, Subscription, Tenant, Webhook
+from webhooks.store.models import ApiKey, AuditEntry, Event, Role, Source, Subscription, Tenant, Webhook
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,12 @@ _AUDITED: dict[type[SQLModel], _Audited] = {
         "id",
         _same("webhook_id active filter") | {"allowed_client_identifiers": "allowedClientIdentifiers"},
         {},
+    ),
+    Source: _Audited(
+        "source",
+        "id",
+        _same("name event events_by_type client_identifier verification duplicate_window active"),
+        {"sealed": "secrets"},
     ),
     ApiKey: _Audited("key", "id", _same("name role permissions publish_rate expires_at"), {}),
     Role: _Audited("role", "name", _same("name description permissions"), {}),

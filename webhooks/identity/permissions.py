@@ -8,6 +8,7 @@ ACTIONS = {
     "event": ("add", "list", "edit", "delete"),
     "webhook": ("add", "list", "edit", "delete", "test"),
     "subscription": ("add", "list", "edit", "delete"),
+    "source": ("add", "list", "edit", "delete"),
     "occurrence": ("publish", "list", "read", "erase"),
     "delivery": ("list", "read", "read_body", "resend", "cancel"),
     "key": ("add", "list", "delete"),
@@ -25,14 +26,16 @@ HOME = "default"
 """The tenant of whoever runs the installation."""
 
 _ADMINISTRATOR = PERMISSIONS - OF_INSTALLATION
-_VIEWER = frozenset({"event:list", "webhook:list", "subscription:list", "occurrence:list", "delivery:list"}) | {
-    "delivery:read"
+_VIEWER = frozenset(f"{resource}:list" for resource in ("event", "webhook", "subscription", "source")) | {
+    "occurrence:list",
+    "delivery:list",
+    "delivery:read",
 }
 ROLES = {
     "viewer": _VIEWER,
     "publisher": frozenset({"event:list", "occurrence:publish", "occurrence:list", "token:add"}),
     "operator": _VIEWER
-    | {f"{resource}:{action}" for resource in ("webhook", "subscription") for action in ACTIONS[resource]}
+    | {f"{resource}:{action}" for resource in ("webhook", "subscription", "source") for action in ACTIONS[resource]}
     | {"occurrence:publish", "occurrence:read", "token:add"}
     | {"delivery:read_body", "delivery:resend", "delivery:cancel"},
     "administrator": _ADMINISTRATOR,

@@ -75,9 +75,16 @@ class FailedAuthentications:
         self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """Failures of each address, and when its minute ends."""
 
-    def add(self, address: str) -> float | None:
-        """Count a failure. If the address has had too many, return for how many seconds the next ones are refused."""
-        now, network = self._clock(), _network(address)
+    def exceeded(self, address: str, scope: str = "") -> float | None:
+        """Return for how many seconds the requests of this address are refused; None if they are not."""
+        count, until = self._counts.get(scope + _network(address), (0, 0.0))
+        left = until - self._clock()
+        return left if count > self._maximum and left > 0 else None
+
+    def add(self, address: str, scope: str = "") -> float | None:
+        """Count a failure. If the address has had too many, return for how many seconds the next ones are refused.
+        Each `scope` is counted for itself."""
+        now, network = self._clock(), scope + _network(address)
         count, until = self._counts.get(network, (0, 0.0))
         if now >= until:
             count, until = 0, now + _FAILURES_WINDOW_SECONDS

@@ -40,12 +40,15 @@ _first_attempt = _meter.create_histogram(
     "Time from the acceptance of a delivery to its first attempt",
     explicit_bucket_boundaries_advisory=_FIRST_ATTEMPT_SECONDS_BUCKETS,
 )
+_received = _meter.create_counter("webhooks.received", "{request}", "Requests to sources, by what became of them")
 _failed_authentications = _meter.create_counter(
     "webhooks.failed_authentications", "{request}", "Requests without a valid API key, by reason"
 )
 _internal_errors = _meter.create_counter("webhooks.own_faults", "{fault}", "Internal errors of the platform, by type")
 
 MATCHED, UNMATCHED, REFUSED, LIMITED = "matched", "unmatched", "refused", "limited"
+RECEIVED = ("verified", "unverified", "refused", "duplicate", "challenge")
+"""What becomes of a request to a source."""
 MISSING, INVALID, SLOWED = "missing", "invalid", "slowed"
 DELIVERED, FAILED = "delivered", "failed"
 
@@ -75,6 +78,11 @@ def first_attempt(made: Attempt, accepted_at: datetime) -> None:
     _first_attempt.record(max((made.started_at - accepted_at).total_seconds(), 0))
 
 
+def received(verdict: str) -> None:
+    """Count a request to a source. `verdict` is one of RECEIVED."""
+    _received.add(1, {"verdict": verdict})
+
+
 def failed_authentication(reason: str) -> None:
     """Count a request that has no valid API key. `reason` is MISSING, INVALID or SLOWED: there were too many."""
     _failed_authentications.add(1, {"reason": reason})
@@ -90,6 +98,8 @@ def begin_at_zero() -> None:
     """Export each counter with 0 first: Prometheus's `rate` does not see an event that creates its counter."""
     for result in (MATCHED, UNMATCHED, REFUSED, LIMITED):
         _occurrences.add(0, {"result": result})
+    for verdict in RECEIVED:
+        _received.add(0, {"verdict": verdict})
     for reason in (MISSING, INVALID, SLOWED):
         _failed_authentications.add(0, {"reason": reason})
     for status in (DELIVERED, FAILED):

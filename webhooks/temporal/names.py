@@ -26,7 +26,17 @@ RESENT = "retrying"
 
 SEARCH_ATTRIBUTES: dict[str, IndexedValueType.ValueType] = {
     key.name: key.indexed_value_type.value  # type: ignore[misc]
-    for key in (TENANT_ID, EVENT_KEY, WEBHOOK_ID, OCCURRENCE_ID, CLIENT_ID, CREATED_AT, HELD_BY, SOURCE_ID, DELIVERY_STATUS)
+    for key in (
+        TENANT_ID,
+        EVENT_KEY,
+        WEBHOOK_ID,
+        OCCURRENCE_ID,
+        CLIENT_ID,
+        CREATED_AT,
+        HELD_BY,
+        SOURCE_ID,
+        DELIVERY_STATUS,
+    )
 }
 MAX_KEYWORD = 255
 """Characters of a Keyword. Temporal's SQL visibility retries a longer value without end, so we refuse it."""

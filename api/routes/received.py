@@ -54,7 +54,8 @@ async def list_received(
 @router.get("/{id}", dependencies=[needs("occurrence:read")], responses=responses(404))
 async def get_received(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> ReceivedDetail:
     """Returns a request as it was received. Its deliveries appear after a short delay."""
-    item = require_found("request", await _requests(platform, caller).get(id) if is_occurrence_id(id) else None)
+    found: Item | None = await _requests(platform, caller).get(id) if is_occurrence_id(id) else None
+    item = require_found("request", found)
     shown = _shown(item)
     if isinstance(item, NotStored) or not item.readable:
         return ReceivedDetail(**shown, headers={}, query={}, body=None, body_base64=None, data=None)

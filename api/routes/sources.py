@@ -31,6 +31,7 @@ from webhooks.events import operational
 from webhooks.identity import audit
 from webhooks.identity.caller import Caller
 from webhooks.inbound.verification import Style, Verification
+from webhooks.json_pointer import json_pointer
 from webhooks.store import events as stored_events
 from webhooks.store import sealed
 from webhooks.store import sources as stored_sources
@@ -163,10 +164,7 @@ async def _find(session: Reading, caller: Caller, id: str, *, lock: bool = False
 async def _check_events(session: Writing, caller: Caller, body: SourceBody) -> None:
     """Raise ProblemError 422 if an event does not exist, or only the platform publishes it."""
     named = {"/event": body.event}
-    named |= {
-        f"/events_by_type/{name.replace('~', '~0').replace('/', '~1')}": key
-        for name, key in body.events_by_type.items()
-    }
+    named |= {json_pointer(["events_by_type", name]): key for name, key in body.events_by_type.items()}
     known = {event.key for event in await stored_events.find_all(session, caller.tenant, [*named.values()])}
     for pointer, key in named.items():
         if key not in known:

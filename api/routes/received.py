@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from api.auth import needs
 from api.deps import MAX_VALUES, CurrentCaller, CurrentPlatform, Cursor, Limit, Terms, Time
-from api.protocol.problems import RESPONSES, require_found, responses
+from api.protocol.problems import RESPONSES, not_found, responses
 from api.protocol.strict_json import StrictRoute
 from api.schemas.common import Page
 from api.schemas.occurrences import PublishedOut
@@ -54,8 +54,9 @@ async def list_received(
 @router.get("/{id}", dependencies=[needs("occurrence:read")], responses=responses(404))
 async def get_received(id: str, caller: CurrentCaller, platform: CurrentPlatform) -> ReceivedDetail:
     """Returns a request as it was received. Its deliveries appear after a short delay."""
-    found: Item | None = await _requests(platform, caller).get(id) if is_occurrence_id(id) else None
-    item = require_found("request", found)
+    item = await _requests(platform, caller).get(id) if is_occurrence_id(id) else None
+    if item is None:
+        raise not_found("request")
     shown = _shown(item)
     if isinstance(item, NotStored) or not item.readable:
         return ReceivedDetail(**shown, headers={}, query={}, body=None, body_base64=None, data=None)

@@ -1,4 +1,4 @@
-"""Receiving webhooks: what a sender gets, what is stored, who gets it. The senders sign with their vendors' libraries."""
+"""Receiving webhooks: what a sender gets, what is stored, who gets it. Senders sign with their vendors' libraries."""
 
 import asyncio
 import base64
@@ -276,7 +276,7 @@ async def test_the_list_has_filters_and_pages(platform: PlatformProcess) -> None
     paged: list[Json] = []
     cursor: str | None = ""
     while cursor is not None:
-        page = await platform.get("/v1/received", source=made["id"], limit=2, **({"cursor": cursor} if cursor else {}))
+        page = await platform.get("/v1/received", source=made["id"], limit=2, cursor=cursor or None)
         paged, cursor = paged + page["items"], page["next_cursor"]
     refused = await listed(platform, made, 3, verdict="refused")
     verified = await listed(platform, made, 3, verdict="verified")

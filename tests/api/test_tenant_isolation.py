@@ -32,7 +32,7 @@ REFUSED = {route for route in ROUTES if route.split("/")[2].startswith("tenants"
 """Only the installation's administrator may call them."""
 OPEN = {"/health/live", "/health/ready", "/codec/decode", "/.well-known/jwks.json"}
 """Other paths. `/codec/decode` has a test of its own, tests/api/test_codec_server.py."""
-NEUTRAL = {"limit", "active", "status", "outcome", "since", "until", "matched", "action", "format"}
+NEUTRAL = {"limit", "active", "status", "outcome", "since", "until", "matched", "action", "format", "verdict"}
 """Query parameters that name nothing of a tenant."""
 WITHOUT_REFERENCE = {
     "POST /v1/tokens",
@@ -61,12 +61,23 @@ class Owned:
     delivery: str = ""
     client: str = ""
     role: str = ""
+    source: str = ""
+    received: str = ""
     url: str = ""
     actor: str = ""
 
     def ids(self) -> set[str]:
         """Return what must not be in an answer to another tenant."""
-        return {self.canary, self.event, self.webhook, self.subscription, self.key, self.occurrence, self.client}
+        return {
+            self.canary,
+            self.event,
+            self.webhook,
+            self.subscription,
+            self.key,
+            self.occurrence,
+            self.client,
+            self.source,
+        }
 
     def in_path(self, path: str) -> str:
         """Return the path with the ids of this tenant."""
@@ -81,6 +92,8 @@ class Owned:
             "deliveries": self.delivery,
             "events": self.event,
             "roles": self.role,
+            "sources": self.source,
+            "received": self.received,
         }
 
     def in_query(self) -> dict[str, str]:
@@ -95,6 +108,7 @@ class Owned:
             "url": self.url,
             "actor": self.actor,
             "resource": self.webhook,
+            "source": self.source,
         }
 
 
@@ -116,11 +130,17 @@ async def furnish(platform: PlatformProcess, receiver: Receiver) -> Owned:
             "/v1/roles", {"name": names["role"], "description": owned.canary, "permissions": ["event:list"]}, expect=201
         )
         key = await platform.post("/v1/api-keys", {"name": owned.canary, "role": names["role"]}, expect=201)
+        source = await platform.post(
+            "/v1/sources", {"name": owned.canary, "event": event, "verification": {"type": "none"}}, expect=201
+        )
         published = await platform.publish(
             event, {"text": owned.canary}, id=names["occurrence"], client_identifier=names["client"]
         )
         if own:
             owned.event, owned.client, owned.role = event, names["client"], names["role"]
+            owned.source = source["id"]
+            sent = await platform.http.post(source["url"], json={"text": owned.canary}, headers={"authorization": ""})
+            assert sent.status_code == 200
             owned.webhook, owned.key, owned.occurrence = webhook["id"], key["id"], names["occurrence"]
             owned.delivery = await platform.delivery(published)
             [subscription] = (await platform.get("/v1/subscriptions", webhook_id=webhook["id"]))["items"]
@@ -128,9 +148,11 @@ async def furnish(platform: PlatformProcess, receiver: Receiver) -> Owned:
         await platform.wait(await platform.delivery(published), "delivered")
 
     async def listed() -> bool:
-        return len((await platform.get("/v1/occurrences"))["items"]) == 2
+        return len((await platform.get("/v1/occurrences"))["items"]) == 3
 
     await until(listed, timeout=20, what="the occurrences in the list")
+    [received] = (await platform.get("/v1/received"))["items"]
+    owned.received = received["id"]
     return owned
 
 
@@ -186,14 +208,28 @@ def bodies(owned: Owned, caller: Owned) -> dict[str, list[Json]]:
         "POST /v1/events/preview": [],
         "PATCH /v1/roles/{name}": [],
         "POST /v1/deliveries/{id}/resend": [],
+        "POST /v1/sources": [
+            {"name": "n", "event": owned.event, "verification": {"type": "none"}},
+            {
+                "name": "n",
+                "event": caller.event,
+                "events_by_type": {"push": owned.event},
+                "verification": {"type": "none"},
+            },
+        ],
+        "PATCH /v1/sources/{id}": [{"event": owned.event}],
+        "POST /v1/sources/{id}/rotate-secret": [],
     }
 
 
 NOTHING = Owned(
     None,  # type: ignore[arg-type]
     "none",
-    **dict.fromkeys(("event", "subscription", "key", "occurrence", "client", "role", "url", "actor"), "none"),
+    **dict.fromkeys(
+        ("event", "subscription", "key", "occurrence", "client", "role", "url", "actor", "received"), "none"
+    ),
     webhook=str(uuid4()),
+    source=str(uuid4()),
     delivery=f"none~{uuid4()}",
 )
 """Ids that no tenant has."""

@@ -121,6 +121,7 @@ async def test_the_master_key_is_replaced(database: Database) -> None:
         old_ids = await sealed.keys_in_use(session)
         assert await sealed.reseal(session, Vault(f"{new},{MASTER}")) == {
             "webhooks": 0,
+            "sources": 0,
             "payload_keys": 1,
             "signing_keys": 0,
         }

@@ -16,6 +16,7 @@ from webhooks.store.models import (
     IdempotentAnswer,
     Role,
     Session,
+    Source,
     StoredPayloadKey,
     Subscription,
     Tenant,
@@ -36,6 +37,7 @@ def rows_of(id: str) -> list[SQLModel]:
         StoredPayloadKey(tenant=id, sealed=b"x"),
         AuditEntry(tenant=id, actor="a", actor_name="n", address="", action="x", resource="y"),
         Session(digest=id, tenant=id, expires_at=datetime.now(UTC)),
+        Source(tenant=id, name="n", event="E"),
         IdempotentAnswer(id=id, tenant=id, digest="d", sealed=b"x"),
     ]
 

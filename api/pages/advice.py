@@ -1,10 +1,16 @@
 """One sentence or two on a delivery: what happened, and what to do. Pure."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from api.pages.shown import duration, outcome, short_outcome
+
+_MAX_QUOTED = 120
+"""Characters of the receiver's own words. Longer ones are only shown below, with its answer."""
+_SAYING = ("message", "error", "detail", "title", "error_description", "reason")
+"""Members of a JSON answer in which receivers say what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,9 @@ def _delivered(attempts: list[Mapping[str, Any]]) -> Advice:
         by = f"by hand ({who})" if who else "by hand"
         if before["outcome"] == "delivered":
             return Advice("good", f"Delivered again {by}. It had been delivered before.")
-        return Advice("good", f"Delivered {by}. Attempt {number - 1} had failed: {outcome(before['outcome'])}.")
+        said = quoted(before["response_body"])
+        failure = outcome(before["outcome"]) + (f", {said}" if said else "")
+        return Advice("good", f"Delivered {by}. Attempt {number - 1} had failed: {failure}.")
     return Advice("good", f"Delivered by attempt {number}. The one before had failed: {outcome(before['outcome'])}.")
 
 
@@ -119,4 +127,21 @@ def _failed(last: Mapping[str, Any] | None) -> str:
         text = f"The receiver did not accept it ({outcome(name)}). Its answer may say why."
     if last.get("deactivated"):
         text += " The webhook was deactivated by this failure: activate it."
+    if said := quoted(last["response_body"]):
+        text += f" It said {said}."
     return f"{text} Then resend."
+
+
+def quoted(answer: str | None) -> str:
+    """Return the receiver's own words in quotation marks, if its answer has some that are short; otherwise ''."""
+    text = (answer or "").strip()
+    if text.startswith("{"):
+        try:
+            members = json.loads(text)
+        except (ValueError, RecursionError):
+            return ""
+        words = (members.get(name) for name in _SAYING)
+        text = next((word.strip() for word in words if isinstance(word, str) and word.strip()), "")
+    if not text or len(text) > _MAX_QUOTED or text.startswith(("<", "[")) or not text.isprintable():
+        return ""
+    return f"“{text}”"

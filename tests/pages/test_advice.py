@@ -4,14 +4,20 @@ from typing import Any
 
 import pytest
 
-from api.pages.advice import advice
+from api.pages.advice import advice, quoted
 from webhooks import outcomes
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
 
 
 def delivery(status: str, *found: str, **fields: Any) -> dict[str, Any]:
     attempts = [
-        {"outcome": outcome, "trigger": "event" if n == 0 else "retry", "requested_by": None, "duration_ms": 84.0}
+        {
+            "outcome": outcome,
+            "trigger": "event" if n == 0 else "retry",
+            "requested_by": None,
+            "duration_ms": 84.0,
+            "response_body": None,
+        }
         for n, outcome in enumerate(found)
     ]
     return {"status": status, "attempts": attempts, "waiting_for": None, "next_attempt_at": None, **fields}
@@ -60,3 +66,30 @@ def test_a_resend_names_who_asked() -> None:
     shown["attempts"][1] |= {"trigger": "resend", "requested_by": "ann (person:7)"}
 
     assert advice(shown).text == "Delivered by hand (ann). Attempt 1 had failed: 400 Bad Request."
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ('{"error": "unknown account"}', "“unknown account”"),
+        ('{"error": {"code": 7}, "detail": " no such thing "}', "“no such thing”"),
+        ("out of stock", "“out of stock”"),
+        ('{"error": "\\ud800"}', ""),
+        ('{"error": "\\u202egnihton"}', ""),
+        ("<html><h1>Bad Request</h1></html>", ""),
+        ('["a"]', ""),
+        ('{"error"', ""),
+        ("x" * 121, ""),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_the_receivers_own_words_are_quoted_if_they_are_short(answer: str | None, words: str) -> None:
+    assert quoted(answer) == words
+
+
+def test_a_failure_quotes_the_receiver() -> None:
+    shown = delivery("failed", "http_400")
+    shown["attempts"][0]["response_body"] = '{"error": "unknown account"}'
+
+    assert advice(shown).text.endswith("It said “unknown account”. Then resend.")

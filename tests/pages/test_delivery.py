@@ -35,7 +35,7 @@ async def test_a_failed_delivery_is_explained_and_sent_again(
     await tab.get_by_role("button", name="Resend").click()
 
     await expect(
-        tab.get_by_text("Delivered by hand (bootstrap). Attempt 2 had failed: 400 Bad Request.")
+        tab.get_by_text("Delivered by hand (bootstrap). Attempt 2 had failed: 400 Bad Request, “unknown account”.")
     ).to_be_visible()
     await expect(tab.locator("circle.mark.good")).to_have_count(1)
     await expect(tab.locator("text.flag")).to_have_text("resend by bootstrap")

@@ -29,11 +29,13 @@ from api.routes import (
     received,
     roles,
     sources,
+    statistics,
     subscriptions,
     tenants,
     tokens,
 )
 from api.routes.webhooks import actions, crud
+from api.routes.webhooks import health as webhook_health
 from webhooks import VERSION
 
 PAGES = (
@@ -95,6 +97,7 @@ def create_app(platform: Platform) -> FastAPI:
         roles,
         audit,
         events,
+        webhook_health,
         crud,
         actions,
         subscriptions,
@@ -103,6 +106,7 @@ def create_app(platform: Platform) -> FastAPI:
         sources,
         received,
         inbound,
+        statistics,
         codec,
         health,
     ):

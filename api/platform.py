@@ -12,6 +12,7 @@ from api.protocol.problems import temporal_unreachable
 from api.shares import Shares
 from webhooks.credentials.vault import Vault
 from webhooks.deliveries.monitor import Deliveries
+from webhooks.deliveries.statistics import Statistics
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
 from webhooks.identity.audit import Refusals
@@ -58,6 +59,7 @@ class Platform:
     sessions: Sessions = field(init=False)
     test_slots: Shares = field(default_factory=lambda: Shares(_MAX_CONCURRENT_TESTS, _MAX_WAITING_TESTS))
     """Of each tenant and client: a test takes as long as its receiver takes."""
+    statistics: Statistics = field(default_factory=Statistics)
     publish_rates: PublishRates = field(init=False)
     failed_authentications: FailedAuthentications = field(init=False)
     refusals: Refusals = field(init=False)

@@ -11,6 +11,7 @@ from api.protocol.problems import RESPONSES, ProblemError, not_found, require_fo
 from api.protocol.strict_json import StrictRoute
 from api.schemas.common import Page
 from api.schemas.deliveries import AttemptOut, CancelOut, DeliveryOut, RequestOut, ResendIn, ResendOut
+from api.visible import visible
 from webhooks.deliveries.monitor import (
     AlreadyDeliveredError,
     AlreadyEndedError,
@@ -59,19 +60,15 @@ async def list_deliveries(
     """Lists deliveries, newest first. Values are compared exactly. A new delivery appears in the list after a short
     delay; reading it by its id works immediately. A page may have fewer items than `limit`, or none, although more
     follow: read on until `next_cursor` is null."""
-    if caller.client_identifier:
-        async with platform.database.read() as session:
-            own = await stored_webhooks.ids_of_client(session, caller.tenant, caller.client_identifier)
-        webhook_id = [id for id in own if webhook_id is None or id in webhook_id]
-        client_identifier = [caller.client_identifier]
-        if not webhook_id:
-            return Page(items=[], next_cursor=None)
+    seen = await visible(platform.database, caller, webhook_id, client_identifier)
+    if seen is None:
+        return Page(items=[], next_cursor=None)
     filter = Filter(
         tenant=caller.tenant,
-        webhook_ids=webhook_id or (),
+        webhook_ids=seen.webhook_ids or (),
         events=event or (),
         occurrence_ids=occurrence_id or (),
-        client_identifiers=client_identifier or (),
+        client_identifiers=seen.client_identifiers or (),
         statuses=status or (),
         outcomes=outcome or (),
         since=since,

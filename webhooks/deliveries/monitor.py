@@ -1,6 +1,7 @@
 """The delivery monitor: list, read, resend and give up deliveries. Temporal is the only store."""
 
 import asyncio
+import builtins
 import contextlib
 import logging
 from collections.abc import Sequence
@@ -113,11 +114,18 @@ class Deliveries:
         """Return a page of deliveries, newest first, and the cursor of the next page; None on the last page.
 
         Raises BadCursorError and RPCError."""
+        details, next_cursor = await self.details(filter, limit=limit, cursor=cursor)
+        return [detail.summary for detail in details], next_cursor
+
+    async def details(
+        self, filter: Filter, *, limit: int, cursor: str | None
+    ) -> tuple[builtins.list[DeliveryDetail], str | None]:
+        """Return the same page with the attempts of each delivery."""
         after = Position.from_cursor(cursor) if cursor else None
         rows = newest_first(self._client, filter, after)
 
-        async def items_of(rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
-            return await self._summaries(filter, rows)
+        async def items_of(rows: Sequence[WorkflowExecution]) -> Sequence[DeliveryDetail]:
+            return await self._details(filter, rows)
 
         return await page(rows, after, limit, items_of)
 
@@ -259,14 +267,14 @@ class Deliveries:
             raise
         return await decrypt_and_read(history.events, self._client.data_converter)
 
-    async def _summaries(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
+    async def _details(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliveryDetail]:
         """Return the current state of the deliveries, read from their histories. Leave out rows of older runs, and
         deliveries that do not have one of the filter's statuses or outcomes (any more)."""
         closed = [row.id for row in rows if row.status is not WorkflowExecutionStatus.RUNNING]
         latest = await latest_runs(self._client, closed) if closed else {}
         gate = asyncio.Semaphore(_MAX_CONCURRENT_READS)
 
-        async def summary(row: WorkflowExecution) -> DeliverySummary | None:
+        async def detail_of(row: WorkflowExecution) -> DeliveryDetail | None:
             if latest.get(row.id, row.run_id) != row.run_id:
                 return None
             async with gate:
@@ -279,9 +287,9 @@ class Deliveries:
                 return None
             if filter.outcomes and detail.summary.last_outcome not in filter.outcomes:
                 return None
-            return detail.summary
+            return detail
 
-        return [shown for shown in await asyncio.gather(*(summary(row) for row in rows)) if shown]
+        return [shown for shown in await asyncio.gather(*(detail_of(row) for row in rows)) if shown]
 
 
 def _in_progress(detail: DeliveryDetail) -> bool:

@@ -47,12 +47,12 @@ _COARSE = timedelta(milliseconds=2)
 _NEVER_FOUND = re.compile(r'[\x00-\x1f"\\]')
 
 RUNNING = "ExecutionStatus = 'Running'"
+AWAITING = f"{DELIVERY_STATUS.name} = '{AWAITING_RESEND}'"
 _IN_PROGRESS = f"({RUNNING} AND ({DELIVERY_STATUS.name} IS NULL OR {DELIVERY_STATUS.name} != '{AWAITING_RESEND}'))"
 _BY_STATUS = {
     DeliveryStatus.DELIVERED: "ExecutionStatus = 'Completed'",
     DeliveryStatus.EXPIRED: "ExecutionStatus = 'Failed'",
-    DeliveryStatus.FAILED: f"(({RUNNING} AND {DELIVERY_STATUS.name} = '{AWAITING_RESEND}') OR "
-    "ExecutionStatus IN ('Terminated', 'TimedOut'))",
+    DeliveryStatus.FAILED: f"(({RUNNING} AND {AWAITING}) OR ExecutionStatus IN ('Terminated', 'TimedOut'))",
     DeliveryStatus.CANCELED: "ExecutionStatus = 'Canceled'",
     # Their histories tell which: a search attribute would cost each failing delivery one more write.
     DeliveryStatus.PENDING: _IN_PROGRESS,

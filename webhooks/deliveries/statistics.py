@@ -1,0 +1,213 @@
+"""How many deliveries succeeded and failed, by time, as Temporal's visibility counts them; and how fast receivers were.
+
+It reads no history, but for the times of a sample.
+"""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+
+from webhooks.deliveries.monitor import Deliveries
+from webhooks.deliveries.recent import Recent
+from webhooks.deliveries.visibility import AWAITING, RUNNING, Filter, found, stamp
+from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS, RPC_TIMEOUT
+
+HALF_HOUR = timedelta(minutes=30)
+_DAY = timedelta(days=1)
+_FEW = 200
+"""Deliveries that are read with one call and counted here, which is cheaper than a count for each bar."""
+_KEPT_RESULTS, _KEPT_BARS, _KEPT_TIMES = 1000, 10_000, 1000
+_RESULT_SECONDS, _NEW_BAR_SECONDS, _OLD_BAR_SECONDS, _TIMES_SECONDS = 2.0, 5.0, 60.0, 15.0
+_OLD = timedelta(hours=1)
+"""Deliveries that were accepted before this seldom change."""
+_MAX_CONCURRENT_COUNTS = 8
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """`failed` are those that ended without being delivered, and those that wait for a person."""
+
+    delivered: int = 0
+    failed: int = 0
+    waiting: int = 0
+
+    @property
+    def success_rate(self) -> float | None:
+        """From 0 to 1; None if none has been delivered or failed."""
+        ended = self.delivered + self.failed
+        return self.delivered / ended if ended else None
+
+    @property
+    def total(self) -> int:
+        return self.delivered + self.failed + self.waiting
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The deliveries accepted from `at` to the next bar."""
+
+    at: datetime
+    numbers: Numbers | None
+    """None if they are unknown."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Deliveries accepted from `since` to `end`, in bars of `width`."""
+
+    since: datetime
+    end: datetime
+    width: timedelta
+
+    @classmethod
+    def of(cls, since: datetime, until: datetime | None, width: timedelta | None = None) -> "Window":
+        """Return a window up to `until`, by default to the end of the current bar. Bars are half hours; of more than a
+        day, as much longer as the window is longer than a day."""
+        now = datetime.now(UTC)
+        width = width or HALF_HOUR * max(math.ceil(((until or now) - since) / (_DAY + HALF_HOUR)), 1)
+        return cls(since, until or _floor(now, width) + width, width)
+
+    @classmethod
+    def last(cls, span: timedelta, width: timedelta | None = None) -> "Window":
+        """Return a window up to now. It begins at the beginning of a bar, so it may be up to one bar longer."""
+        now = datetime.now(UTC)
+        found = cls.of(now - span, None, width)
+        return replace(found, since=_floor(now - span, found.width))
+
+    def bars(self) -> list[datetime]:
+        """Return when each bar begins."""
+        first = _floor(self.since, self.width)
+        return [first + self.width * index for index in range(math.ceil((self.end - first) / self.width))]
+
+    def empty_bars(self) -> list[Bar]:
+        """Return the bars of no deliveries."""
+        return [Bar(at, Numbers()) for at in self.bars()]
+
+    def unknown(self) -> "Result":
+        """Return the result while Temporal does not answer."""
+        return Result(None, [Bar(at, None) for at in self.bars()], datetime.now(UTC))
+
+
+@dataclass(frozen=True)
+class Result:
+    numbers: Numbers | None
+    """None if they are unknown."""
+    bars: list[Bar]
+    as_of: datetime
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long the last attempts of the newest deliveries took, in milliseconds. None if there is none."""
+
+    p50_ms: float | None
+    p95_ms: float | None
+    sample: int
+
+
+class Statistics:
+    """Counts deliveries. What it counted is kept for seconds; one for each process."""
+
+    def __init__(self) -> None:
+        self._results: Recent[Result] = Recent(_KEPT_RESULTS)
+        self._bars: Recent[Numbers] = Recent(_KEPT_BARS)
+        self._times: Recent[Times] = Recent(_KEPT_TIMES)
+        self._gate = asyncio.Semaphore(_MAX_CONCURRENT_COUNTS)
+
+    async def count(self, client: Client, filter: Filter, window: Window) -> Result:
+        """Count the deliveries that the filter selects; its own times aside. Up to 2 s old, bars up to 5 s, and those
+        of more than an hour ago up to 60 s.
+
+        A delivery that was resent after it had ended may count once for each time. Raises RPCError."""
+        query = filter.query()
+        if query is None:
+            return Result(Numbers(), window.empty_bars(), datetime.now(UTC))
+        return await self._results.get((query, window), _RESULT_SECONDS, lambda: self._count(client, query, window))
+
+    async def times(self, deliveries: Deliveries, filter: Filter, most: int) -> Times:
+        """Return how long the last attempts of the newest `most` deliveries took; up to 15 s old. Raises RPCError."""
+        key = (filter.query(), filter.since, most)
+        return await self._times.get(key, _TIMES_SECONDS, lambda: _times(deliveries, filter, most))
+
+    async def _count(self, client: Client, query: str, window: Window) -> Result:
+        as_of, starts = datetime.now(UTC), window.bars()
+        whole = _between(query, window.since, window.end)
+        numbers = await self._grouped(client, whole, may_await=True)
+        if numbers.total <= _FEW:
+            rows = [row async for row in found(client, whole)] if numbers.total else []
+            counted = _of_rows(rows, window)
+            return Result(_sum(counted.values()), [Bar(at, counted.get(at, Numbers())) for at in starts], as_of)
+
+        async def bar(at: datetime) -> Bar:
+            part = _between(query, max(at, window.since), min(at + window.width, window.end))
+            seconds = _OLD_BAR_SECONDS if at + window.width < as_of - _OLD else _NEW_BAR_SECONDS
+            return Bar(
+                at,
+                await self._bars.get(part, seconds, lambda: self._grouped(client, part, may_await=numbers.failed > 0)),
+            )
+
+        return Result(numbers, await asyncio.gather(*map(bar, starts)), as_of)
+
+    async def _grouped(self, client: Client, query: str, *, may_await: bool) -> Numbers:
+        """Count by status. Unless `may_await`, none waits for a person."""
+        async with self._gate:
+            answer = await client.count_workflows(f"{query} GROUP BY ExecutionStatus", rpc_timeout=RPC_TIMEOUT)
+            counts = Counter({str(group.group_values[0]): group.count for group in answer.groups})
+            awaiting = 0
+            if may_await and counts["Running"]:
+                asked = f"{query} AND {RUNNING} AND {AWAITING}"
+                awaiting = min((await client.count_workflows(asked, rpc_timeout=RPC_TIMEOUT)).count, counts["Running"])
+        ended = counts.total() - counts["Running"] - counts["Completed"]
+        return Numbers(counts["Completed"], ended + awaiting, counts["Running"] - awaiting)
+
+
+def _of_rows(rows: Sequence[WorkflowExecution], window: Window) -> dict[datetime, Numbers]:
+    """Count the newest run of each delivery, by the bar in which it was accepted."""
+    newest: dict[str, WorkflowExecution] = {}
+    for row in rows:
+        if row.id not in newest or row.start_time > newest[row.id].start_time:
+            newest[row.id] = row
+    counted: dict[datetime, Numbers] = {}
+    for row in newest.values():
+        at = _floor(row.typed_search_attributes[CREATED_AT], window.width)
+        counted[at] = _sum([counted.get(at, Numbers()), _of_row(row)])
+    return counted
+
+
+def _of_row(row: WorkflowExecution) -> Numbers:
+    if row.status is WorkflowExecutionStatus.COMPLETED:
+        return Numbers(delivered=1)
+    is_open = row.status is WorkflowExecutionStatus.RUNNING
+    if is_open and row.typed_search_attributes.get(DELIVERY_STATUS) != AWAITING_RESEND:
+        return Numbers(waiting=1)
+    return Numbers(failed=1)
+
+
+async def _times(deliveries: Deliveries, filter: Filter, most: int) -> Times:
+    newest, _ = await deliveries.list(filter, limit=most, cursor=None)
+    took = sorted(each.last_duration_ms for each in newest if each.last_duration_ms)
+    return Times(_percentile(took, 0.5), _percentile(took, 0.95), len(took))
+
+
+def _percentile(values: Sequence[float], part: float) -> float | None:
+    return values[math.ceil(part * len(values)) - 1] if values else None
+
+
+def _sum(numbers: Iterable[Numbers]) -> Numbers:
+    every = list(numbers)
+    return Numbers(*(sum(getattr(each, name) for each in every) for name in ("delivered", "failed", "waiting")))
+
+
+def _between(query: str, since: datetime, until: datetime) -> str:
+    return f"{query} AND {CREATED_AT.name} >= {stamp(since)} AND {CREATED_AT.name} < {stamp(until)}"
+
+
+def _floor(time: datetime, width: timedelta) -> datetime:
+    """Return when the bar begins in which the time is."""
+    seconds = int(width.total_seconds())
+    return datetime.fromtimestamp(int(time.timestamp()) // seconds * seconds, UTC)

@@ -63,6 +63,12 @@ async def find(session: AsyncSession, tenant: str, webhook_id: str, *, lock: boo
     return (await session.exec(query, params={"tenant": tenant, "webhook": webhook_id})).first()
 
 
+async def find_all(session: AsyncSession, tenant: str, ids: Collection[str]) -> dict[str, Webhook]:
+    """Return the webhooks that exist, by id."""
+    query = select(Webhook).where(col(Webhook.tenant) == tenant, col(Webhook.id).in_(ids))
+    return {webhook.id: webhook for webhook in (await session.exec(query)).all()}
+
+
 async def ids_of_client(session: AsyncSession, tenant: str, client_identifier: str) -> Sequence[str]:
     """Return the ids of the webhooks that belong to a client."""
     query = select(Webhook.id).where(col(Webhook.tenant) == tenant, col(Webhook.client_identifier) == client_identifier)

@@ -1,0 +1,105 @@
+"""Counting deliveries of a busy webhook, without a Temporal server: bars, what is kept, what is unknown."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.routes.statistics import counted
+from tests.support.clock import Clock
+from webhooks.deliveries.recent import Recent
+from webhooks.deliveries.statistics import HALF_HOUR, Numbers, Statistics, Window
+from webhooks.deliveries.visibility import Filter
+
+FILTER = Filter(tenant="acme")
+
+
+class _Temporal:
+    """Answers each count with 300 delivered, 20 expired and 10 running ones, of which 4 wait for a person."""
+
+    def __init__(self, fault: RPCError | None = None) -> None:
+        self.fault = fault
+        self.queries: list[str] = []
+
+    async def count_workflows(self, query: str, **_: Any) -> SimpleNamespace:
+        self.queries.append(query)
+        await asyncio.sleep(0)
+        if self.fault:
+            raise self.fault
+        if "GROUP BY" not in query:
+            return SimpleNamespace(count=4)
+        counts = {"Completed": 300, "Failed": 20, "Running": 10}
+        return SimpleNamespace(groups=[SimpleNamespace(group_values=[name], count=n) for name, n in counts.items()])
+
+
+async def test_bars_of_many_deliveries_are_counted_once_for_simultaneous_callers() -> None:
+    temporal, statistics, window = _Temporal(), Statistics(), Window.last(timedelta(hours=2))
+    results = await asyncio.gather(*(statistics.count(cast("Client", temporal), FILTER, window) for _ in range(20)))
+    asked = len(temporal.queries)
+    again = await statistics.count(cast("Client", temporal), FILTER, window)
+    other = await statistics.count(cast("Client", temporal), Filter(tenant="globex"), window)
+
+    assert len({id(result) for result in (*results, again)}) == 1
+    assert again.numbers == Numbers(300, 24, 6)
+    assert [bar.numbers for bar in again.bars] == [Numbers(300, 24, 6)] * 5
+    assert asked == 2 * (1 + 5)
+    assert len(temporal.queries) == 2 * asked
+    assert other.numbers == again.numbers
+    assert all("'globex'" in query for query in temporal.queries[asked:])
+
+
+async def test_figures_are_unknown_while_temporal_does_not_answer() -> None:
+    """Unknown, not 0. The next call asks again."""
+    temporal, statistics, window = _Temporal(), Statistics(), Window.last(timedelta(hours=1))
+    temporal.fault = RPCError("away", RPCStatusCode.UNAVAILABLE, b"")
+    platform: Any = SimpleNamespace(publisher=SimpleNamespace(client=temporal), statistics=statistics)
+    away = await counted(platform, FILTER, window)
+    temporal.fault = None
+    back = await counted(platform, FILTER, window)
+    platform.publisher = None
+    before = await counted(platform, FILTER, window)
+
+    for unknown in (away, before):
+        assert unknown.numbers is None
+        assert [bar.numbers for bar in unknown.bars] == [None] * 3
+    assert back.numbers
+
+
+@pytest.mark.parametrize(("days", "hours"), [(1, 0.5), (2, 1), (7, 3.5), (30, 15)])
+def test_bars_of_a_longer_window_are_wider(days: int, hours: float) -> None:
+    window = Window.last(timedelta(days=days))
+    bars = window.bars()
+
+    assert window.width == timedelta(hours=hours)
+    assert bars[0] == window.since <= datetime.now(UTC) - timedelta(days=days)
+    assert bars[-1] <= datetime.now(UTC) < bars[-1] + window.width == window.end
+    assert len(bars) == 49
+
+
+def test_a_window_between_two_times_has_a_bar_for_each_half_hour_it_touches() -> None:
+    since = datetime(2026, 1, 1, 9, 10, tzinfo=UTC)
+    window = Window.of(since, since + timedelta(hours=1))
+
+    assert window.bars() == [datetime(2026, 1, 1, 9, tzinfo=UTC) + HALF_HOUR * index for index in range(3)]
+
+
+async def test_recent_results_are_shared_bounded_and_end() -> None:
+    clock, computed = Clock(), []
+    recent: Recent[int] = Recent(2, clock)
+
+    async def compute() -> int:
+        computed.append(1)
+        if len(computed) == 1:
+            raise ValueError
+        return len(computed)
+
+    with pytest.raises(ValueError):
+        await recent.get("a", 10, compute)
+    assert [await recent.get("a", 10, compute) for _ in range(3)] == [2, 2, 2]
+    clock.now += 10
+    assert await recent.get("a", 10, compute) == 3
+    assert [await recent.get(key, 10, compute) for key in "bca"] == [4, 5, 6]

@@ -54,6 +54,16 @@ async def show_sent(page: CurrentPage) -> Response:
     )
 
 
+@router.get("/sent/figures")
+async def show_figures(page: CurrentPage) -> Response:
+    """Return the figures above the list, of the same filters. The page asks for them after it is shown."""
+    query = page.request.query_params
+    span = query.get("time", "")
+    asked = {name: query.getlist(name) or None for name in ("webhook_id", "event", "client_identifier")}
+    figures = await page.api.get("/v1/statistics", **asked, window=span if span in spans.NAMES else "24h")
+    return page.render("sent_figures.html", figures=figures, here=urlencode(query.multi_items(), doseq=True), span=span)
+
+
 @router.post("/sent/resend")
 async def resend(page: CurrentPage) -> Response:
     """Resend the chosen deliveries, and say what became of each."""

@@ -131,3 +131,18 @@ async def test_without_a_sign_in_a_page_leads_there_and_back(open_monitor: Open)
     await tab.get_by_label("API key").fill("test-administrator-key")
     await tab.get_by_role("button", name="Sign in").click()
     await expect(tab).to_have_url(re.compile(r"/sent\?status=failed"))
+
+
+async def test_figures_are_those_of_the_filter(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [200, 400]))
+    for status in ("delivered", "failed"):
+        await platform.wait(await platform.delivery(await platform.publish(event)), status)
+
+    tab = await monitor.open(f"/sent?event={event}")
+
+    figures = tab.locator("#figures .value")
+    await expect(figures).to_have_text(["1", "1", "0", "50.0 %"])
+    await expect(tab.locator("#figures rect.good")).not_to_have_count(0)

@@ -137,8 +137,7 @@ class LiveRows {
 class LivePart {
   constructor(element) {
     this.id = element.id;
-    this.every = Number(element.dataset.every || 5) * 1000;
-    setTimeout(() => this.refresh(), this.every);
+    setTimeout(() => this.refresh(), Number(element.dataset.every || 5) * 1000);
   }
 
   async refresh() {
@@ -157,7 +156,8 @@ class LivePart {
         }
       } catch (error) { /* the next one may succeed */ }
     }
-    setTimeout(() => this.refresh(), this.every);
+    const next = document.getElementById(this.id);
+    setTimeout(() => this.refresh(), Math.max(Number(next?.dataset.every || 10), 1) * 1000);
   }
 
   isUsed(element) {

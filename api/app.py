@@ -13,7 +13,9 @@ from api.pages import audit as audit_page
 from api.pages import deliveries as delivery_pages
 from api.pages import events as event_pages
 from api.pages import occurrences as occurrence_pages
+from api.pages import received as received_pages
 from api.pages import roles as role_pages
+from api.pages import sources as source_pages
 from api.pages import tenants as tenant_pages
 from api.platform import Platform
 from api.protocol import problems, unrouted
@@ -50,6 +52,8 @@ PAGES = (
     role_pages,
     tenant_pages,
     audit_page,
+    received_pages,
+    source_pages,
 )
 """The modules of the monitor's pages."""
 _DESCRIPTION = """

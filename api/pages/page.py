@@ -29,6 +29,7 @@ _MAX_FORM_BYTES = 1024 * 1024
 """Of a form: a template and a schema, as large as the API takes, written as a form writes them."""
 NAVIGATION = (
     ("Sent", "/sent", "delivery:list"),
+    ("Received", "/received", "occurrence:list"),
     ("Webhooks", "/webhooks", "webhook:list"),
     ("Events", "/events", "event:list"),
     ("Occurrences", "/occurrences", "occurrence:list"),

@@ -11,8 +11,9 @@ from temporalio.worker import Worker
 from api.protocol.problems import temporal_unreachable
 from api.shares import Shares
 from webhooks.credentials.vault import Vault
-from webhooks.deliveries.monitor import Deliveries
+from webhooks.deliveries.monitor import Deliveries, DeliverySummary
 from webhooks.deliveries.statistics import Statistics
+from webhooks.deliveries.summaries import Summaries
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
 from webhooks.identity.audit import Refusals
@@ -60,6 +61,7 @@ class Platform:
     test_slots: Shares = field(default_factory=lambda: Shares(_MAX_CONCURRENT_TESTS, _MAX_WAITING_TESTS))
     """Of each tenant and client: a test takes as long as its receiver takes."""
     statistics: Statistics = field(default_factory=Statistics)
+    summaries: Summaries[DeliverySummary] = field(default_factory=Summaries)
     publish_rates: PublishRates = field(init=False)
     failed_authentications: FailedAuthentications = field(init=False)
     refusals: Refusals = field(init=False)
@@ -135,7 +137,12 @@ class Platform:
     @property
     def deliveries(self) -> Deliveries:
         """Raises ProblemError 503 while there is no connection to Temporal."""
-        return Deliveries(self.client, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
+        return Deliveries(
+            self.client,
+            ui=self.settings.temporal_ui,
+            task_queue=self.settings.task_queue,
+            summaries=self.summaries,
+        )
 
     def publisher_of(self, client: Client) -> Publisher:
         """Return the publisher on this connection."""

@@ -130,6 +130,7 @@ async def erase_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlat
     erased = await Occurrences(platform.client, caller.tenant).erase(id) if is_occurrence_id(id) else []
     for workflow in erased:
         platform.backlog.remove(workflow)
+        platform.summaries.forget(workflow)
     require_found("occurrence", erased or None)
 
 

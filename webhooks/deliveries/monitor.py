@@ -4,9 +4,10 @@ import asyncio
 import builtins
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel
@@ -18,6 +19,7 @@ from webhooks.deliveries import restart
 from webhooks.deliveries.history import Run, decrypt_and_read
 from webhooks.deliveries.pages import page
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
+from webhooks.deliveries.summaries import Summaries
 from webhooks.deliveries.visibility import Filter, Position, found, latest_runs, newest_first, quoted
 from webhooks.errors import WebhooksError
 from webhooks.ids import name_in, workflow_id
@@ -91,11 +93,17 @@ class DeliveryDetail:
     attempts: list[Attempt]
 
 
+Shown = TypeVar("Shown", DeliverySummary, DeliveryDetail)
+
+
 class Deliveries:
     """Lists, reads, resends and gives up the deliveries of a tenant."""
 
-    def __init__(self, client: Client, *, ui: str, task_queue: str) -> None:
+    def __init__(
+        self, client: Client, *, ui: str, task_queue: str, summaries: Summaries[DeliverySummary] | None = None
+    ) -> None:
         self._client = client
+        self._kept = summaries or Summaries()
         self._ui = ui
         self._task_queue = task_queue
 
@@ -114,8 +122,12 @@ class Deliveries:
         """Return a page of deliveries, newest first, and the cursor of the next page; None on the last page.
 
         Raises BadCursorError and RPCError."""
-        details, next_cursor = await self.details(filter, limit=limit, cursor=cursor)
-        return [detail.summary for detail in details], next_cursor
+        after = Position.from_cursor(cursor) if cursor else None
+
+        async def items_of(rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
+            return await self._shown(filter, rows, self._summary_of)
+
+        return await page(newest_first(self._client, filter, after), after, limit, items_of)
 
     async def details(
         self, filter: Filter, *, limit: int, cursor: str | None
@@ -125,7 +137,7 @@ class Deliveries:
         rows = newest_first(self._client, filter, after)
 
         async def items_of(rows: Sequence[WorkflowExecution]) -> Sequence[DeliveryDetail]:
-            return await self._details(filter, rows)
+            return await self._shown(filter, rows, self._detail_of)
 
         return await page(rows, after, limit, items_of)
 
@@ -267,29 +279,50 @@ class Deliveries:
             raise
         return await decrypt_and_read(history.events, self._client.data_converter)
 
-    async def _details(self, filter: Filter, rows: Sequence[WorkflowExecution]) -> Sequence[DeliveryDetail]:
+    async def _detail_of(self, tenant: str, row: WorkflowExecution) -> DeliveryDetail | None:
+        return await self._detail(name_in(tenant, row.id), row.id, row.run_id)
+
+    async def _summary_of(self, tenant: str, row: WorkflowExecution) -> DeliverySummary | None:
+        """Return the delivery whose newest run this is. Only an open one is read each time."""
+        kept = self._kept.get(row.id, row.run_id)
+        if kept:
+            return kept
+        detail = await self._detail_of(tenant, row)
+        if detail and detail.summary.closed_at:
+            self._kept.keep(row.id, row.run_id, detail.summary)
+        return detail.summary if detail else None
+
+    async def _shown(
+        self,
+        filter: Filter,
+        rows: Sequence[WorkflowExecution],
+        read: Callable[[str, WorkflowExecution], Awaitable[Shown | None]],
+    ) -> Sequence[Shown]:
         """Return the current state of the deliveries, read from their histories. Leave out rows of older runs, and
         deliveries that do not have one of the filter's statuses or outcomes (any more)."""
         closed = [row.id for row in rows if row.status is not WorkflowExecutionStatus.RUNNING]
         latest = await latest_runs(self._client, closed) if closed else {}
         gate = asyncio.Semaphore(_MAX_CONCURRENT_READS)
 
-        async def detail_of(row: WorkflowExecution) -> DeliveryDetail | None:
+        async def one(row: WorkflowExecution) -> Shown | None:
             if latest.get(row.id, row.run_id) != row.run_id:
                 return None
             async with gate:
                 try:
-                    detail = await self._detail(name_in(filter.tenant, row.id), row.id, row.run_id)
+                    shown = await read(filter.tenant, row)
                 except ValueError:  # another program or version wrote it; show the other deliveries
                     log.exception("the history of %s cannot be read", row.id)
                     return None
-            if detail is None or (filter.statuses and detail.summary.status not in filter.statuses):
+            if shown is None:
                 return None
-            if filter.outcomes and detail.summary.last_outcome not in filter.outcomes:
+            summary = shown.summary if isinstance(shown, DeliveryDetail) else shown
+            if filter.statuses and summary.status not in filter.statuses:
                 return None
-            return detail
+            if filter.outcomes and summary.last_outcome not in filter.outcomes:
+                return None
+            return shown
 
-        return [shown for shown in await asyncio.gather(*(detail_of(row) for row in rows)) if shown]
+        return [shown for shown in await asyncio.gather(*map(one, rows)) if shown]
 
 
 def _in_progress(detail: DeliveryDetail) -> bool:

@@ -8,7 +8,7 @@ from starlette.types import Scope
 from api import openapi, sign_in
 from api.admission import Admission
 from api.headers import SecurityHeaders
-from api.pages import access, assets, keys, sent, start
+from api.pages import access, assets, keys, sent, start, webhook_edit, webhooks
 from api.pages import audit as audit_page
 from api.pages import deliveries as delivery_pages
 from api.pages import events as event_pages
@@ -54,6 +54,8 @@ PAGES = (
     audit_page,
     received_pages,
     source_pages,
+    webhook_edit,
+    webhooks,
 )
 """The modules of the monitor's pages."""
 _DESCRIPTION = """

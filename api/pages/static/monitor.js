@@ -228,10 +228,10 @@ document.addEventListener("change", (event) => {
   if (input.matches("[data-shows]")) showChosenPart(input);
 });
 
-// A field whose value decides which part of a form is shown: <select data-shows="name">, <div data-part-of="name" data-when="a b">.
+// A field whose value decides which part of a form is shown: <select data-shows="name">, <div data-part-of="name" data-when="a b">. A space in a value is a hyphen there.
 function showChosenPart(input) {
   for (const part of document.querySelectorAll(`[data-part-of="${input.dataset.shows}"]`)) {
-    part.hidden = !part.dataset.when.split(" ").includes(input.value);
+    part.hidden = !part.dataset.when.split(" ").includes(input.value.replaceAll(" ", "-"));
   }
 }
 

@@ -1,0 +1,119 @@
+"""Webhooks: their list, each one's page, and the actions on it."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.auth import require
+from api.pages.calls import CallError
+from api.pages.page import CurrentPage, Page, PageRoute
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_FILTERS = ("event", "client_identifier", "url", "active")
+_OVERLAPS = {"86400": "24 h", "604800": "7 days", "3600": "1 h", "0": "none: the old secret ends now"}
+
+
+@router.get("/webhooks")
+async def show_webhooks(page: CurrentPage) -> Response:
+    query = page.request.query_params
+    chosen = {name: query.get(name) or None for name in _FILTERS}
+    found = await page.api.get("/v1/webhooks", **chosen, limit=50, cursor=query.get("cursor"))
+    return page.render(
+        "webhooks.html",
+        title="Webhooks",
+        webhooks=found["items"],
+        next_cursor=found["next_cursor"],
+        chosen=chosen,
+        is_filtered=any(chosen.values()),
+        here=urlencode({name: value for name, value in chosen.items() if value}),
+    )
+
+
+@router.get("/webhooks/{id}")
+async def show_webhook(page: CurrentPage, id: str) -> Response:
+    return await _webhook(page, id)
+
+
+@router.get("/webhooks/{id}/traffic")
+async def show_traffic(page: CurrentPage, id: str) -> Response:
+    """Return the part of a webhook's page that asks Temporal, loaded after it."""
+    return page.render("webhook_traffic.html", traffic=await page.api.get(f"/v1/webhooks/{id}/traffic"))
+
+
+@router.post("/webhooks/{id}/test")
+async def test(page: CurrentPage, id: str) -> Response:
+    """Send the test, and show each request with its answer."""
+    event = (await page.form()).get("event")
+    fields: dict[str, Any] = {"tests": [], "fault": None}
+    try:
+        fields["tests"] = (await page.api.post(f"/v1/webhooks/{id}/test", {"event": event} if event else {}))["items"]
+    except CallError as error:
+        fields["fault"] = error.detail
+    if page.is_part:
+        return page.render("webhook_test.html", **fields)
+    return await _webhook(page, id, **fields)
+
+
+@router.post("/webhooks/{id}/active")
+async def set_active(page: CurrentPage, id: str) -> Response:
+    is_active = (await page.form()).get("active") == "true"
+    await page.api.call("PATCH", f"/v1/webhooks/{id}", {"active": is_active})
+    return page.go(f"/webhooks/{id}", said="enabled" if is_active else "disabled")
+
+
+@router.get("/webhooks/{id}/rotate-secret")
+async def show_rotate(page: CurrentPage, id: str) -> Response:
+    require(page.caller, "webhook:edit")
+    return await _rotate(page, id)
+
+
+@router.post("/webhooks/{id}/rotate-secret")
+async def rotate(page: CurrentPage, id: str) -> Response:
+    """Make a new secret, and show it: no later answer does."""
+    form = await page.form()
+    overlap = form.get("overlap")
+    body: dict[str, Any] = {"overlap": int(overlap)} if overlap in _OVERLAPS else {}
+    if own := form.get("signing_secret").strip():
+        body["signing_secret"] = own
+    try:
+        secret = await page.api.post(f"/v1/webhooks/{id}/rotate-secret", body)
+    except CallError as error:
+        if error.status in (403, 404):
+            raise
+        return await _rotate(page, id, fault=error.errors.get("/signing_secret"), problem=error.detail, chosen=overlap)
+    webhook = await page.api.get(f"/v1/webhooks/{id}")
+    return page.render("webhook_secret.html", title="Secret rotated", webhook=webhook, secret=secret, is_new=False)
+
+
+@router.post("/webhooks/{id}/delete")
+async def delete(page: CurrentPage, id: str) -> Response:
+    await page.api.call("DELETE", f"/v1/webhooks/{id}")
+    return page.go("/webhooks", said="deleted")
+
+
+async def _webhook(page: Page, id: str, **fields: Any) -> Response:
+    webhook = await page.api.get(f"/v1/webhooks/{id}")
+    return page.render(
+        "webhook.html",
+        title=webhook["name"] or id,
+        webhook=webhook,
+        **{"tests": None, "fault": None} | fields,
+    )
+
+
+async def _rotate(
+    page: Page, id: str, *, fault: str | None = None, problem: str | None = None, chosen: str = "86400"
+) -> Response:
+    return page.render(
+        "webhook_rotate.html",
+        422 if problem else 200,
+        title="Rotate secret",
+        webhook=await page.api.get(f"/v1/webhooks/{id}"),
+        overlaps=_OVERLAPS,
+        chosen=chosen,
+        fault=fault,
+        problem=None if fault else problem,
+    )

@@ -46,7 +46,7 @@ async def test_the_form_creates_a_webhook_with_everything(
     tab = await fill_in(monitor, event, receiver.url(path))
     await tab.get_by_label("Method").select_option("PUT")
     await tab.get_by_label("Timeout").fill("7")
-    await tab.get_by_label("Client identifiers").fill("acme\nzenith\n")
+    await tab.get_by_label("Client identifiers").fill(f"c-{path[1:9]}\nzenith\n")
     await tab.get_by_label("Filter").fill('{"data": {"n": {"$gte": 1}}}')
     await tab.get_by_label("Headers, name 1").fill("X-Shop")
     await tab.get_by_label("Headers, value 1").fill("north")
@@ -56,12 +56,12 @@ async def test_the_form_creates_a_webhook_with_everything(
     id, secret = await create(tab)
 
     shown = await platform.get(f"/v1/webhooks/{id}")
-    published = await platform.publish(event, client_identifier="acme")
+    published = await platform.publish(event, client_identifier=f"c-{path[1:9]}")
     request = (await receiver.wait_for(path, 1))[0]
 
     assert (shown["name"], shown["timeout"], shown["events"], shown["active"]) == ("Orders", 7, [event], True)
     assert shown["filter"] == {"data": {"n": {"$gte": 1}}}
-    assert shown["allowedClientIdentifiers"] == ["acme", "zenith"]
+    assert shown["allowedClientIdentifiers"] == [f"c-{path[1:9]}", "zenith"]
     assert shown["retry_policy"]["schedule"] == [1, 2.5, 60]
     assert shown["signatures"] == ["v1", "github"]
     assert shown["authentication"] == {"type": "None"}

@@ -99,12 +99,6 @@ async def _form(
 
 async def _events(page: Page, chosen: list[str]) -> list[str]:
     """Return the events that can be chosen, and those that are."""
-    found: dict[str, None] = {}
-    cursor = None
-    while page.may("event:list") and len(found) < _MOST_EVENTS:
-        some = await page.api.get("/v1/events", limit=100, cursor=cursor)
-        found |= dict.fromkeys(event["key"] for event in some["items"] if event["active"])
-        cursor = some["next_cursor"]
-        if cursor is None:
-            break
+    listed = await page.api.all("/v1/events", most=_MOST_EVENTS) if page.may("event:list") else []
+    found = [event["key"] for event in listed if event["active"]]
     return [*found, *(key for key in chosen if key not in found)]

@@ -12,7 +12,7 @@ from tests.support.oauth_server import OAuthServer
 from webhooks.testing.platform_process import Json, PlatformProcess
 from webhooks.testing.receiver import Receiver, Reply
 
-HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+HOSTILE = '<img src="x"/onerror="document.title=1"><script>document.title=2</script>'
 PAIR, CLIENT, PASSWORD = "Key Value Pair", "OAuth 2.0 Client Credentials", "OAuth 2.0 Password"
 
 

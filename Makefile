@@ -15,7 +15,7 @@ PROCESSES ?= 4
 IN_PARALLEL = -n $(PROCESSES)
 PYTEST = $(PY) -m pytest
 
-.PHONY: demo test test-unit test-api test-postgresql test-faults test-production run check bench temporal rotate-master-key rotate-signing-key new-payload-key backup new-api-key reset-lost-secrets histories lock clean
+.PHONY: demo test test-unit test-api test-postgresql test-faults test-production run check bench pictures temporal rotate-master-key rotate-signing-key new-payload-key backup new-api-key reset-lost-secrets histories lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -56,6 +56,9 @@ check: $(DEV)  ## lint, types, layers
 
 bench: $(DEV) temporal  ## measures rate, CPU time, isolation and overload (ONLY=rate for one)
 	@$(PY) -m bench $(ONLY)
+
+pictures: $(DEV) temporal  ## makes the pictures of the monitor in README.md
+	@$(PY) -m tests.pages.pictures
 
 temporal: $(READY)  ## finds, downloads or builds the Temporal server, once on a machine
 	@$(PY) -m webhooks.temporal.dev_binary

@@ -29,6 +29,14 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
+async def sign_in(tab: Tab, port: int, key: str = KEY, path: str = "/sent") -> None:
+    """Sign in with a key, and end on the page at `path`."""
+    await tab.goto(f"http://127.0.0.1:{port}/sign-in?next={path}")
+    await tab.get_by_label("API key").fill(key)
+    await tab.get_by_role("button", name="Sign in").click()
+    await tab.wait_for_url(f"**{path}")
+
+
 class Monitor:
     """The pages as one person sees them, who has signed in with a key."""
 
@@ -53,10 +61,7 @@ class Monitor:
         return self.tab
 
     async def sign_in(self, key: str = KEY, path: str = "/sent") -> Tab:
-        await self.open(f"/sign-in?next={path}")
-        await self.tab.get_by_label("API key").fill(key)
-        await self.tab.get_by_role("button", name="Sign in").click()
-        await self.tab.wait_for_url(f"**{path}")
+        await sign_in(self.tab, self.platform.port, key, path)
         return self.tab
 
     async def axe(self) -> list[str]:

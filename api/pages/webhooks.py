@@ -13,6 +13,7 @@ from api.pages.page import CurrentPage, Page, PageRoute
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _FILTERS = ("event", "client_identifier", "url", "active")
+_REQUESTS = 20
 _OVERLAPS = {"86400": "24 h", "604800": "7 days", "3600": "1 h", "0": "none: the old secret ends now"}
 
 
@@ -32,9 +33,27 @@ async def show_webhooks(page: CurrentPage) -> Response:
     )
 
 
+@router.get("/webhooks/health")
+async def show_healths(page: CurrentPage) -> Response:
+    """Return the cells of the list that tell the webhooks' health. The list asks for them after it is shown."""
+    ids = page.request.query_params.getlist("webhook_id")
+    healths = (await page.api.get("/v1/webhooks/health", webhook_id=ids))["items"] if ids else []
+    return page.render("webhooks_health.html", healths=healths)
+
+
 @router.get("/webhooks/{id}")
 async def show_webhook(page: CurrentPage, id: str) -> Response:
     return await _webhook(page, id)
+
+
+@router.get("/webhooks/{id}/health")
+async def show_health(page: CurrentPage, id: str) -> Response:
+    """Return the figures and the recent requests of a webhook's page, which asks for them after it is shown."""
+    health = await page.api.get(f"/v1/webhooks/{id}/health")
+    requests = []
+    if page.may("delivery:list"):
+        requests = (await page.api.get(f"/v1/webhooks/{id}/requests", limit=_REQUESTS))["items"][:_REQUESTS]
+    return page.render("webhook_health.html", health=health, requests=requests)
 
 
 @router.get("/webhooks/{id}/traffic")

@@ -20,8 +20,10 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.delivery import DeliveryActivities
+from activities.jobs import JobActivities
 from webhooks import process
 from webhooks.deliveries import counts
+from webhooks.deliveries.jobs import task_queue_of_jobs
 from webhooks.identity import suspensions
 from webhooks.isolation import gauges
 from webhooks.isolation.backlog import LocalBacklog
@@ -36,6 +38,7 @@ from webhooks.telemetry import setup
 from webhooks.temporal.connection import connect
 from workflows.deliver_webhook import DeliverWebhook
 from workflows.record_occurrence import RecordOccurrence
+from workflows.run_job import RunJob
 
 log = logging.getLogger("worker")
 
@@ -48,6 +51,10 @@ a thread; one that waits 2 s for a thread counts as a deadlock."""
 MAX_LOCAL_ACTIVITIES = 200
 """A local activity holds its slot while the receiver takes its time."""
 _MAX_CACHED_WORKFLOWS = 2_000
+_MAX_JOBS = 50
+"""Jobs that a process works for at the same time. They share one rate, and each has its turn."""
+_HEARTBEATS = timedelta(seconds=2)
+"""How often at most Temporal hears how far a job has come."""
 _GRACEFUL_SHUTDOWN = timedelta(seconds=45)
 """Longer than the longest attempt."""
 
@@ -82,13 +89,36 @@ def create_worker(
     )
 
 
+def create_job_worker(
+    client: Client, resources: Resources, publisher: Publisher, runner: WorkflowRunner = WORKFLOW_RUNNER
+) -> Worker:
+    """Return a worker for jobs. It shares no slot with deliveries."""
+    activities = JobActivities(publisher, resources.database, resources.settings.job_rate)
+    return Worker(
+        client,
+        task_queue=task_queue_of_jobs(publisher.task_queue),
+        workflows=[RunJob],
+        activities=[activities.work],
+        workflow_runner=runner,
+        workflow_task_executor=ThreadPoolExecutor(1, "jobs"),
+        max_concurrent_workflow_tasks=2,
+        max_concurrent_activities=_MAX_JOBS,
+        max_cached_workflows=_MAX_JOBS,
+        default_heartbeat_throttle_interval=_HEARTBEATS,
+        max_heartbeat_throttle_interval=_HEARTBEATS,
+        graceful_shutdown_timeout=timedelta(0),  # a job goes on elsewhere, or later
+    )
+
+
 @contextlib.asynccontextmanager
 async def delivering(client: Client, resources: Resources, lanes: Lanes, publisher: Publisher) -> AsyncIterator[Worker]:
-    """Deliver while the block runs: a worker, the resuming of what waits, and a count of what waits for a person."""
+    """Deliver while the block runs: workers for deliveries and for jobs, the resuming of what waits, and a
+    count of what waits for a person."""
     settings = resources.settings
     async with (
         suspensions.watched(resources.database, lanes.suspend),
         create_worker(client, resources, lanes, publisher) as worker,
+        create_job_worker(client, resources, publisher),
         resuming(client, lanes, publisher.task_queue, settings.resume_rate),
         counts.exporting(client) if setup.exports_metrics(settings) else contextlib.nullcontext(),
     ):

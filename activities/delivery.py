@@ -75,7 +75,8 @@ class DeliveryActivities:
             attempt=send.attempts_before + number,
             trigger=trigger.value,
         )
-        workflow_id, by_person = activity.info().workflow_id or "", trigger is Trigger.RESEND
+        workflow_id = activity.info().workflow_id or ""
+        by_person = trigger is Trigger.RESEND and send.job_id is None
         if wait := await self._lanes.acquire(send.tenant, send.webhook_id, workflow_id, by_person=by_person):
             traces.describe(deferred=wait.reason)
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=number - 1)
@@ -163,7 +164,7 @@ def _record(
     """Record an attempt in metrics, trace and log: ids and outcomes, never a body or an answer. `number` counts the
     attempts of its chain. `status` is how the chain ended, if it ended. `backoff` is in seconds."""
     metrics.attempt(attempt)
-    if number == 1 and send.trigger is Trigger.EVENT and send.accepted_at:
+    if number == 1 and send.trigger is Trigger.EVENT and send.accepted_at and not send.job_id:
         metrics.first_attempt(attempt, send.accepted_at)
     if status:
         metrics.delivery(status)

@@ -20,6 +20,10 @@ ATTEMPTS_SIGNAL = "attempts"
 REQUESTED_BY_SIGNAL = "requested_by"
 """Signal of `DeliverWebhook`, which may precede `resend`: who asks for it. Workers of an earlier version ignore it."""
 
+JOB_SIGNAL = "job"
+"""Signal of `DeliverWebhook` with a `JobResend`, which may precede `resend`: a job asks for it. Workers of an earlier
+version ignore it, and send as if a person had asked."""
+
 PROCEED_SIGNAL = "proceed"
 """Signal of `DeliverWebhook`, without arguments: the reason to defer the delivery is over, attempt now."""
 
@@ -120,7 +124,11 @@ class Delivery(Contract):
     attempts_before: int = 0
     """Attempts of earlier workflow runs of this delivery."""
     requested_by: str | None = None
-    """Who asked for the resend that started this workflow run."""
+    """Who asked for the resend or the job that started this workflow run."""
+    job_id: str | None = None
+    """The job that started this workflow run: a replay, or with `resent` a resend."""
+    resent: bool = False
+    """Whether a job's resend of the closed delivery started this workflow run."""
 
     @property
     def id(self) -> str:
@@ -157,6 +165,8 @@ class Trigger(StrEnum):
     EVENT = "event"
     RETRY = "retry"
     RESEND = "resend"
+    REPLAY = "replay"
+    """Only the monitor says so. Histories hold EVENT, which earlier versions can read, in a run that a job started."""
 
 
 class SendInput(Contract):
@@ -175,6 +185,8 @@ class SendInput(Contract):
     attempts_before: int = 0
     deferrals: int = 0
     accepted_at: AwareDatetime | None = None
+    job_id: str | None = None
+    """The job that asked for the chain. Then it is not a person who waits for it, and it takes its turn in its lane."""
 
 
 class AttemptDetails(Contract):
@@ -202,8 +214,8 @@ class Attempt(Contract):
     `retry_after` is what the receiver asked for, and `backoff` what we wait before the next attempt, both in seconds.
     `response_body` holds up to 16 KiB, with secrets redacted and invalid UTF-8 replaced.
     `deactivated` means that this failure deactivated the webhook: it is the last attempt of its chain.
-    `requested_by` is who asked for a resend. The monitor adds it; histories hold it beside the attempt.
-    `details` is None if no request was made, and of attempts that an earlier version recorded."""
+    `requested_by` is who asked for a resend or a replay. The monitor adds it; histories hold it beside the
+    attempt. `details` is None if no request was made, and of attempts that an earlier version recorded."""
 
     trigger: Trigger
     url: str
@@ -247,3 +259,90 @@ class Deferred(Contract):
     after: float
     reason: str
     attempts_made: int
+
+
+class JobResend(Contract):
+    """The argument of the signal `job`: the job, who asked for it, and how many attempts the delivery has had."""
+
+    job_id: str
+    requested_by: str
+    attempts_before: int
+
+
+class JobKind(StrEnum):
+    """What a job does with each delivery that it finds."""
+
+    RESEND = "resend"
+    REPLAY = "replay"
+    CANCEL = "cancel"
+
+
+class JobState(StrEnum):
+    """The state of a job."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Selection(Contract):
+    """Which deliveries a job is about, as in the list of deliveries. Of several values, any one may match; no value
+    means all. `since` (inclusive) and `until` (exclusive) are about their creation. A replay has one webhook, and its
+    times are about the publication of occurrences."""
+
+    webhook_ids: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    occurrence_ids: tuple[str, ...] = ()
+    client_identifiers: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    since: AwareDatetime | None = None
+    until: AwareDatetime
+
+
+class JobProgress(Contract):
+    """How far a job has come. It looks at what its selection finds, oldest first. `created_at` and `workflow_id` are
+    those of the last one that it has looked at."""
+
+    found: int | None = None
+    """How many there were at its start. None: not counted yet."""
+    seen: int = 0
+    """How many it has looked at."""
+    done: int = 0
+    skipped: dict[str, int] = {}
+    """How many were left as they are, by reason."""
+    created_at: AwareDatetime | None = None
+    workflow_id: str = ""
+    worked: float = 0
+    """Seconds for which it has run, without pauses."""
+    complete: bool = False
+
+
+class Job(Contract):
+    """The input of `RunJob`. `rate` is how many deliveries it may send, start or give up per second.
+
+    `client_identifier`: the client whose user began it; only this client's users and the tenant see it."""
+
+    id: str
+    tenant: str
+    kind: JobKind
+    selection: Selection
+    force: bool = False
+    """Resend: also what was delivered."""
+    only_missing: bool = True
+    """Replay: leave out what has a delivery already. Otherwise resend those that failed."""
+    rate: float
+    requested_by: str
+    client_identifier: str | None = None
+    started_at: AwareDatetime
+    progress: JobProgress = JobProgress()
+    paused: bool = False
+
+
+class JobStatus(Contract):
+    """What the memo of a job says of it."""
+
+    state: JobState = JobState.RUNNING
+    progress: JobProgress = JobProgress()

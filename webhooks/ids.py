@@ -43,8 +43,14 @@ def is_delivery_id(text: str) -> bool:
     return _DELIVERY_ID.fullmatch(text) is not None
 
 
+def job_name(id: str) -> str:
+    """Return the name of a job's workflow. No occurrence and no delivery can have it."""
+    return f"~job~{id}"
+
+
 def workflow_id(tenant: str, name: str) -> str:
-    """Return the Temporal workflow id of a tenant's delivery or unmatched occurrence; `name` is its id."""
+    """Return the Temporal workflow id of a tenant's delivery or unmatched occurrence, where `name` is its id; or
+    of a job."""
     return f"{tenant}/{name}"
 
 

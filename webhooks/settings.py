@@ -128,6 +128,8 @@ class Settings(BaseSettings):
         float, Field(gt=0, le=10_000, validation_alias=AliasChoices("WEBHOOKS_RESUME_RATE", "WEBHOOKS_RELEASE_RATE"))
     ] = 20
     """Delayed deliveries that a process resumes per second when their receivers accept requests again."""
+    job_rate: Annotated[float, Field(gt=0, le=1_000)] = 10
+    """Deliveries that all jobs of a process together may send, start or give up per second."""
     temporal_port: Annotated[int, Field(ge=1, le=65535)] = 7233
     temporal_ui_port: Annotated[int, Field(ge=1, le=65535)] = 8233
     temporal_ui_url: str | None = None

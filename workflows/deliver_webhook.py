@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from webhooks import outcomes, retry
     from webhooks.contracts import (
         ATTEMPTS_SIGNAL,
+        JOB_SIGNAL,
         PROCEED_SIGNAL,
         REQUESTED_BY_SIGNAL,
         RESEND_SIGNAL,
@@ -20,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         Deferred,
         Delivery,
         DeliveryChange,
+        JobResend,
         Prepared,
         SendInput,
         Trigger,
@@ -61,6 +63,8 @@ class DeliverWebhook:
         self._proceed = False
         self._attempts_before = delivery.attempts_before
         """Attempts before the chain that comes next, for log and trace."""
+        self._job_id = delivery.job_id
+        """The job that asked for the chain that comes next; None if it was a person."""
         self._failure = ""
         self._outcome = outcomes.UNKNOWN
         """Outcome of the chain that failed last."""
@@ -78,7 +82,13 @@ class DeliverWebhook:
 
     @workflow.signal(name=REQUESTED_BY_SIGNAL)
     def requested_by(self, who: str) -> None:
-        """Do nothing: the monitor reads it from the history."""
+        """The monitor reads it from the history."""
+        self._job_id = None
+
+    @workflow.signal(name=JOB_SIGNAL)
+    def by_job(self, resend: JobResend) -> None:
+        self._attempts_before = resend.attempts_before
+        self._job_id = resend.job_id
 
     @workflow.signal(name=PROCEED_SIGNAL)
     def proceed(self) -> None:
@@ -89,7 +99,7 @@ class DeliverWebhook:
         """Return the attempt that delivered; None if an earlier run delivered and this one had nothing to send. Fails
         with type DeliveryFailed when the resend window ends."""
         # A resend of a closed delivery starts this run together with the signal.
-        trigger = Trigger.RESEND if self._resend else Trigger.EVENT
+        trigger = Trigger.RESEND if self._resend or delivery.resent else Trigger.EVENT
         while True:
             if trigger is Trigger.RESEND:
                 # End this workflow task: the monitor then shows the resend before the request leaves, and a second
@@ -134,7 +144,7 @@ class DeliverWebhook:
         self._proceed = False
         result: Prepared | Deferred = await workflow.execute_local_activity_method(
             DeliveryActivities.prepare,
-            args=[self._delivery, trigger is Trigger.RESEND],
+            args=[self._delivery, trigger is Trigger.RESEND and not self._job_id],
             start_to_close_timeout=_PREPARE_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=5)),
             local_retry_threshold=_RETRY_THRESHOLD,
@@ -172,6 +182,7 @@ class DeliverWebhook:
                     attempts_before=attempts_before,
                     deferrals=deferrals,
                     accepted_at=workflow.info().typed_search_attributes.get(CREATED_AT),
+                    job_id=self._job_id,
                 ),
                 start_to_close_timeout=timedelta(seconds=prepared.timeout + _SEND_MARGIN),
                 retry_policy=RetryPolicy(

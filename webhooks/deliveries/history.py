@@ -25,6 +25,7 @@ from temporalio.converter import DataConverter, decode_typed_search_attributes
 from webhooks import outcomes
 from webhooks.contracts import (
     INTERNAL_ERROR,
+    JOB_SIGNAL,
     NO_ANSWER,
     REQUESTED_BY_SIGNAL,
     RESEND_SIGNAL,
@@ -32,6 +33,7 @@ from webhooks.contracts import (
     Attempt,
     Deferred,
     Delivery,
+    JobResend,
     Occurrence,
     Prepared,
     Received,
@@ -83,6 +85,7 @@ _CLOSED = {
 class Run:
     """One workflow run of a delivery, as its history describes it."""
 
+    id: str
     delivery: Delivery
     created_at: datetime
     """When the delivery was accepted. A resend of the closed delivery does not change it."""
@@ -103,6 +106,12 @@ class Run:
     """When the current backoff or deferral ends. None during an attempt, and if no attempt will follow."""
     resend_due: bool = False
     """Whether a resend was requested and `send` has not ended since."""
+    asked_at: datetime | None = None
+    """When a resend was requested last, by a person or a job; None if none was."""
+    job_id: str | None = None
+    """The job that started this run, or that requested a resend last; None if a person was the last who did."""
+    resends: int = 0
+    """How often a resend was requested."""
     status: DeliveryStatus = DeliveryStatus.PENDING
     waiting_for: WaitingFor | None = None
     """None during an attempt, and when it is closed or given up."""
@@ -143,6 +152,7 @@ class _Reader:
         created_at = first.search_attributes.indexed_fields.get(CREATED_AT.name)
         delivery = _parse(first.input.payloads[0], Delivery)
         self._run = Run(
+            id=first.original_execution_run_id,
             delivery=delivery or known_of(decode_typed_search_attributes(first.search_attributes)),
             created_at=_CREATED_AT.validate_json(created_at.data) if created_at else _time(started),
             started_at=_time(started),
@@ -150,8 +160,15 @@ class _Reader:
             exact_digest=_json(first.memo.fields.get(MEMO_EXACT_DIGEST)),
             trace=_json(first.header.fields.get(traces.HEADER)) or {},
             resent=resent,
+            job_id=delivery.job_id if delivery else None,
             readable=delivery is not None,
         )
+        if delivery and delivery.resent:
+            self._run.resent, self._run.asked_at = True, self._run.started_at
+        self._replayed = self._run.job_id is not None and not self._run.resent
+        """Whether a job's replay started this run."""
+        self._asking_job: str | None = None
+        """The job that asks for the resend that comes next; None if a person does."""
         self._first_task_at = _time(started) + _duration(first.first_workflow_task_backoff)
         self._timers: dict[str, datetime] = {}
         """When each running timer ends."""
@@ -163,12 +180,12 @@ class _Reader:
         self._needs_worker = False
         """Whether its next workflow task has not been begun."""
         self._awaiting_resend = False
-        self._trigger = Trigger.EVENT
+        self._trigger = Trigger.RESEND if self._run.delivery.resent else Trigger.EVENT
         """Why the next attempt is made, for an attempt whose record does not say it."""
 
         self._asking = self._run.delivery.requested_by
         """Who asks for the resend or the cancellation that comes next."""
-        self._requested_by: str | None = None
+        self._requested_by: str | None = self._asking if self._run.job_id else None
         """Who asked for the resend for which no attempt has ended yet."""
 
     def read(self, event: HistoryEvent) -> None:
@@ -226,7 +243,9 @@ class _Reader:
             attempt = self._succeeded(activity, marker.details["result"].payloads[0])
         if attempt:
             self._lost_at = None
-            if attempt.trigger is Trigger.RESEND:
+            if attempt.trigger is Trigger.EVENT and self._replayed:
+                attempt = attempt.model_copy(update={"trigger": Trigger.REPLAY})
+            if attempt.trigger in (Trigger.RESEND, Trigger.REPLAY):
                 attempt = attempt.model_copy(update={"requested_by": self._requested_by})
                 self._requested_by = None
             self._run.attempts.append(attempt)
@@ -282,10 +301,15 @@ class _Reader:
     def _signaled(self, event: HistoryEvent) -> None:
         signal = event.workflow_execution_signaled_event_attributes
         if signal.signal_name == REQUESTED_BY_SIGNAL:
-            self._asking = _json(signal.input.payloads[0])
+            self._asking, self._asking_job = _json(signal.input.payloads[0]), None
+        elif signal.signal_name == JOB_SIGNAL:
+            if resend := _parse(signal.input.payloads[0], JobResend):
+                self._asking, self._asking_job = resend.requested_by, resend.job_id
         elif _is_resend(event):
             self._trigger, self._run.resend_due = Trigger.RESEND, True
             self._requested_by, self._asking = self._asking or self._requested_by, None
+            self._run.asked_at, self._run.job_id = _time(event), self._asking_job
+            self._run.resends += 1
 
     def _cancel_requested(self, _: HistoryEvent) -> None:
         self._run.given_up = True

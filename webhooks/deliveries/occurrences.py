@@ -114,7 +114,7 @@ class Occurrences:
         rows = newest_first(self._client, filter, after)
 
         async def items_of(rows: Sequence[WorkflowExecution]) -> Sequence[PublishedOccurrence]:
-            return [one for one in await self._first_of(rows, matched) if verified in (None, _is_verified(one))]
+            return [one for one in await self.first_of(rows, matched) if verified in (None, _is_verified(one))]
 
         return await page(rows, after, limit, items_of)
 
@@ -149,7 +149,9 @@ class Occurrences:
             )
             return await _exists(self._client.workflow_service.delete_workflow_execution(request, timeout=RPC_TIMEOUT))
 
-    async def _first_of(self, rows: Sequence[WorkflowExecution], matched: bool | None) -> Sequence[PublishedOccurrence]:
+    async def first_of(
+        self, rows: Sequence[WorkflowExecution], matched: bool | None = None
+    ) -> Sequence[PublishedOccurrence]:
         """Return the occurrences whose oldest row is among these rows, in the order of the rows."""
         if not rows:
             return []

@@ -30,7 +30,7 @@ async def resend(client: Client, task_queue: str, run: Run, attempts: int, reque
             "delivered_before": delivered,
             "attempts_before": attempts,
         }
-        changes |= {"requested_by": requested_by}
+        changes |= {"requested_by": requested_by, "job_id": None, "resent": False}
         delivery = delivery.model_copy(update=changes)
     policy = WorkflowIDReusePolicy.ALLOW_DUPLICATE if run.begun else WorkflowIDReusePolicy.REJECT_DUPLICATE
     with traces.continuing("resend", run.trace):

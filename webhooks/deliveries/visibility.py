@@ -152,10 +152,7 @@ async def newest_first(client: Client, filter: Filter, after: Position | None) -
     width = _FIRST_WIDTH
     while upper >= oldest:
         lower = max(upper - width, oldest)
-        window = (
-            f"{query} AND {CREATED_AT.name} >= {stamp(lower - _COARSE)}"
-            f" AND {CREATED_AT.name} <= {stamp(upper + _COARSE)}"
-        )
+        window = f"{query} AND {_created(lower, upper)}"
         count = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
         if count > _WINDOW_ROWS and width > _NARROWEST:
             width /= 8
@@ -168,6 +165,49 @@ async def newest_first(client: Client, filter: Filter, after: Position | None) -
         upper = lower - _TICK
         if count < _WINDOW_ROWS / 8:
             width = width * 64 if width < _WIDEST else upper - _LONG_AGO
+
+
+async def oldest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
+    """Yield the runs that the filter selects, oldest first, beginning after the position `after`. The filter has an
+    `until`."""
+    query = filter.query()
+    if query is None:
+        return
+    assert filter.until is not None  # noqa: S101
+    lower = after.created_at if after else max(filter.since or _LONG_AGO, _LONG_AGO)
+    width = _FIRST_WIDTH
+    while lower < filter.until:
+        upper = min(lower + width, filter.until)
+        window = f"{query} AND {_created(lower, upper)}"
+        count = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
+        if count > _WINDOW_ROWS and width > _NARROWEST:
+            width /= 8
+            continue
+        rows = [(Position.of(row), row) async for row in found(client, window)] if count else []
+        for position, row in sorted(rows, key=lambda found: found[0]):
+            inside = lower <= position.created_at < upper and (after is None or position > after)
+            if inside and filter.selects(row):
+                yield row
+        lower = upper
+        if count < _WINDOW_ROWS / 8:
+            width *= 64
+
+
+async def count(client: Client, filter: Filter) -> int:
+    """Return how many runs the query of the filter finds between its `since` and `until`. Histories could tell that
+    some of them are not selected."""
+    query = filter.query()
+    if query is None:
+        return 0
+    lower, upper = filter.since or _LONG_AGO, filter.until or datetime.now(UTC) + _CLOCKS_DIFFER
+    window = f"{query} AND {_created(lower, upper)}"
+    return (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
+
+
+def _created(lower: datetime, upper: datetime) -> str:
+    """Return the condition that a run was created in a window, which is wider than asked by what SQLite needs."""
+    attribute = CREATED_AT.name
+    return f"{attribute} >= {stamp(lower - _COARSE)} AND {attribute} <= {stamp(upper + _COARSE)}"
 
 
 def found(client: Client, query: str) -> AsyncIterator[WorkflowExecution]:

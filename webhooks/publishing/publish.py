@@ -60,7 +60,7 @@ class Publisher:
                 return await self._start(tenant, occurrence, match, digest)
 
         # Receivers that work do not wait for those in trouble.
-        matches = sorted(matches, key=lambda match: self._delay(match) > 0)
+        matches = sorted(matches, key=lambda match: self._delay(match.webhook_id) > 0)
         # The first start decides between concurrent publishers of one id: the one that loses it has started nothing.
         published = [await start(matches[0])]
         for result in await asyncio.gather(*map(start, matches[1:]), return_exceptions=True):
@@ -83,24 +83,27 @@ class Publisher:
         delivery = Delivery(
             tenant=tenant, webhook_id=match.webhook_id, occurrence=occurrence, resend_window=self.resend_window
         )
-        id = workflow_id(tenant, delivery.id)
-        delay = self._delay(match)
-        if self.delayed_starts and delay:
-            async with self.delayed_starts.storing():
-                started = await start_workflow(
-                    self.client, self.task_queue, delivery, digest, url=match.url, delay=delay
-                )
-                if started:
-                    self.delayed_starts.add(tenant, match.webhook_id, id, delay)
-        else:
-            self.backlog.add(id)
-            started = False
-            try:
-                started = await start_workflow(self.client, self.task_queue, delivery, digest, url=match.url)
-            finally:
-                if not started:
-                    self.backlog.remove(id)
+        started = await self.start(delivery, match.url, digest)
         return Published(delivery.id, match.webhook_id, started)
 
-    def _delay(self, match: Match) -> float:
-        return self.delayed_starts.delay(match.webhook_id) if self.delayed_starts else 0
+    async def start(self, delivery: Delivery, url: str, digest: Digest) -> bool:
+        """Start a delivery unless it exists, and return whether it is new. Raises as `publish` does."""
+        id = workflow_id(delivery.tenant, delivery.id)
+        delay = self._delay(delivery.webhook_id)
+        if self.delayed_starts and delay:
+            async with self.delayed_starts.storing():
+                started = await start_workflow(self.client, self.task_queue, delivery, digest, url=url, delay=delay)
+            if started:
+                self.delayed_starts.add(delivery.tenant, delivery.webhook_id, id, delay)
+            return started
+        self.backlog.add(id)
+        started = False
+        try:
+            started = await start_workflow(self.client, self.task_queue, delivery, digest, url=url)
+        finally:
+            if not started:
+                self.backlog.remove(id)
+        return started
+
+    def _delay(self, webhook_id: str) -> float:
+        return self.delayed_starts.delay(webhook_id) if self.delayed_starts else 0

@@ -7,6 +7,7 @@ from temporalio.common import SearchAttributeKey
 
 DELIVER_WEBHOOK = "DeliverWebhook"
 RECORD_OCCURRENCE = "RecordOccurrence"
+RUN_JOB = "RunJob"
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 EVENT_KEY = SearchAttributeKey.for_keyword("EventKey")
 WEBHOOK_ID = SearchAttributeKey.for_keyword("WebhookId")
@@ -49,6 +50,8 @@ RPC_TIMEOUT = timedelta(seconds=5)
 MEMO_DIGEST = "digest"
 MEMO_EXACT_DIGEST = "exact_digest"
 MEMO_URL = "url"
+MEMO_JOB = "job"
+MEMO_JOB_STATUS = "job_status"
 """Keys of a workflow's memo."""
 TASK_SECONDS = 20.0
 """Workflow task timeout. Must exceed a normal attempt, or another worker sends a second time. After `kill -9`, recovery

@@ -1,0 +1,74 @@
+"""What a job's selection finds, and how many that are."""
+
+from dataclasses import dataclass
+
+from temporalio.client import Client
+
+from webhooks.contracts import Job, JobKind
+from webhooks.deliveries import visibility
+from webhooks.deliveries.status import DeliveryStatus
+from webhooks.deliveries.visibility import Filter
+from webhooks.temporal.names import DELIVER_WEBHOOK, OCCURRENCE_ID, RECORD_OCCURRENCE, WEBHOOK_ID
+
+_MAX_ROWS_READ = 5_000
+"""Of occurrences, to count those that a webhook does not have. With more, the count is that of all of them."""
+_BY_HISTORY = {DeliveryStatus.PENDING, DeliveryStatus.RETRYING}
+"""Statuses that histories tell apart, and a count does not."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many deliveries a job would send, start or give up. If it is not `exact`, there may be fewer."""
+
+    count: int
+    exact: bool
+
+
+def filter_of(job: Job) -> Filter:
+    """Return the filter that finds what a job looks at. For a replay, these are all occurrences of the events, whoever
+    got them."""
+    selection = job.selection
+    if job.kind is JobKind.REPLAY:
+        return Filter(
+            job.tenant,
+            events=selection.events,
+            since=selection.since,
+            until=selection.until,
+            workflow_types=(DELIVER_WEBHOOK, RECORD_OCCURRENCE),
+        )
+    return Filter(
+        job.tenant,
+        webhook_ids=selection.webhook_ids,
+        events=selection.events,
+        occurrence_ids=selection.occurrence_ids,
+        client_identifiers=selection.client_identifiers,
+        statuses=[DeliveryStatus(status) for status in selection.statuses],
+        outcomes=selection.outcomes,
+        since=selection.since,
+        until=selection.until,
+    )
+
+
+async def count(client: Client, job: Job) -> Count:
+    """Return how many deliveries the job would send, start or give up now. Raises RPCError."""
+    if job.kind is JobKind.REPLAY:
+        return await _count_missing(client, job)
+    apart = len(_BY_HISTORY & {*job.selection.statuses}) == 1
+    found = await visibility.count(client, filter_of(job))
+    return Count(found, exact=not (apart or job.selection.outcomes))
+
+
+async def _count_missing(client: Client, job: Job) -> Count:
+    """Count the occurrences of which the webhook has no delivery. Its filter and its clients may leave some out."""
+    [webhook_id] = job.selection.webhook_ids
+    filter = filter_of(job)
+    total = await visibility.count(client, filter)
+    if total > _MAX_ROWS_READ:
+        return Count(total, exact=False)
+    occurrences, delivered = set(), set()
+    async for row in visibility.oldest_first(client, filter, None):
+        id = row.typed_search_attributes[OCCURRENCE_ID]
+        occurrences.add(id)
+        if row.typed_search_attributes.get(WEBHOOK_ID) == webhook_id:
+            delivered.add(id)
+    return Count(len(occurrences - delivered if job.only_missing else occurrences), exact=False)

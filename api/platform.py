@@ -11,6 +11,7 @@ from temporalio.worker import Worker
 from api.protocol.problems import temporal_unreachable
 from api.shares import Shares
 from webhooks.credentials.vault import Vault
+from webhooks.deliveries.jobs import Jobs
 from webhooks.deliveries.monitor import Deliveries, DeliverySummary
 from webhooks.deliveries.statistics import Statistics
 from webhooks.deliveries.summaries import Summaries
@@ -143,6 +144,11 @@ class Platform:
             task_queue=self.settings.task_queue,
             summaries=self.summaries,
         )
+
+    @property
+    def jobs(self) -> Jobs:
+        """Raises ProblemError 503 while there is no connection to Temporal."""
+        return Jobs(self.client, ui=self.settings.temporal_ui, task_queue=self.settings.task_queue)
 
     def publisher_of(self, client: Client) -> Publisher:
         """Return the publisher on this connection."""

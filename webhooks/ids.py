@@ -10,6 +10,7 @@ OCCURRENCE_ID = r"[A-Za-z0-9_:-]{1,128}"
 not because it separates the parts of a delivery's id."""
 
 _OCCURRENCE_ID = re.compile(OCCURRENCE_ID)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DELIVERY_ID = re.compile(rf"{OCCURRENCE_ID}~[0-9a-f-]{{36}}")
 
 
@@ -41,6 +42,11 @@ def is_occurrence_id(text: str) -> bool:
 def is_delivery_id(text: str) -> bool:
     """Return whether `text` has the form of a delivery's id."""
     return _DELIVERY_ID.fullmatch(text) is not None
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether `text` has the form of a UUID as `uuid7` writes it."""
+    return _UUID.fullmatch(text) is not None
 
 
 def job_name(id: str) -> str:

@@ -25,7 +25,7 @@ from webhooks.store.models import ApiKey, AuditEntry, Event, Role, Source, Subsc
 
 log = logging.getLogger(__name__)
 
-ASKED_FOR = frozenset({"delivery:resend", "delivery:cancel", "webhook:test", "occurrence:erase"})
+ASKED_FOR = frozenset({"delivery:resend", "job:stop", "delivery:cancel", "webhook:test", "occurrence:erase"})
 """Permissions of calls that change no row and are recorded when they succeed."""
 REFUSED = "access.refused"
 """The action of a refusal: an expired key, or a missing permission."""

@@ -11,6 +11,7 @@ ACTIONS = {
     "source": ("add", "list", "edit", "delete"),
     "occurrence": ("publish", "list", "read", "erase"),
     "delivery": ("list", "read", "read_body", "resend", "cancel"),
+    "job": ("list", "stop"),
     "key": ("add", "list", "delete"),
     "role": ("add", "list", "edit", "delete"),
     "token": ("add",),
@@ -30,6 +31,7 @@ _VIEWER = frozenset(f"{resource}:list" for resource in ("event", "webhook", "sub
     "occurrence:list",
     "delivery:list",
     "delivery:read",
+    "job:list",
 }
 ROLES = {
     "viewer": _VIEWER,
@@ -37,7 +39,7 @@ ROLES = {
     "operator": _VIEWER
     | {f"{resource}:{action}" for resource in ("webhook", "subscription", "source") for action in ACTIONS[resource]}
     | {"occurrence:publish", "occurrence:read", "token:add"}
-    | {"delivery:read_body", "delivery:resend", "delivery:cancel"},
+    | {"delivery:read_body", "delivery:resend", "delivery:cancel", "job:stop"},
     "administrator": _ADMINISTRATOR,
     "installation_administrator": PERMISSIONS,
 }
@@ -49,6 +51,7 @@ OF_CONSUMERS = frozenset(
     {
         "event:list",
         *(f"{resource}:{action}" for resource in ("webhook", "subscription") for action in ACTIONS[resource]),
+        *(f"job:{action}" for action in ACTIONS["job"]),
         *(f"delivery:{action}" for action in ("list", "read", "read_body", "resend", "cancel")),
     }
 )

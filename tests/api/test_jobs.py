@@ -1,0 +1,211 @@
+"""Jobs: what failed is resent, and what a webhook has missed is sent to it, once each."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from webhooks.testing.platform_process import Json, PlatformProcess, until
+from webhooks.testing.receiver import Receiver
+
+_ONCE = {"maximum_attempts": 1}
+
+
+async def visible(platform: PlatformProcess, count: int, path: str = "/v1/deliveries", **query: Any) -> None:
+    """Wait until the list shows this many: visibility follows a moment later."""
+
+    async def shown() -> bool:
+        return len((await platform.get(path, limit=100, **query))["items"]) == count
+
+    await until(shown, timeout=20, what=f"{count} items of {query}")
+
+
+async def ended(platform: PlatformProcess, started: Json, state: str = "done") -> Json:
+    """Return the job when it has ended."""
+    job: Json = {}
+
+    async def has_ended() -> bool:
+        nonlocal job
+        job = await platform.get(f"/v1/jobs/{started['job']['id']}")
+        return job["ended_at"] is not None
+
+    await until(has_ended, timeout=60, what="the end of the job", shown=lambda: str(job))
+    assert job["state"] == state, job
+    return job
+
+
+async def failed(platform: PlatformProcess, url: str, count: int) -> tuple[str, list[str]]:
+    """Publish to a webhook that fails for good. Return the event and the deliveries, oldest first."""
+    event = await platform.event()
+    await platform.webhook(event, url, retry_policy=_ONCE)
+    ids = [await platform.delivery(await platform.publish(event, {"n": number})) for number in range(count)]
+    for id in ids:
+        await platform.wait(id, "failed")
+    await visible(platform, count, event=event, status="failed")
+    return event, ids
+
+
+async def test_what_failed_is_resent_oldest_first(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event, ids = await failed(platform, receiver.tell(path, [500, 500, 500, 200]), 3)
+    chosen = {"filter": {"event": [event]}}
+    counted = await platform.post("/v1/deliveries/resend", {**chosen, "dry_run": True}, expect=202)
+    assert counted == {"dry_run": {"count": 3, "exact": True}, "job": None}
+    assert len(receiver.got(path)) == 3
+
+    job = await ended(platform, await platform.post("/v1/deliveries/resend", chosen, expect=202))
+    delivered = [await platform.wait(id, "delivered") for id in ids]
+
+    assert (job["found"], job["seen"], job["done"], job["skipped"]) == (3, 3, 3, {})
+    assert job["id"] in job["requested_by"]
+    assert [request.headers["webhook-id"] for request in receiver.got(path)[3:]] == ids
+    for delivery in delivered:
+        assert [one["trigger"] for one in delivery["attempts"]] == ["event", "resend"]
+        assert delivery["attempts"][1]["requested_by"] == job["requested_by"]
+    await visible(platform, 0, event=event, status="failed")
+    again = await ended(platform, await platform.post("/v1/deliveries/resend", chosen, expect=202))
+    assert (again["found"], again["done"]) == (0, 0)
+    assert len(receiver.got(path)) == 6
+
+
+async def test_the_same_job_twice_sends_nothing_twice(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """The receiver still fails, so each delivery is failed again when the other job comes to it."""
+    event, ids = await failed(platform, receiver.tell(path, [500]), 8)
+    chosen = {"filter": {"event": [event]}}
+    started = await asyncio.gather(*(platform.post("/v1/deliveries/resend", chosen, expect=202) for _ in range(3)))
+    jobs = [await ended(platform, job) for job in started]
+    for id in ids:
+        await platform.wait(id, lambda delivery: delivery["attempt_count"] == 2 and delivery["status"] == "failed")
+
+    assert len(receiver.got(path)) == 16
+    assert all(job["done"] + sum(job["skipped"].values()) == job["seen"] for job in jobs)
+
+
+async def test_delivered_ones_are_resent_with_force_only(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [200]))
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "delivered")
+    await visible(platform, 1, event=event, status="delivered")
+    chosen = {"filter": {"event": [event], "status": ["delivered"]}}
+    await platform.post("/v1/deliveries/resend", chosen, expect=422)
+    await platform.post("/v1/deliveries/resend", {"filter": {"status": ["pending"]}}, expect=422)
+    job = await ended(platform, await platform.post("/v1/deliveries/resend", {**chosen, "force": True}, expect=202))
+    await receiver.wait_for(path, 2)
+    delivery = await platform.wait(id, lambda delivery: delivery["attempt_count"] == 2)
+
+    assert job["done"] == 1
+    assert delivery["attempts"][1]["trigger"] == "resend"
+    assert delivery["attempts"][1]["requested_by"] == job["requested_by"]
+
+
+async def test_a_job_is_paused_resumed_and_stopped(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event, _ = await failed(platform, receiver.tell(path, [500] * 6 + [200]), 6)
+    started = await platform.post("/v1/deliveries/resend", {"filter": {"event": [event]}, "rate": 0.5}, expect=202)
+    call = f"/v1/jobs/{started['job']['id']}"
+    await receiver.wait_for(path, 7)
+    await platform.post(f"{call}/pause", expect=202)
+
+    async def paused() -> bool:
+        job = await platform.get(call)
+        return bool(job["state"] == "paused" and job["done"] == len(receiver.got(path)) - 6)
+
+    await until(paused, timeout=20, what="the pause")
+    before = (await platform.get(call))["done"]
+    await platform.post(f"{call}/resume", expect=202)
+    await receiver.wait_for(path, 6 + before + 1)
+    await platform.post(f"{call}/stop", expect=202)
+    job = await ended(platform, started, "stopped")
+
+    assert before < job["done"] < 6
+    assert len(receiver.got(path)) == 6 + job["done"]
+    await platform.post(f"{call}/resume", expect=409)
+    await visible(platform, 6 - job["done"], event=event, status="failed")
+    listed = await platform.get("/v1/jobs")
+    assert job["id"] in [one["id"] for one in listed["items"]]
+    actions = [entry["action"] for entry in (await platform.get("/v1/audit", resource=job["id"]))["items"]]
+    assert actions == ["job.stop", "job.resume", "job.pause", "job.start"]
+
+
+async def test_a_webhook_gets_what_it_has_missed(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """Before it existed, while it was inactive, and what another webhook got; not what its filter leaves out."""
+    event, since = await platform.event(), datetime.now(UTC).isoformat()
+    before = await platform.publish(event, {"n": 1})
+    assert before["unmatched"]
+    filter = {"pointer": "/data/n", "in": [1, 2, 3]}
+    webhook = await platform.webhook(event, receiver.tell(path, [200]), active=False, filter=filter)
+    inactive = await platform.publish(event, {"n": 2})
+    other = await platform.webhook(event, receiver.url(f"{path}/other"))
+    to_other = await platform.publish(event, {"n": 3})
+    unwanted = await platform.publish(event, {"n": 4})
+    call = f"/v1/webhooks/{webhook['id']}/replay"
+    await platform.post(call, {"since": since}, expect=409)
+    await platform.http.patch(
+        f"/v1/webhooks/{webhook['id']}",
+        json={"active": True},
+        headers={"content-type": "application/merge-patch+json"},
+    )
+    got = await platform.publish(event, {"n": 1})
+    await receiver.wait_for(path, 1)
+    await visible(platform, 5, "/v1/occurrences", event=event)
+    await visible(platform, 1, webhook_id=webhook["id"])
+    await visible(platform, 3, webhook_id=other["id"])
+    counted = await platform.post(call, {"since": since, "dry_run": True}, expect=202)
+    assert counted["dry_run"] == {"count": 4, "exact": False}
+
+    job = await ended(platform, await platform.post(call, {"since": since}, expect=202))
+    await receiver.wait_for(path, 4)
+    missed = [before, inactive, to_other]
+    replayed = [await platform.wait(f"{one['id']}~{webhook['id']}", "delivered") for one in missed]
+
+    assert [request.headers["webhook-id"] for request in receiver.got(path)[1:]] == [one["id"] for one in replayed]
+    assert (job["done"], job["skipped"]) == (3, {"not_wanted": 1, "exists": 1})
+    for delivery in replayed:
+        [attempt] = delivery["attempts"]
+        assert (attempt["trigger"], attempt["requested_by"]) == ("replay", job["requested_by"])
+    assert (await platform.get(f"/v1/occurrences/{before['id']}"))["deliveries"][0]["webhook_id"] == webhook["id"]
+    again = await ended(platform, await platform.post(call, {"since": since}, expect=202))
+    assert (again["done"], again["skipped"]) == (0, {"not_wanted": 1, "exists": 4})
+    assert len(receiver.got(path)) == 4
+    assert got["deliveries"]
+    assert unwanted["deliveries"]
+
+
+async def test_a_replay_can_resend_what_failed(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event, since = await platform.event(), datetime.now(UTC).isoformat()
+    webhook = await platform.webhook(event, receiver.tell(path, [500, 200]), retry_policy=_ONCE)
+    id = await platform.delivery(await platform.publish(event))
+    await platform.wait(id, "failed")
+    await visible(platform, 1, event=event, status="failed")
+    call, body = f"/v1/webhooks/{webhook['id']}/replay", {"since": since}
+    left = await ended(platform, await platform.post(call, body, expect=202))
+    job = await ended(platform, await platform.post(call, {**body, "only_missing": False}, expect=202))
+    delivery = await platform.wait(id, "delivered")
+
+    assert left["skipped"] == {"exists": 1}
+    assert job["done"] == 1
+    assert [one["trigger"] for one in delivery["attempts"]] == ["event", "resend"]
+
+
+@pytest.mark.slow
+async def test_killed_in_the_middle(own: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """The job goes on after the restart: nothing is left out, and nothing is sent twice."""
+    count = 30
+    await own.start()
+    event, ids = await failed(own, receiver.tell(path, [500] * count + [200]), count)
+    started = await own.post("/v1/deliveries/resend", {"filter": {"event": [event]}}, expect=202)
+    await receiver.wait_for(path, count + 8)
+    await own.kill()
+    await own.start()
+    job = await ended(own, started)
+    for id in ids:
+        await own.wait(id, "delivered", timeout=60)
+    sent = [request.headers["webhook-id"] for request in receiver.got(path)[count:]]
+    on_the_wire = len(sent) - len(set(sent))
+    await own.stop()
+
+    assert {*sent} == {*ids}
+    assert on_the_wire <= 1
+    assert 0 < job["done"] <= count

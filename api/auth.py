@@ -57,21 +57,18 @@ async def record_asked_for(request: Request, permission: str) -> None:
     """Record in the audit what a call did that changes no row of the configuration."""
     if permission in audit.ASKED_FOR:
         platform: Platform = request.app.state.platform
-        usual: tuple[str | None, str, dict[str, JsonValue]] = (
-            permission.replace(":", "."),
-            request.path_params.get("id", ""),
-            {},
-        )
-        action, id, changes = getattr(request.state, "recorded_as", usual)
-        if action is None:
+        action, id, changes = permission.replace(":", "."), request.path_params.get("id", ""), None
+        if hasattr(request.state, "recorded_as"):
+            action, id, changes = request.state.recorded_as
+        if not action:
             return
         async with platform.database.write() as session:
-            session.add(audit.entry(request.state.caller, address_of(request), action, id, changes))
+            session.add(audit.entry(request.state.caller, address_of(request), action, id, changes or {}))
 
 
 def record_as(request: Request, action: str | None, id: str = "", changes: dict[str, JsonValue] | None = None) -> None:
     """Name what the audit records of this call, in place of its permission and the id in its path. None: nothing."""
-    request.state.recorded_as = (action, id, changes or {})
+    request.state.recorded_as = (action, id, changes)
 
 
 def address_of(request: Request) -> str:

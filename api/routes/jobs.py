@@ -1,5 +1,6 @@
 """Jobs: resend or replay many deliveries, and see, pause and stop what does it."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
@@ -14,9 +15,9 @@ from api.schemas.common import Page
 from api.schemas.jobs import CountOut, DeliveryFilter, JobOut, JobStarted, ReplayIn, ResendManyIn, job_out
 from webhooks.contracts import Job, JobKind, Selection
 from webhooks.deliveries import jobs as stored_jobs
-from webhooks.deliveries import selection
 from webhooks.deliveries.bulk import RESENDABLE
 from webhooks.deliveries.jobs import JobView, TooManyJobsError
+from webhooks.deliveries.selection import count
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.identity.caller import Caller
 from webhooks.ids import is_uuid, uuid7
@@ -40,7 +41,7 @@ async def resend_deliveries(
     if DeliveryStatus.DELIVERED in chosen and not body.force:
         raise invalid("/filter/status", 'what was delivered is sent again only with "force": true')
     narrowed = await _narrowed(platform, caller, body.filter)
-    job = _job(platform, caller, JobKind.RESEND, narrowed, chosen, rate=body.rate, force=body.force)
+    job = _job(platform, caller, JobKind.RESEND, _selection(narrowed, chosen), rate=body.rate, force=body.force)
     return await _start(platform, caller, request, job, dry_run=body.dry_run)
 
 
@@ -60,9 +61,14 @@ async def replay_webhook(
     events = [event for _, event in subscribed]
     if not events:
         raise ProblemError(409, "the webhook has no event: subscribe it first")
-    replayed = DeliveryFilter(webhook_id=[id], since=body.since, until=body.until)
-    replayed = replayed.model_copy(update={"event": events})
-    job = _job(platform, caller, JobKind.REPLAY, replayed, RESENDABLE, rate=body.rate, only_missing=body.only_missing)
+    replayed = Selection(
+        webhook_ids=(id,),
+        events=tuple(events),
+        statuses=_values(RESENDABLE),
+        since=body.since,
+        until=_until(body.until),
+    )
+    job = _job(platform, caller, JobKind.REPLAY, replayed, rate=body.rate, only_missing=body.only_missing)
     return await _start(platform, caller, request, job, dry_run=body.dry_run)
 
 
@@ -70,8 +76,8 @@ async def replay_webhook(
 async def list_jobs(
     caller: CurrentCaller, platform: CurrentPlatform, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[JobOut]:
-    """Lists jobs, newest first. A new job appears after a short delay, and the progress of a running one is some minutes
-    old; reading it by its id shows it as it is."""
+    """Lists jobs, newest first. A new job appears after a short delay, and the progress of a running one is some
+    minutes old; reading it by its id shows it as it is."""
     found, next_cursor = await platform.jobs.list(
         caller.tenant, client_identifier=caller.client_identifier, limit=limit, cursor=cursor
     )
@@ -113,45 +119,58 @@ async def _narrowed(platform: Platform, caller: Caller, filter: DeliveryFilter) 
     return filter.model_copy(update=clients)
 
 
+def _selection(filter: DeliveryFilter, statuses: Iterable[DeliveryStatus]) -> Selection:
+    return Selection(
+        webhook_ids=tuple(filter.webhook_id),
+        events=tuple(filter.event),
+        occurrence_ids=tuple(filter.occurrence_id),
+        client_identifiers=tuple(filter.client_identifier),
+        statuses=_values(statuses),
+        outcomes=tuple(filter.outcome),
+        since=filter.since,
+        until=_until(filter.until),
+    )
+
+
+def _values(statuses: Iterable[DeliveryStatus]) -> tuple[str, ...]:
+    return tuple(status.value for status in statuses)
+
+
+def _until(given: datetime | None) -> datetime:
+    """Return the end of the time that a job is about. It is fixed when the job starts, so that the job ends."""
+    now = datetime.now(UTC)
+    return min(given or now, now)
+
+
 def _job(
     platform: Platform,
     caller: Caller,
     kind: JobKind,
-    filter: DeliveryFilter,
-    statuses: list[DeliveryStatus] | tuple[DeliveryStatus, ...],
+    selection: Selection,
     *,
     rate: float | None,
     force: bool = False,
     only_missing: bool = True,
 ) -> Job:
-    id, now = uuid7(), datetime.now(UTC)
+    id = uuid7()
     return Job(
         id=id,
         tenant=caller.tenant,
         kind=kind,
-        selection=Selection(
-            webhook_ids=tuple(filter.webhook_id),
-            events=tuple(filter.event),
-            occurrence_ids=tuple(filter.occurrence_id),
-            client_identifiers=tuple(filter.client_identifier),
-            statuses=tuple(status.value for status in statuses),
-            outcomes=tuple(filter.outcome),
-            since=filter.since,
-            until=min(filter.until or now, now),
-        ),
+        selection=selection,
         force=force,
         only_missing=only_missing,
         rate=min(rate or platform.settings.job_rate, platform.settings.job_rate),
         requested_by=f"{caller.name} ({caller.actor}), job {id}",
         client_identifier=caller.client_identifier,
-        started_at=now,
+        started_at=datetime.now(UTC),
     )
 
 
 async def _start(platform: Platform, caller: Caller, request: Request, job: Job, *, dry_run: bool) -> JobStarted:
     if dry_run:
         record_as(request, None)
-        found = await selection.count(platform.client, job)
+        found = await count(platform.client, job)
         return JobStarted(dry_run=CountOut(count=found.count, exact=found.exact))
     try:
         await platform.jobs.start(job)

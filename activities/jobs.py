@@ -95,7 +95,11 @@ class JobActivities:
                 yield row, None
                 continue
             await self._pacer.turn(_READING)
-            yield row, await self._resends.resend(job, name_in(job.tenant, row.id), lambda: self._turn(step))
+            id = name_in(job.tenant, row.id)
+            if job.kind is JobKind.CANCEL:
+                yield row, await bulk.cancel(self._deliveries, job, id, lambda: self._turn(step))
+            else:
+                yield row, await self._resends.resend(job, id, lambda: self._turn(step))
 
     async def _replayed(self, step: "_Step") -> Handled:
         """Start the delivery of one occurrence after the other."""

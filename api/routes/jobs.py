@@ -1,4 +1,4 @@
-"""Jobs: resend or replay many deliveries, and see, pause and stop what does it."""
+"""Jobs: resend, replay or give up many deliveries, and see, pause and stop what does it."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -12,10 +12,10 @@ from api.protocol.problems import RESPONSES, ProblemError, invalid, require_foun
 from api.protocol.strict_json import StrictRoute
 from api.routes.webhooks.resource import find
 from api.schemas.common import Page
-from api.schemas.jobs import CountOut, DeliveryFilter, JobOut, JobStarted, ReplayIn, ResendManyIn, job_out
+from api.schemas.jobs import CancelManyIn, CountOut, DeliveryFilter, JobOut, JobStarted, ReplayIn, ResendManyIn, job_out
 from webhooks.contracts import Job, JobKind, Selection
 from webhooks.deliveries import jobs as stored_jobs
-from webhooks.deliveries.bulk import RESENDABLE
+from webhooks.deliveries.bulk import RESENDABLE, WAITING
 from webhooks.deliveries.jobs import JobView, TooManyJobsError
 from webhooks.deliveries.selection import count
 from webhooks.deliveries.status import DeliveryStatus
@@ -42,6 +42,20 @@ async def resend_deliveries(
         raise invalid("/filter/status", 'what was delivered is sent again only with "force": true')
     narrowed = await _narrowed(platform, caller, body.filter)
     job = _job(platform, caller, JobKind.RESEND, _selection(narrowed, chosen), rate=body.rate, force=body.force)
+    return await _start(platform, caller, request, job, dry_run=body.dry_run)
+
+
+@router.post("/deliveries/cancel", dependencies=[needs("delivery:cancel")], status_code=202, responses=responses(409))
+async def cancel_deliveries(
+    request: Request, body: CancelManyIn, caller: CurrentCaller, platform: CurrentPlatform
+) -> JobStarted:
+    """Starts a job that gives up all deliveries that the filter finds and that have not ended, oldest first. An attempt
+    in progress is waited for, for some seconds. With `dry_run` it only counts them."""
+    chosen = body.filter.status or WAITING
+    if not {*chosen} <= {*WAITING, DeliveryStatus.FAILED}:
+        raise invalid("/filter/status", "only what is pending, retrying or failed can be given up")
+    narrowed = await _narrowed(platform, caller, body.filter)
+    job = _job(platform, caller, JobKind.CANCEL, _selection(narrowed, chosen), rate=body.rate)
     return await _start(platform, caller, request, job, dry_run=body.dry_run)
 
 

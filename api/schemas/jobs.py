@@ -57,6 +57,12 @@ class ResendManyIn(Body):
     rate: Rate = None
 
 
+class CancelManyIn(Body):
+    filter: DeliveryFilter = Field(description="Without `status`: what is pending or retrying")
+    dry_run: DryRun = False
+    rate: Rate = None
+
+
 class ReplayIn(Body):
     since: Moment = Field(description="Occurrences that were published from then on")
     until: Moment | None = Field(None, description="null: now")
@@ -90,7 +96,9 @@ class JobOut(BaseModel):
     ended_at: datetime | None
     found: int | None = Field(description="What it looks at; null until it is counted")
     seen: int = Field(description="What it has looked at")
-    done: int = Field(description="What it has resent, or started; may miss those of the last seconds before a crash")
+    done: int = Field(
+        description="What it has resent, started or given up; may miss those of the last seconds before a crash"
+    )
     skipped: dict[str, int] = Field(description="What it left as it is, by reason")
     rate: float | None = Field(description="What it has looked at per second, without pauses")
     expected_end: datetime | None = Field(description="If it goes on at this rate")

@@ -189,6 +189,62 @@ async def test_a_replay_can_resend_what_failed(platform: PlatformProcess, receiv
     assert [one["trigger"] for one in delivery["attempts"]] == ["event", "resend"]
 
 
+async def test_what_waits_is_given_up(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    event = await platform.event()
+    url = receiver.tell(path, [503])
+    await platform.webhook(event, url, retry_policy={"initial_interval": 3600})
+    ids = [await platform.delivery(await platform.publish(event)) for _ in range(3)]
+    for id in ids:
+        await platform.wait(id, "retrying")
+    await visible(platform, 3, event=event)
+    body = {"filter": {"event": [event]}}
+    await platform.post("/v1/deliveries/cancel", {"filter": {"status": ["delivered"]}}, expect=422)
+    counted = await platform.post("/v1/deliveries/cancel", {**body, "dry_run": True}, expect=202)
+    job = await ended(platform, await platform.post("/v1/deliveries/cancel", body, expect=202))
+    given_up = [await platform.wait(id, "canceled") for id in ids]
+
+    assert counted["dry_run"] == {"count": 3, "exact": True}
+    assert (job["done"], job["skipped"]) == (3, {})
+    assert {delivery["canceled_by"] for delivery in given_up} == {job["requested_by"]}
+    assert len(receiver.got(path)) == 3
+
+
+async def test_consumers_reach_their_own_deliveries_and_jobs_only(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event, [foreign] = await failed(platform, receiver.tell(path, [500]), 1)
+    all_jobs = await ended(platform, await platform.post("/v1/deliveries/resend", {"filter": {"event": [event]}}))
+    await platform.wait(foreign, lambda delivery: delivery["attempt_count"] == 2 and delivery["status"] == "failed")
+    client = f"client-{event}"
+    token = await platform.post(
+        "/v1/tokens",
+        {"client_identifier": client, "permissions": ["webhook:add", "job:list", "job:stop", "delivery:resend"]},
+        expect=201,
+    )
+    async with platform.called_with(token["access_token"]) as consumer:
+        own = await consumer.webhook(
+            event, receiver.tell(f"{path}/own", [500, 200]), retry_policy=_ONCE, allowedClientIdentifiers=[client]
+        )
+        published = await platform.publish(event, client_identifier=client)
+        id = next(one["id"] for one in published["deliveries"] if one["webhook_id"] == own["id"])
+        await platform.wait(id, "failed")
+        await visible(platform, 1, webhook_id=own["id"], status="failed")
+        job = await ended(consumer, await consumer.post("/v1/deliveries/resend", {"filter": {}}, expect=202))
+        await platform.wait(id, "delivered")
+        listed = (await consumer.get("/v1/jobs"))["items"]
+        await consumer.get(f"/v1/jobs/{all_jobs['id']}", expect=404)
+        await consumer.post(f"/v1/jobs/{all_jobs['id']}/stop", expect=404)
+        await consumer.post(
+            f"/v1/webhooks/{(await platform.get(f'/v1/deliveries/{foreign}'))['webhook_id']}/replay",
+            {"since": "2026-01-01T00:00:00Z"},
+            expect=404,
+        )
+
+    assert (job["done"], job["requested_by"], job["temporal_url"]) == (1, None, None)
+    assert [one["id"] for one in listed] == [job["id"]]
+    assert (await platform.get(f"/v1/deliveries/{foreign}"))["attempt_count"] == 2
+
+
 @pytest.mark.slow
 async def test_killed_in_the_middle(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """The job goes on after the restart: nothing is left out, and nothing is sent twice."""

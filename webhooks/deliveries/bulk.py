@@ -14,7 +14,13 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.contracts import JOB_SIGNAL, RESEND_SIGNAL, Job, JobResend
 from webhooks.deliveries import start
-from webhooks.deliveries.monitor import Deliveries, DeliveryDetail
+from webhooks.deliveries.monitor import (
+    AlreadyDeliveredError,
+    AlreadyEndedError,
+    AttemptInProgressError,
+    Deliveries,
+    DeliveryDetail,
+)
 from webhooks.deliveries.start import Digest
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.ids import workflow_id
@@ -40,6 +46,9 @@ RESENDABLE = (DeliveryStatus.FAILED, DeliveryStatus.EXPIRED)
 
 _TRIES = 3
 """A delivery may change between reading and sending it."""
+
+WAITING = (DeliveryStatus.PENDING, DeliveryStatus.RETRYING)
+"""What a job gives up if nobody says which."""
 
 Sendable = Callable[[str, str, str], Awaitable[bool]]
 """Tells for a tenant, a webhook's id and an event's key whether anything can be sent."""
@@ -81,8 +90,7 @@ class Resends:
         since = [moment for moment in (run.asked_at, summary.last_attempt_at) if moment]
         if any(moment >= job.started_at for moment in since):
             return SENT_MEANWHILE
-        chosen, outcomes = job.selection.statuses, job.selection.outcomes
-        if summary.status not in chosen or (outcomes and summary.last_outcome not in outcomes):
+        if not _is_selected(job, detail):
             return DOES_NOT_MATCH
         if not summary.closed_at and summary.status is not DeliveryStatus.FAILED and summary.next_attempt_at is None:
             return IN_PROGRESS
@@ -95,6 +103,33 @@ class Resends:
         if detail.summary.closed_at:
             return await _restart(self._client, self._task_queue, job, detail)
         return await _signal(self._client, job, detail)
+
+
+async def cancel(deliveries: Deliveries, job: Job, delivery_id: str, turn: Callable[[], Awaitable[object]]) -> str:
+    """Give up a delivery, unless something speaks against it. Return DONE or why not. `turn` is awaited before it is
+    given up. Raises RPCError."""
+    detail = await deliveries.get(job.tenant, delivery_id)
+    if detail is None:
+        return GONE
+    if detail.summary.canceled_by == job.requested_by:
+        return DONE
+    if not _is_selected(job, detail):
+        return DOES_NOT_MATCH
+    await turn()
+    for _ in range(_TRIES):
+        try:
+            status = await deliveries.cancel(job.tenant, delivery_id, requested_by=job.requested_by)
+        except (AlreadyDeliveredError, AlreadyEndedError):
+            return DOES_NOT_MATCH
+        except AttemptInProgressError:
+            continue
+        return DONE if status else GONE
+    return IN_PROGRESS
+
+
+def _is_selected(job: Job, detail: DeliveryDetail) -> bool:
+    summary, outcomes = detail.summary, job.selection.outcomes
+    return summary.status in job.selection.statuses and (not outcomes or summary.last_outcome in outcomes)
 
 
 async def _signal(client: Client, job: Job, detail: DeliveryDetail) -> bool:

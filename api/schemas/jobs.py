@@ -96,9 +96,7 @@ class JobOut(BaseModel):
     ended_at: datetime | None
     found: int | None = Field(description="What it looks at; null until it is counted")
     seen: int = Field(description="What it has looked at")
-    done: int = Field(
-        description="What it has resent, started or given up; may miss those of the last seconds before a crash"
-    )
+    done: int = Field(description="What it has resent, started or given up. May miss some before a crash")
     skipped: dict[str, int] = Field(description="What it left as it is, by reason")
     rate: float | None = Field(description="What it has looked at per second, without pauses")
     expected_end: datetime | None = Field(description="If it goes on at this rate")

@@ -221,7 +221,7 @@ async def test_consumers_reach_their_own_deliveries_and_jobs_only(
         {"client_identifier": client, "permissions": ["webhook:add", "job:list", "job:stop", "delivery:resend"]},
         expect=201,
     )
-    async with platform.called_with(token["access_token"]) as consumer:
+    async with platform.called_with(token["token"]) as consumer:
         own = await consumer.webhook(
             event, receiver.tell(f"{path}/own", [500, 200]), retry_policy=_ONCE, allowedClientIdentifiers=[client]
         )

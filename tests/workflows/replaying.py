@@ -13,14 +13,15 @@ from tests.workflows.save_histories import HISTORIES
 from webhooks.temporal.connection import DATA_CONVERTER
 from workflows.deliver_webhook import DeliverWebhook
 from workflows.record_occurrence import RecordOccurrence
+from workflows.run_job import RunJob
 
 SAVED = sorted(HISTORIES.glob("*.json"))
-EVERY = "WorkflowType IN ('DeliverWebhook', 'RecordOccurrence')"
+EVERY = "WorkflowType IN ('DeliverWebhook', 'RecordOccurrence', 'RunJob')"
 
 
 def replayer(converter: DataConverter = DATA_CONVERTER) -> Replayer:
     return Replayer(
-        workflows=[DeliverWebhook, RecordOccurrence],
+        workflows=[DeliverWebhook, RecordOccurrence, RunJob],
         data_converter=converter,
         workflow_runner=SANDBOX,
         header_codec_behavior=HeaderCodecBehavior.CODEC,

@@ -9,13 +9,14 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from temporalio.client import WorkflowHistory
 
-from webhooks.testing.platform_process import PlatformProcess, running
+from webhooks.testing.platform_process import PlatformProcess, running, until
 from webhooks.testing.receiver import Receiver, Reply, Told
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -89,6 +90,7 @@ SHAPES: dict[str, tuple[list[Told], dict[str, object], list[Action]]] = {
     "reported_when_expired": ([400], {}, [expire]),
     "recovered_when_expired": ([400, 200], {}, [resend_expired]),
 }
+JOBS = {"job_paused", "job_stopped", "resent_by_job", "replayed"}
 SHORT_WINDOW = {"expired", "resent_when_expired", "reported_when_expired", "recovered_when_expired"}
 
 
@@ -114,6 +116,50 @@ async def save_no_match(platform: PlatformProcess) -> None:
     write("no_match", await handle.fetch_history())
 
 
+async def save_jobs(platform: PlatformProcess, receiver: Receiver) -> None:
+    """Saves a job that was paused, resumed and ended by itself, a stopped one, and a delivery of each."""
+    event, path, since = await platform.event(), f"/{uuid4().hex}", datetime.now(UTC).isoformat()
+    url = receiver.tell(path, [400, 400, 200])
+    webhook = await platform.webhook(event, url)
+    ids = [await platform.delivery(await platform.publish(event)) for _ in range(2)]
+    for id in ids:
+        await wait_failed(platform, receiver, id, path)
+    other = await platform.webhook(event, receiver.url(path))
+    await asyncio.sleep(2)  # visibility follows
+    resend = {"filter": {"webhook_id": [webhook["id"]]}, "rate": 0.2}
+    job = (await platform.post("/v1/deliveries/resend", resend))["job"]["id"]
+    await platform.wait(ids[0], "delivered")
+    await platform.post(f"/v1/jobs/{job}/pause")
+    await until_job(platform, job, "paused")
+    await platform.post(f"/v1/jobs/{job}/resume")
+    await until_job(platform, job, "done")
+    replay = {"since": since, "rate": 0.2}
+    stopped = (await platform.post(f"/v1/webhooks/{other['id']}/replay", replay))["job"]["id"]
+    replayed = f"{ids[0].partition('~')[0]}~{other['id']}"
+    await until_found(platform, replayed)
+    await platform.post(f"/v1/jobs/{stopped}/stop")
+    await until_job(platform, stopped, "stopped")
+    await platform.wait(replayed, "delivered")
+    saved = {"job_paused": f"~job~{job}", "job_stopped": f"~job~{stopped}", "resent_by_job": ids[0]}
+    for name, id in (saved | {"replayed": replayed}).items():
+        handle = (await platform.temporal()).get_workflow_handle(f"default/{id}")
+        write(name, await handle.fetch_history())
+
+
+async def until_job(platform: PlatformProcess, id: str, state: str) -> None:
+    async def is_so() -> bool:
+        return bool((await platform.get(f"/v1/jobs/{id}"))["state"] == state)
+
+    await until(is_so, timeout=60, what=f"a job that is {state}")
+
+
+async def until_found(platform: PlatformProcess, id: str) -> None:
+    async def is_so() -> bool:
+        return (await platform.http.get(f"/v1/deliveries/{id}")).status_code == 200
+
+    await until(is_so, timeout=30, what="a delivery")
+
+
 def write(name: str, history: WorkflowHistory) -> None:
     text = re.sub(r'": "\d+@[^"]*"', '": "a worker"', history.to_json())  # process id and host name
     text = re.sub(r'"stackTrace": "(?:[^"\\]|\\.)*"', '"stackTrace": ""', text)  # paths of the machine
@@ -122,12 +168,14 @@ def write(name: str, history: WorkflowHistory) -> None:
 
 
 async def main() -> None:
-    new = {*SHAPES, "no_match"} - {file.stem for file in HISTORIES.glob("*.json")}
+    new = {*SHAPES, *JOBS, "no_match"} - {file.stem for file in HISTORIES.glob("*.json")}
     with tempfile.TemporaryDirectory() as folder:
         async with Receiver().serving() as receiver:
             async with running(Path(folder) / "a", **CLEAR) as platform:
-                for name in sorted(new - SHORT_WINDOW - {"no_match"}):
+                for name in sorted(new - SHORT_WINDOW - JOBS - {"no_match"}):
                     await save(platform, receiver, name)
+                if new & JOBS:
+                    await save_jobs(platform, receiver)
                 if "no_match" in new:
                     await save_no_match(platform)
             async with running(Path(folder) / "b", WEBHOOKS_RESEND_WINDOW="1", **CLEAR) as platform:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.decrypting import client_of
 from tests.workflows.replaying import EVERY, SAVED, load, replay_all, replayer
-from tests.workflows.save_histories import HISTORIES, SHAPES
+from tests.workflows.save_histories import HISTORIES, JOBS, SHAPES
 from webhooks.deliveries.history import read
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.temporal.names import EVENT_KEY
@@ -15,7 +15,7 @@ from webhooks.testing.platform_process import PlatformProcess, until
 
 
 def test_every_shape_is_saved() -> None:
-    assert {file.stem for file in SAVED} == {*SHAPES, "no_match"}
+    assert {file.stem for file in SAVED} == {*SHAPES, *JOBS, "no_match"}
 
 
 @pytest.mark.parametrize("file", SAVED, ids=lambda file: file.stem)
@@ -40,6 +40,8 @@ async def test_saved_histories_replay(file: Path) -> None:
         ("reported", DeliveryStatus.FAILED, ["event http_400"]),
         ("recovered", DeliveryStatus.DELIVERED, ["event http_400", "resend http_400", "resend delivered"]),
         ("reported_when_expired", DeliveryStatus.EXPIRED, ["event http_400"]),
+        ("resent_by_job", DeliveryStatus.DELIVERED, ["event http_400", "resend delivered"]),
+        ("replayed", DeliveryStatus.DELIVERED, ["replay delivered"]),
         ("recovered_when_expired", DeliveryStatus.DELIVERED, ["resend delivered"]),
     ],
 )

@@ -118,6 +118,7 @@ async def test_a_job_is_paused_resumed_and_stopped(platform: PlatformProcess, re
     await receiver.wait_for(path, 6 + before + 1)
     await platform.post(f"{call}/stop", expect=202)
     job = await ended(platform, started, "stopped")
+    await receiver.wait_for(path, 6 + job["done"])
 
     assert before < job["done"] < 6
     assert len(receiver.got(path)) == 6 + job["done"]

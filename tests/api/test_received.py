@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.senders import FIELDS, OTHER_SECRET, SENDERS, STANDARD_SECRET, TIMED, github, message, now, standard
+from tests.support.tenants import new_tenant
 from webhooks.testing.platform_process import Json, PlatformProcess, until
 from webhooks.testing.receiver import Receiver
 
@@ -288,3 +289,57 @@ async def test_the_list_has_filters_and_pages(platform: PlatformProcess) -> None
     assert await listed(platform, made, 0, verdict="unverified") == []
     assert await listed(platform, made, 4, since=middle) == everything[:4]
     assert await listed(platform, made, 2, until=middle) == everything[4:]
+
+
+async def test_a_suspended_tenant_receives_nothing(platform: PlatformProcess) -> None:
+    async with new_tenant(platform) as (id, tenant):
+        made = await source(tenant, "none", await tenant.event())
+        await platform.call("PATCH", f"/v1/tenants/{id}", {"suspended": True})
+        answer = await send(platform, made, b"{}", JSON)
+        [item] = await listed(tenant, made, 1)
+        await platform.call("PATCH", f"/v1/tenants/{id}", {"suspended": False})
+        later = await send(platform, made, b"{}", JSON)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    assert (item["verdict"], item["reason"]) == ("refused", "the tenant is suspended")
+    assert later.status_code == 200
+
+
+async def test_a_source_is_changed_and_its_secret_is_never_shown(platform: PlatformProcess) -> None:
+    event = await platform.event()
+    made = await platform.post(
+        "/v1/sources", {"name": "a", "event": event, "verification": {"type": "github"}}, expect=201
+    )
+    path = f"/v1/sources/{made['id']}"
+    shown = await platform.get(path)
+    again = await platform.call("PATCH", path, {**shown, "name": "b"})
+    changed = await platform.call(
+        "PATCH", path, {"verification": {"type": "key_value", "name": "key", "in": "query"}, "secret": "eight-or-more"}
+    )
+    async with httpx.AsyncClient(base_url=platform.http.base_url) as stranger:
+        statuses = [
+            (await stranger.post(made["url"], params={"key": key})).status_code for key in ("eight-or-more", "other")
+        ]
+    [stored] = await listed(platform, made, 1, verdict="verified")
+    detail = await platform.get(f"/v1/received/{stored['id']}")
+    audit = await platform.get("/v1/audit", resource=made["id"])
+    for body in (
+        {"event": "missing", "verification": {"type": "none"}},
+        {"event": event, "verification": {"type": "basic"}},
+        {"event": event, "verification": {"type": "other"}},
+        {"event": event, "verification": {"type": "standard"}, "secret": "whsec_not base64"},
+    ):
+        await platform.post("/v1/sources", {"name": "n", **body}, expect=422)
+    await platform.call("DELETE", path, expect=204)
+    gone = await send(platform, made, b"{}", JSON)
+
+    assert made["secret"].startswith("whsec_")
+    assert "secret" not in shown
+    assert again == {**shown, "name": "b", "updated_at": again["updated_at"]}
+    assert changed["verification"] == {"type": "key_value", "name": "key", "in": "query", "username": ""}
+    assert statuses == [200, 401]
+    assert detail["query"] == {"key": "********"}
+    assert made["secret"] not in json.dumps([shown, again, changed, audit])
+    assert "eight-or-more" not in json.dumps([shown, again, changed, audit, detail])
+    assert [entry["action"] for entry in audit["items"]] == ["source.edit", "source.edit", "source.add"]
+    assert gone.status_code == 404

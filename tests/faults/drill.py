@@ -13,8 +13,9 @@ import httpx
 from tests.faults.checker import Exposure, Verdict, check
 from tests.faults.ledger import Arrived, Ledger, arrived, tried
 from tests.faults.ledger_receiver import SECRET
-from tests.faults.producer import Producer
+from tests.faults.producer import Producer, Sender
 from tests.faults.topology import Split
+from tests.support.senders import STANDARD_SECRET
 from webhooks.testing.child_process import ChildProcess
 from webhooks.testing.platform_process import Json, PlatformProcess, free_port, until
 
@@ -83,9 +84,31 @@ class Drill:
         ledger.close()
         await self._settle(apis[0])
 
-    async def webhook(self, api: PlatformProcess, path: str, prefix: str) -> str:
+    @contextlib.asynccontextmanager
+    async def sent_to_a_source(self, api: PlatformProcess, *, rate: float = RATE) -> AsyncIterator[None]:
+        """As `load`, by a sender whose webhooks the platform receives."""
+        ledger = Ledger(self._tries)
+        self.producer = Sender([api], ledger, hangs_up=0.1)
+        event = await self.webhook(api, "/", "", template={"id": "{id}", "event": "{event}", "data": "{data}"})
+        source = await api.post(
+            "/v1/sources",
+            {"name": "drill", "event": event, "verification": {"type": "github"}, "secret": STANDARD_SECRET},
+        )
+        self._webhooks[source["id"].partition("-")[0]] = self._webhooks.pop("")
+        feeding = asyncio.create_task(self.producer.feed(event, rate, f"{source['id']}:load"))
+        try:
+            yield
+        finally:
+            feeding.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await feeding
+        await self.producer.finish()
+        ledger.close()
+        await self._settle(api)
+
+    async def webhook(self, api: PlatformProcess, path: str, prefix: str, **event_fields: object) -> str:
         """An event with its webhook, for occurrences whose ids begin with the prefix."""
-        event = await api.event()
+        event = await api.event(**event_fields)
         policy = {"initial_interval": 1, "backoff_coefficient": 1, "maximum_interval": 60}
         url = f"http://127.0.0.1:{self._port}{path}"
         webhook = await api.webhook(event, url, signing_secret=SECRET, retry_policy=policy)

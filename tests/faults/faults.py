@@ -85,6 +85,22 @@ async def all_killed(drill: Drill) -> Verdict:
         return await drill.verdict(platform)
 
 
+async def received_and_killed(drill: Drill) -> Verdict:
+    """What a sender got a 200 for is delivered. Also a tenth of the answers is lost, and what they answered sent again."""
+    async with drill.single() as platform:
+        async with drill.sent_to_a_source(platform):
+            for everything in (False, True):
+                await asyncio.sleep(BEFORE)
+                async with drill.exposed():
+                    if everything:
+                        os.kill(platform.temporal_pid, signal.SIGKILL)
+                    await platform.kill()
+                await asyncio.sleep(DOWN)
+                await platform.start()
+            await asyncio.sleep(AFTER)
+        return await drill.verdict(platform)
+
+
 async def terminated(drill: Drill) -> Verdict:
     """A clean end finishes what is on the wire: nothing may be sent twice."""
     async with drill.single() as platform:
@@ -324,6 +340,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "api": ("kill -9 of the API", api_killed),
     "temporal": ("kill -9 of Temporal", temporal_killed),
     "all": ("kill -9 of everything", all_killed),
+    "inbound": ("kill -9 while webhooks are received", received_and_killed),
     "sigterm": ("SIGTERM, started again", terminated),
     "frozen": ("the worker frozen for 20 s", worker_frozen),
     "frozen-beside": ("one of two workers frozen for 20 s", worker_frozen_beside_another),

@@ -12,6 +12,7 @@ from api.pages import access, assets, keys, sent, start, webhook_edit, webhooks
 from api.pages import audit as audit_page
 from api.pages import deliveries as delivery_pages
 from api.pages import events as event_pages
+from api.pages import jobs as job_pages
 from api.pages import occurrences as occurrence_pages
 from api.pages import received as received_pages
 from api.pages import roles as role_pages
@@ -57,6 +58,7 @@ PAGES = (
     source_pages,
     webhook_edit,
     webhooks,
+    job_pages,
 )
 """The modules of the monitor's pages."""
 _DESCRIPTION = """

@@ -33,6 +33,7 @@ NAVIGATION = (
     ("Webhooks", "/webhooks", "webhook:list"),
     ("Events", "/events", "event:list"),
     ("Occurrences", "/occurrences", "occurrence:list"),
+    ("Jobs", "/jobs", "job:list"),
 )
 """Name, path, and the permission without which it is not shown."""
 ADMINISTRATION = (

@@ -21,6 +21,9 @@ WebhooksError
 ├── ProviderAwayError              identity/identity_provider.py
 ├── UnreadableError                temporal/codec.py
 ├── AlreadyDeliveredError          deliveries/monitor.py
+├── AlreadyEndedError              deliveries/monitor.py
+├── AttemptInProgressError         deliveries/monitor.py
+├── TooManyJobsError               deliveries/jobs.py
 ├── OccurrenceConflictError        deliveries/start.py
 ├── TooManyDelayedError            isolation/delayed_starts.py
 ├── TooManyPublicationsError       identity/rates.py

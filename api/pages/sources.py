@@ -9,7 +9,7 @@ from api.pages.calls import CallError
 from api.pages.fields import faults_in
 from api.pages.page import CurrentPage, Page, PageRoute
 from api.protocol.forms import Form
-from webhooks.inbound.verification import Style
+from webhooks.inbound.verification import SenderStyle
 
 router = APIRouter(prefix="/sources", include_in_schema=False, route_class=PageRoute)
 
@@ -105,7 +105,7 @@ def _body_of(form: Form) -> dict[str, Any]:
 
 
 async def _form(page: Page, fields: dict[str, Any], error: CallError | None = None, *, source: Any = None) -> Response:
-    events = (await page.api.get("/v1/events", limit=100))["items"] if page.may("event:list") else []
+    events = await page.api.all("/v1/events") if page.may("event:list") else []
     return page.render(
         "source.html",
         error.status if error else 200,
@@ -114,5 +114,5 @@ async def _form(page: Page, fields: dict[str, Any], error: CallError | None = No
         fields=fields,
         faults=faults_in(error, *_SHOWN) if error else {},
         events=[event["key"] for event in events if not event["operational"]],
-        styles=[style.value for style in Style],
+        styles=[style.value for style in SenderStyle],
     )

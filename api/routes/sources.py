@@ -30,7 +30,7 @@ from webhooks.credentials.source_secrets import SourceSecrets, new_secret
 from webhooks.events import operational
 from webhooks.identity import audit
 from webhooks.identity.caller import Caller
-from webhooks.inbound.verification import Style, Verification
+from webhooks.inbound.verification import SenderStyle, Verification
 from webhooks.json_pointer import json_pointer
 from webhooks.store import events as stored_events
 from webhooks.store import sealed
@@ -41,7 +41,7 @@ router = APIRouter(prefix="/v1/sources", tags=["sources"], responses=RESPONSES, 
 
 _SECRET = {"secret", "verify_token"}
 """Fields that are never shown."""
-_RECEIVER_CHOOSES = {Style.STANDARD, Style.GITHUB, Style.KEY_VALUE, Style.BASIC}
+_RECEIVER_CHOOSES = {SenderStyle.STANDARD, SenderStyle.GITHUB, SenderStyle.KEY_VALUE, SenderStyle.BASIC}
 _MAX_OLD_SECRETS = 10
 
 
@@ -132,7 +132,7 @@ async def rotate_source_secret(
     source = await _find(session, caller, id, lock=True)
     require_match(if_match, _view(platform, source))
     style, now = Verification.model_validate(source.verification).type, datetime.now(UTC)
-    if style is Style.NONE:
+    if style is SenderStyle.NONE:
         raise ProblemError(409, "the source asks for no proof, and so has no secret")
     if body.secret is None and style not in _RECEIVER_CHOOSES:
         raise invalid("/secret", f"{style} makes the secret itself; give it here")

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from api.protocol.problems import invalid
 from api.schemas.common import Body, EventKey, Identifier, Name
-from webhooks.inbound.verification import Style, is_usable
+from webhooks.inbound.verification import SenderStyle, is_usable
 
 Secret = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{8,512}$")]
 SenderType = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_NEEDS = {Style.KEY_VALUE: "name", Style.BASIC: "username"}
+_NEEDS = {SenderStyle.KEY_VALUE: "name", SenderStyle.BASIC: "username"}
 
 
 class VerificationIn(Body):
@@ -21,7 +21,7 @@ class VerificationIn(Body):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    type: Annotated[Style, Field(strict=False)]
+    type: Annotated[SenderStyle, Field(strict=False)]
     name: Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{0,128}$")] = Field(
         "", description="Of `key_value`: the header or the query parameter", examples=["X-Api-Key"]
     )
@@ -34,7 +34,7 @@ class VerificationIn(Body):
     def _complete(self) -> Self:
         if (needed := _NEEDS.get(self.type)) and not getattr(self, needed):
             raise invalid(f"/verification/{needed}", f"{self.type} needs it")
-        if self.type is Style.KEY_VALUE and self.place == "header" and not _HEADER.fullmatch(self.name):
+        if self.type is SenderStyle.KEY_VALUE and self.place == "header" and not _HEADER.fullmatch(self.name):
             raise invalid("/verification/name", "not the name of a header")
         return self
 
@@ -87,7 +87,7 @@ class SourceIn(SourceBody):
 
 
 class VerificationOut(BaseModel):
-    type: Style
+    type: SenderStyle
     name: str
     place: str = Field(serialization_alias="in")
     username: str
@@ -134,7 +134,7 @@ class RotatedSourceOut(BaseModel):
     overlaps_until: datetime | None = Field(description="null: the older ones have ended")
 
 
-def check_secret(style: Style, secret: str | None) -> None:
+def check_secret(style: SenderStyle, secret: str | None) -> None:
     """Raise ProblemError 422 if the style cannot use the secret."""
     if secret is not None and not is_usable(style, secret):
         raise invalid("/secret", "standard needs whsec_ and base64, or a public key: whpk_ and the base64 of 32 bytes")

@@ -76,7 +76,7 @@ async def test_a_request_body_can_be_left_out_but_is_never_null(document: Json) 
     schemas = [media["schema"] for body in bodies for media in body["content"].values()]
 
     assert [schema for schema in schemas if "anyOf" in schema or schema.get("type") == "null"] == []
-    assert [body.get("required", False) for body in bodies].count(False) == 4
+    assert [body.get("required", False) for body in bodies].count(False) == 5
 
 
 async def test_calls_and_models_have_short_names(document: Json) -> None:
@@ -110,12 +110,16 @@ async def test_every_example_of_a_request_is_accepted(
     platform: PlatformProcess, document: Json, documented: Json
 ) -> None:
     tried = 0
+    source = {"name": "GitHub", "event": documented["event"], "verification": {"type": "github"}}
+    source_id = (await platform.post("/v1/sources", source))["id"]
     for method, path, operation in operations(document):
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
         for reference in re.findall(r"#/components/schemas/(\w+)", str(content)):
             for example in document["components"]["schemas"][reference].get("examples", []):
                 body = example | {name: value for name, value in documented.items() if name in example}
-                at = path.replace("{key}", documented["event"]).replace("{id}", documented["webhook_id"])
+                at = path.replace("{key}", documented["event"]).replace(
+                    "{id}", source_id if "/sources/" in path else documented["webhook_id"]
+                )
                 answer = await platform.http.request(method, at, json=body)
                 tried += 1
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.pages.json_text import MAX_CHARACTERS, laid_out
@@ -15,6 +15,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(VALUES, st.booleans())
 def test_it_means_the_same(value: object, in_ascii: bool) -> None:
     text = laid_out(json.dumps(value, ensure_ascii=in_ascii))

@@ -63,7 +63,9 @@ async def test_a_page_needs_a_sign_in_and_takes_requests_of_its_own_site_only(
         assert any("default-src 'none'; script-src 'self'; style-src 'self'" in policy for policy in policies)
         assert "unsafe" not in "".join(policies)
         assert shown.headers["cache-control"] == "no-store"
-        assert not re.search(r"<script(?! src=)|<style|\son\w+=|\sstyle=|javascript:", shown.text)
+        tags = re.findall(r"<[^>]*>", re.sub(r'"[^"]*"', '""', shown.text))
+        assert not [tag for tag in tags if re.search(r"<script(?! src=)|<style|\son\w+=|\sstyle=", tag)]
+        assert "javascript:" not in shown.text
     else:
         assert foreign.status_code == 403
         assert "another site" in foreign.json()["detail"]

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from webhooks import characters
 from webhooks.credentials.masking import MASK, is_credential
-from webhooks.inbound.verification import Head, Style, Verification
+from webhooks.inbound.verification import Head, SenderStyle, Verification
 from webhooks.json_documents import DocumentError, decode, parse
 from webhooks.json_numbers import digits_in
 
@@ -58,7 +58,7 @@ def unpacked(text: str) -> bytes:
 
 def shown_headers(verification: Verification, head: Head) -> dict[str, str]:
     """Return the headers with credentials masked."""
-    own = verification.name.lower() if verification.type is Style.KEY_VALUE else ""
+    own = verification.name.lower() if verification.type is SenderStyle.KEY_VALUE else ""
     return {
         name: MASK if name == own or (name not in _PUBLIC_HEADERS and is_credential(name, value)) else value
         for name, value in head.headers.items()
@@ -67,7 +67,7 @@ def shown_headers(verification: Verification, head: Head) -> dict[str, str]:
 
 def shown_query(verification: Verification, query: Mapping[str, str]) -> dict[str, str]:
     """Return the query with credentials masked."""
-    own = verification.name if verification.type is Style.KEY_VALUE else None
+    own = verification.name if verification.type is SenderStyle.KEY_VALUE else None
     return {name: MASK if name == own or is_credential(name, value) else value for name, value in query.items()}
 
 

@@ -11,7 +11,7 @@ from webhooks.credentials.vault import Vault
 from webhooks.deliveries.visibility import Filter, found
 from webhooks.ids import is_occurrence_id, uuid7
 from webhooks.inbound import content, verification
-from webhooks.inbound.verification import Head, Sender, Style, Verification
+from webhooks.inbound.verification import Head, Sender, SenderStyle, Verification
 from webhooks.publishing.accept import Accepted, accept
 from webhooks.publishing.publish import Publisher
 from webhooks.store import sealed
@@ -61,7 +61,7 @@ class Receiver:
             digits=digits,
             received=Received(
                 source_id=self.source.id,
-                verified=style is not Style.NONE,
+                verified=style is not SenderStyle.NONE,
                 sender_id=sender.id,
                 sender_type=sender.type,
                 address=head.address,

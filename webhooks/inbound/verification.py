@@ -27,7 +27,7 @@ _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _PUBLIC_KEY = "whpk_"
 
 
-class Style(StrEnum):
+class SenderStyle(StrEnum):
     """Whose way it is."""
 
     STANDARD = "standard"
@@ -45,7 +45,7 @@ class Verification(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    type: Style
+    type: SenderStyle
     name: str = ""
     place: Literal["header", "query"] = Field("header", alias="in")
     username: str = ""
@@ -75,38 +75,38 @@ class NotVerifiedError(WebhooksError):
 def check_head(verification: Verification, secrets: Sequence[str], head: Head, now: float) -> None:
     """Check what the headers and the query alone prove. `now` is in Unix seconds. Raises NotVerifiedError."""
     style = verification.type
-    if style is Style.NONE:
+    if style is SenderStyle.NONE:
         return
     if not secrets:
         raise NotVerifiedError("the source has no secret yet")
     match style:
-        case Style.KEY_VALUE:
+        case SenderStyle.KEY_VALUE:
             given = (head.headers if verification.place == "header" else head.query).get(_key_of(verification))
             if given is None:
                 raise NotVerifiedError(f"the {verification.place} {verification.name} is missing")
             if not _equals_any(given, secrets):
                 raise NotVerifiedError(f"the {verification.place} {verification.name} has another value")
-        case Style.BASIC:
+        case SenderStyle.BASIC:
             _check_basic(verification.username, secrets, head)
-        case Style.STANDARD:
+        case SenderStyle.STANDARD:
             _header(head, "webhook-id", "svix-id")
             _header(head, "webhook-signature", "svix-signature")
             _check_time(_header(head, "webhook-timestamp", "svix-timestamp"), now)
-        case Style.STRIPE:
+        case SenderStyle.STRIPE:
             _check_time(_of_stripe(head)[0], now)
-        case Style.SLACK:
+        case SenderStyle.SLACK:
             _header(head, "x-slack-signature")
             _check_time(_header(head, "x-slack-request-timestamp"), now)
-        case Style.GITHUB:
+        case SenderStyle.GITHUB:
             _header(head, "x-hub-signature-256")
-        case Style.SHOPIFY:
+        case SenderStyle.SHOPIFY:
             _header(head, "x-shopify-hmac-sha256")
 
 
 def check_body(verification: Verification, secrets: Sequence[str], head: Head, body: bytes) -> None:
     """Check the signature of a request whose head was checked. Raises NotVerifiedError."""
     match verification.type:
-        case Style.STANDARD:
+        case SenderStyle.STANDARD:
             signed = b".".join(
                 (
                     _header(head, "webhook-id", "svix-id").encode("latin-1"),
@@ -116,18 +116,18 @@ def check_body(verification: Verification, secrets: Sequence[str], head: Head, b
             )
             given = _header(head, "webhook-signature", "svix-signature").split()
             right = sum(_is_signed(secret, signed, given) for secret in secrets) > 0
-        case Style.STRIPE:
+        case SenderStyle.STRIPE:
             time, given = _of_stripe(head)
             signed = time.encode() + b"." + body
             right = sum(_equals_any(_hmac(secret, signed).hex(), given) for secret in secrets) > 0
-        case Style.SLACK:
+        case SenderStyle.SLACK:
             signed = b":".join((b"v0", _header(head, "x-slack-request-timestamp").encode(), body))
             expected = [f"v0={_hmac(secret, signed).hex()}" for secret in secrets]
             right = _equals_any(_header(head, "x-slack-signature"), expected)
-        case Style.GITHUB:
+        case SenderStyle.GITHUB:
             expected = [f"sha256={_hmac(secret, body).hex()}" for secret in secrets]
             right = _equals_any(_header(head, "x-hub-signature-256"), expected)
-        case Style.SHOPIFY:
+        case SenderStyle.SHOPIFY:
             expected = [base64.b64encode(_hmac(secret, body)).decode() for secret in secrets]
             right = _equals_any(_header(head, "x-shopify-hmac-sha256"), expected)
         case _:
@@ -136,25 +136,25 @@ def check_body(verification: Verification, secrets: Sequence[str], head: Head, b
         raise NotVerifiedError("the signature is wrong: another secret, or a changed body")
 
 
-def sender_of(style: Style, head: Head, data: JsonValue) -> Sender:
+def sender_of(style: SenderStyle, head: Head, data: JsonValue) -> Sender:
     """Return the sender's id and type of a message that is verified. `data` is what its body holds."""
     match style:
-        case Style.STANDARD:
+        case SenderStyle.STANDARD:
             return Sender(_header(head, "webhook-id", "svix-id"), _text(data, "type"))
-        case Style.GITHUB:
+        case SenderStyle.GITHUB:
             return Sender(head.headers.get("x-github-delivery"), head.headers.get("x-github-event"))
-        case Style.SHOPIFY:
+        case SenderStyle.SHOPIFY:
             return Sender(head.headers.get("x-shopify-webhook-id"), head.headers.get("x-shopify-topic"))
-        case Style.STRIPE:
+        case SenderStyle.STRIPE:
             return Sender(_text(data, "id"), _text(data, "type"))
-        case Style.SLACK:
+        case SenderStyle.SLACK:
             return Sender(_text(data, "event_id"), _text(data, "event", "type") or _text(data, "type"))
     return Sender()
 
 
-def challenge_of(style: Style, data: JsonValue) -> str | None:
+def challenge_of(style: SenderStyle, data: JsonValue) -> str | None:
     """Return what Slack wants to get back when somebody registers the URL there; None for any other message."""
-    if style is Style.SLACK and _text(data, "type") == "url_verification":
+    if style is SenderStyle.SLACK and _text(data, "type") == "url_verification":
         return _text(data, "challenge")
     return None
 
@@ -164,9 +164,9 @@ def is_right_token(token: str | None, given: str) -> bool:
     return token is not None and _equals_any(given, [token])
 
 
-def is_usable(style: Style, secret: str) -> bool:
+def is_usable(style: SenderStyle, secret: str) -> bool:
     """Return whether a style can use this secret."""
-    if style is not Style.STANDARD:
+    if style is not SenderStyle.STANDARD:
         return True
     public = secret.startswith(_PUBLIC_KEY)
     try:

@@ -29,7 +29,7 @@ async def show_audit(page: CurrentPage) -> Response:
     query = page.request.query_params
     chosen = {name: query.get(name, "").strip() for name in _FILTERS}
     asked: dict[str, Any] = {name: chosen[name] or None for name in ("actor", "action", "resource", "until")}
-    asked["since"] = spans.since(chosen["time"]) or chosen["since"] or None
+    asked["since"] = spans.begin(query)
     found = await page.api.get("/v1/audit", **asked, cursor=query.get("cursor") or None, limit=_ROWS)
     return page.render(
         "audit.html",

@@ -1,7 +1,5 @@
 """One delivery: its retry chain, every attempt, what happens next, and what a person can do."""
 
-import hashlib
-import json
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +13,7 @@ from api.pages.advice import advice
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
 from api.pages.retry_chain import chain
-from api.pages.shown import segment
+from api.pages.shown import segment, version_of
 
 router = APIRouter(prefix="/deliveries", include_in_schema=False, route_class=PageRoute)
 
@@ -28,8 +26,8 @@ _COMPUTED = ("content-length", "host", "accept-encoding", "connection", "user-ag
 
 @router.get("/{id}")
 async def show_delivery(id: str, page: CurrentPage) -> Response:
-    delivery = await page.api.get(f"/v1/deliveries/{segment(id)}")
-    version = _version_of(delivery)
+    delivery = await page.api.get(f"/v1/deliveries/{id}")
+    version = version_of(delivery)
     if page.is_part and page.request.headers.get("if-none-match") == f'"{version}"':
         return Response(status_code=HTTPStatus.NOT_MODIFIED)
     now = datetime.now(UTC)
@@ -46,20 +44,20 @@ async def show_delivery(id: str, page: CurrentPage) -> Response:
     }
     if page.is_part:
         return page.render("delivery_part.html", **fields, occurrence=None)
-    occurrence = await _or_none(page, "occurrence:read", f"/v1/occurrences/{segment(delivery['occurrence_id'])}")
+    occurrence = await _or_none(page, "occurrence:read", f"/v1/occurrences/{delivery['occurrence_id']}")
     return page.render("delivery.html", **fields, occurrence=occurrence)
 
 
 @router.post("/{id}/resend")
 async def resend_delivery(id: str, page: CurrentPage) -> Response:
     form = await page.form()
-    await page.api.post(f"/v1/deliveries/{segment(id)}/resend", {"force": bool(form.get("force"))})
+    await page.api.post(f"/v1/deliveries/{id}/resend", {"force": bool(form.get("force"))})
     return page.go(f"/deliveries/{segment(id)}", said="resent")
 
 
 @router.post("/{id}/cancel")
 async def cancel_delivery(id: str, page: CurrentPage) -> Response:
-    await page.api.post(f"/v1/deliveries/{segment(id)}/cancel")
+    await page.api.post(f"/v1/deliveries/{id}/cancel")
     return page.go(f"/deliveries/{segment(id)}", said="cancelled")
 
 
@@ -73,10 +71,6 @@ async def _or_none(page: Page, permission: str, path: str) -> Any:
         if error.status != 404:
             raise
         return None
-
-
-def _version_of(delivery: Mapping[str, Any]) -> str:
-    return hashlib.blake2b(json.dumps(delivery, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _took(delivery: Mapping[str, Any]) -> float | None:

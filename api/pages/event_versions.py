@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from api.pages.page import Page
-from api.pages.shown import document, segment
+from api.pages.shown import document
 
 _MAX_LINES = 2_000
 """Of each document that is compared. Longer ones would take seconds."""
@@ -31,7 +31,7 @@ class Change:
 async def versions_of(page: Page, key: str, chosen: int | None) -> tuple[list[Any], Change | None]:
     """Return the kept versions, newest first, and what the chosen one changed; without one, the newest. The oldest one
     that is kept has nothing to be compared with."""
-    versions = (await page.api.get(f"/v1/events/{segment(key)}/versions", limit=100))["items"]
+    versions = (await page.api.get(f"/v1/events/{key}/versions", limit=100))["items"]
     for after, before in itertools.pairwise(versions):
         if chosen is None or after["version"] == chosen:
             return versions, await asyncio.to_thread(_change, before, after)

@@ -104,14 +104,14 @@ async def import_events(page: CurrentPage) -> Response:
 
 @router.get("/events/{key}")
 async def show_event(page: CurrentPage, key: str) -> Response:
-    event, etag = await page.api.get_tagged(f"/v1/events/{segment(key)}")
+    event, etag = await page.api.get_tagged(f"/v1/events/{key}")
     return await _event_form(page, event, _stored(event, etag))
 
 
 @router.post("/events/{key}")
 async def change_event(page: CurrentPage, key: str) -> Response:
     form = await page.form()
-    event = await page.api.get(f"/v1/events/{segment(key)}")
+    event = await page.api.get(f"/v1/events/{key}")
     typed = _typed(form) | {name: event[name] or "" for name in ("key", "entity", "action")}
     if form.get("do") in ("fill", "preview"):
         return await _event_form(page, event, _filled(typed) if form.get("do") == "fill" else typed)
@@ -120,7 +120,7 @@ async def change_event(page: CurrentPage, key: str) -> Response:
             body = with_json({"active": typed["active"]}, template=typed["template"])
         else:
             body = with_json(_plain(typed), **_documents(typed))
-        await page.api.call("PATCH", f"/v1/events/{segment(key)}", body, if_match=typed["etag"])
+        await page.api.call("PATCH", f"/v1/events/{key}", body, if_match=typed["etag"])
     except CallError as error:
         return await _event_form(page, event, typed, error)
     return page.go(f"/events/{segment(key)}", said="saved")
@@ -129,11 +129,11 @@ async def change_event(page: CurrentPage, key: str) -> Response:
 @router.post("/events/{key}/delete")
 async def delete_event(page: CurrentPage, key: str) -> Response:
     try:
-        await page.api.call("DELETE", f"/v1/events/{segment(key)}")
+        await page.api.call("DELETE", f"/v1/events/{key}")
     except CallError as error:
         if error.status != 409:
             raise
-        event, etag = await page.api.get_tagged(f"/v1/events/{segment(key)}")
+        event, etag = await page.api.get_tagged(f"/v1/events/{key}")
         return await _event_form(page, event, _stored(event, etag), error)
     return page.go("/events", said="deleted")
 

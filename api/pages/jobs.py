@@ -6,7 +6,6 @@ from fastapi import APIRouter
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from api.auth import require
 from api.pages import spans
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
@@ -35,7 +34,7 @@ async def show_new(page: CurrentPage) -> Response:
     query = page.request.query_params
     kind = query.get("kind") if query.get("kind") in _KINDS else "resend"
     title, permission, _ = _KINDS[str(kind)]
-    require(page.caller, permission)
+    page.require(permission)
     count = fault = None
     try:
         count = (await _start(page, str(kind), query, dry_run=True))["dry_run"]
@@ -64,20 +63,18 @@ async def show_job(id: str, page: CurrentPage) -> Response:
 
 @router.post("/{id}/{action}")
 async def change_job(id: str, action: str, page: CurrentPage) -> Response:
-    """Pause, resume or stop a job."""
-    await page.api.post(f"/v1/jobs/{id}/{action if action in ('pause', 'resume') else 'stop'}")
+    """Pause, resume or stop a job. Raises CallError 404 for another action."""
+    await page.api.post(f"/v1/jobs/{id}/{action}")
     return page.go(f"/jobs/{id}")
 
 
 async def _start(page: Page, kind: str, given: QueryParams, *, dry_run: bool) -> Any:
-    since = given.get("since") or spans.since(given.get("time"))
+    since = spans.begin(given)
     until = given.get("until") or None
     if kind == "replay":
         missed = {"since": since, "until": until, "dry_run": dry_run}
         return await page.api.post(f"/v1/webhooks/{given.get('webhook_id', '')}/replay", missed)
     filter: dict[str, Any] = {name: given.getlist(name) for name in _LISTS if given.getlist(name)}
-    if kind == "resend" and "status" in filter:
-        filter["status"] = [status for status in filter["status"] if status not in ("pending", "delivered")]
     if given.get("q"):
         filter["occurrence_id"] = [given["q"]]
     body = {"filter": {**filter, "since": since, "until": until}, "dry_run": dry_run}

@@ -10,7 +10,6 @@ from api.pages.access import grouped, tabs
 from api.pages.calls import CallError
 from api.pages.fields import faults_in
 from api.pages.page import CurrentPage, Page, PageRoute
-from api.pages.shown import segment
 from webhooks.identity.permissions import ROLES
 from webhooks.ids import uuid7
 
@@ -53,7 +52,7 @@ async def create_key(page: CurrentPage) -> Response:
 @router.post("/access/keys/{id}/revoke")
 async def revoke_key(page: CurrentPage, id: str) -> Response:
     try:
-        await page.api.call("DELETE", f"/v1/api-keys/{segment(id)}")
+        await page.api.call("DELETE", f"/v1/api-keys/{id}")
     except CallError as error:
         if error.status != 409:
             raise

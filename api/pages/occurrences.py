@@ -11,7 +11,7 @@ from api.pages.calls import CallError
 from api.pages.fields import faults_in, with_json
 from api.pages.page import CurrentPage, Page, PageRoute
 from api.pages.sent import webhook_names
-from api.pages.shown import document, segment
+from api.pages.shown import document
 from webhooks.ids import uuid7
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -32,7 +32,7 @@ async def show_occurrences(page: CurrentPage) -> Response:
         event=chosen["event"] or None,
         client_identifier=chosen["client_identifier"] or None,
         matched=_MATCHED.get(query.get("matched", "")),
-        since=spans.since(query.get("time")) or query.get("since") or None,
+        since=spans.begin(query),
         until=query.get("until") or None,
         cursor=query.get("cursor") or None,
         limit=_ROWS,
@@ -43,7 +43,7 @@ async def show_occurrences(page: CurrentPage) -> Response:
         occurrences=found["items"],
         next_cursor=found["next_cursor"],
         names=await _names(page, *found["items"]),
-        events=[event["key"] for event in await _events(page)],
+        events={event["key"]: "" for event in await _events(page)},
         times=spans.NAMES,
         chosen=chosen,
         is_first="cursor" not in query,
@@ -78,7 +78,7 @@ async def publish_occurrence(page: CurrentPage) -> Response:
 async def show_occurrence(page: CurrentPage, id: str) -> Response:
     """Show an occurrence: with its data to whoever may read it."""
     if page.may("occurrence:read"):
-        occurrence = await page.api.get(f"/v1/occurrences/{segment(id)}")
+        occurrence = await page.api.get(f"/v1/occurrences/{id}")
     else:
         found = (await page.api.get("/v1/occurrences", id=id, limit=1))["items"]
         if not found:
@@ -89,7 +89,7 @@ async def show_occurrence(page: CurrentPage, id: str) -> Response:
 
 @router.post("/occurrences/{id}/erase")
 async def erase_occurrence(page: CurrentPage, id: str) -> Response:
-    await page.api.call("DELETE", f"/v1/occurrences/{segment(id)}")
+    await page.api.call("DELETE", f"/v1/occurrences/{id}")
     return page.go("/occurrences", said="erased")
 
 

@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from api.pages import spans
 from api.pages.page import CurrentPage, PageRoute
-from api.pages.sent import version_of
 from webhooks.inbound.recent import Verdict
 
 router = APIRouter(prefix="/received", include_in_schema=False, route_class=PageRoute)
@@ -22,14 +21,13 @@ async def list_received(page: CurrentPage) -> Response:
         "/v1/received",
         source=query.getlist("source") or None,
         verdict=query.getlist("verdict") or None,
-        since=spans.since(query.get("time")),
+        since=spans.begin(query),
         cursor=query.get("cursor") or None,
     )
-    sources = (await page.api.get("/v1/sources", limit=100))["items"] if page.may("source:list") else []
+    sources = await page.api.all("/v1/sources") if page.may("source:list") else []
     fields = {
         "requests": found["items"],
         "names": {source["id"]: source["name"] for source in sources},
-        "version_of": version_of,
     }
     if page.is_part:
         return page.render("received_rows.html", **fields)
@@ -39,7 +37,7 @@ async def list_received(page: CurrentPage) -> Response:
         **fields,
         title="Received",
         next_cursor=found["next_cursor"],
-        verdicts=[verdict.value for verdict in Verdict],
+        verdicts={verdict.value: "" for verdict in Verdict},
         times=spans.NAMES,
         chosen={name: query.getlist(name) for name in _FILTERS},
         is_first="cursor" not in query,

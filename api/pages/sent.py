@@ -1,6 +1,5 @@
 """Sent: the deliveries, newest first. What is filtered is in the URL."""
 
-import hashlib
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,6 +18,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _ROWS = 50
 _MOST_RESENT = 200
+_MOST_CHOICES = 100
 _FILTERS = ("status", "event", "webhook_id", "client_identifier", "time", "since", "until", "q")
 
 
@@ -32,19 +32,18 @@ async def show_sent(page: CurrentPage) -> Response:
         "deliveries": found["items"],
         "next_cursor": found["next_cursor"],
         "names": await webhook_names(page, found["items"]),
-        "version_of": version_of,
     }
     here = urlencode([(name, value) for name, value in query.multi_items() if name in _FILTERS])
     if page.is_part:
         return page.render("sent_rows.html", **fields)
-    webhooks = await _all(page, "/v1/webhooks", "webhook:list")
+    webhooks = await _choices(page, "/v1/webhooks", "webhook:list")
     return page.render(
         "sent.html",
         **fields,
         title="Sent",
         webhooks={webhook["id"]: webhook["name"] for webhook in webhooks},
-        events=[event["key"] for event in await _all(page, "/v1/events", "event:list")],
-        statuses=[status.value for status in DeliveryStatus],
+        events={event["key"]: "" for event in await _choices(page, "/v1/events", "event:list")},
+        statuses={status.value: "" for status in DeliveryStatus},
         times=spans.NAMES,
         chosen={name: query.getlist(name) for name in _FILTERS},
         is_filtered=any(query.get(name) for name in _FILTERS),
@@ -87,7 +86,7 @@ async def _found(page: Page, query: QueryParams) -> Any:
         "event": query.getlist("event") or None,
         "webhook_id": query.getlist("webhook_id") or None,
         "client_identifier": query.getlist("client_identifier") or None,
-        "since": spans.since(query.get("time")) or query.get("since") or None,
+        "since": spans.begin(query),
         "until": query.get("until") or None,
         "cursor": query.get("cursor") or None,
         "limit": _ROWS,
@@ -101,9 +100,9 @@ async def _found(page: Page, query: QueryParams) -> Any:
     return await page.api.get("/v1/deliveries", **asked | {"client_identifier": searched})
 
 
-async def _all(page: Page, path: str, permission: str) -> list[Any]:
-    """Return up to a page of what can be chosen in a filter."""
-    return (await page.api.get(path, limit=100))["items"] if page.may(permission) else []
+async def _choices(page: Page, path: str, permission: str) -> list[Any]:
+    """Return what can be chosen in a filter."""
+    return await page.api.all(path, most=_MOST_CHOICES) if page.may(permission) else []
 
 
 async def webhook_names(page: Page, deliveries: list[dict[str, Any]]) -> dict[str, str]:
@@ -112,8 +111,3 @@ async def webhook_names(page: Page, deliveries: list[dict[str, Any]]) -> dict[st
         return {}
     async with page.platform.database.read() as session:
         return await stored_webhooks.names(session, page.caller.tenant, {item["webhook_id"] for item in deliveries})
-
-
-def version_of(delivery: dict[str, Any]) -> str:
-    """Return what changes with the state that a row shows."""
-    return hashlib.blake2b(repr(sorted(delivery.items())).encode(), digest_size=6).hexdigest()

@@ -1,5 +1,7 @@
 """How a page writes values: times, lengths, sizes, statuses. Everything else is Jinja's, which escapes it."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -146,6 +148,11 @@ def plain(value: Any) -> str:
     return value if isinstance(value, str) else to_json(value, as_written)
 
 
+def version_of(value: Any) -> str:
+    """Return what changes with a value that the API shows."""
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
 def segment(text: str) -> str:
     """Return a text as a part of a path."""
     return quote(text, safe="~:")
@@ -168,4 +175,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "policy": policy,
     "plain": plain,
     "segment": segment,
+    "version": version_of,
 }

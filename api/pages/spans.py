@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from starlette.datastructures import QueryParams
+
 SPANS = {
     "1h": ("last hour", timedelta(hours=1)),
     "24h": ("last 24 h", timedelta(hours=24)),
@@ -9,6 +11,11 @@ SPANS = {
     "30d": ("last 30 days", timedelta(days=30)),
 }
 NAMES = {name: text for name, (text, _) in SPANS.items()}
+
+
+def begin(query: QueryParams) -> str | None:
+    """Return since when a list is to be shown: the span of the URL, else its `since`."""
+    return since(query.get("time")) or query.get("since") or None
 
 
 def since(name: str | None) -> str | None:

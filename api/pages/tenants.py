@@ -51,7 +51,7 @@ async def change_tenant(page: CurrentPage, id: str) -> Response:
     }
     done = form.get("do")
     try:
-        await page.api.call("PATCH", f"/v1/tenants/{segment(id)}", changes.get(done, {}))
+        await page.api.call("PATCH", f"/v1/tenants/{id}", changes.get(done, {}))
     except CallError as error:
         return await _tenant(page, id, error)
     said = {"suspend": "suspended", "resume": "resumed"}.get(done, "saved")
@@ -63,7 +63,7 @@ async def delete_tenant(page: CurrentPage, id: str) -> Response:
     """Delete a tenant, if its id was typed once more."""
     confirmed = (await page.form()).get("confirm").strip()
     try:
-        await page.api.call("DELETE", f"/v1/tenants/{segment(id)}", query={"confirm": confirmed or None})
+        await page.api.call("DELETE", f"/v1/tenants/{id}", query={"confirm": confirmed or None})
     except CallError as error:
         return await _tenant(page, id, error)
     return page.go("/access/tenants", said="deleting")
@@ -94,7 +94,7 @@ async def _tenant(page: Page, id: str, error: CallError | None = None) -> Respon
         error.status if error else 200,
         title=id,
         tabs=tabs(page),
-        tenant=await page.api.get(f"/v1/tenants/{segment(id)}"),
+        tenant=await page.api.get(f"/v1/tenants/{id}"),
         is_home=id == HOME,
         faults=faults_in(error, "name", "confirm") if error else {},
     )

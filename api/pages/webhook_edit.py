@@ -6,7 +6,6 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.auth import require
 from api.pages import webhook_faults, webhook_form
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
@@ -22,7 +21,7 @@ _CHANGED = (
 
 @router.get("/webhooks/new")
 async def show_new(page: CurrentPage) -> Response:
-    require(page.caller, "webhook:add")
+    page.require("webhook:add")
     fields = webhook_form.new()
     fields["events"] = page.request.query_params.getlist("event")
     return await _form(page, fields)
@@ -44,7 +43,7 @@ async def create(page: CurrentPage) -> Response:
 
 @router.get("/webhooks/{id}/edit")
 async def show_edit(page: CurrentPage, id: str) -> Response:
-    require(page.caller, "webhook:edit")
+    page.require("webhook:edit")
     webhook, tag = await page.api.get_tagged(f"/v1/webhooks/{id}")
     return await _form(page, webhook_form.of(webhook), webhook=webhook, tag=tag)
 

@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.auth import require
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
 
@@ -85,7 +84,7 @@ async def set_active(page: CurrentPage, id: str) -> Response:
 
 @router.get("/webhooks/{id}/rotate-secret")
 async def show_rotate(page: CurrentPage, id: str) -> Response:
-    require(page.caller, "webhook:edit")
+    page.require("webhook:edit")
     return await _rotate(page, id)
 
 

@@ -1,10 +1,10 @@
 """Forms that a browser sends (application/x-www-form-urlencoded)."""
 
-import asyncio
 from urllib.parse import parse_qs
 
 from fastapi import Request
 
+from api.protocol.bounded_body import bounded_body
 from api.protocol.problems import ProblemError
 
 _MAX_FIELDS = 1_000
@@ -29,16 +29,9 @@ class Form:
 
 
 async def read(request: Request, max_bytes: int, seconds: float) -> Form:
-    """Return the form. `seconds`: how long it may take to arrive. Raises ProblemError 408, 413 and 422."""
-    content = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > max_bytes:
-                    raise ProblemError(413, f"the form is larger than {max_bytes // 1024} KiB")
-    except TimeoutError:
-        raise ProblemError(408, f"the form did not arrive within {seconds:g} s") from None
+    """Return the form. `seconds`: how long it may take to arrive. Raises ProblemError 400, 408, 413 and
+    422."""
+    content = await bounded_body(request, max_bytes, seconds)
     try:
         values = parse_qs(content.decode(errors="replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError:

@@ -28,7 +28,7 @@ class _StrictRequest(Request):
     max_body: int
 
     async def body(self) -> bytes:
-        """Return the body. Raises HTTPException 400, 408, 413 and 415."""
+        """Return the body. Raises ProblemError 400, 408 and 413, and HTTPException 415."""
         if not hasattr(self, "_body"):
             encoding = self.headers.get("content-encoding", "").strip().lower()
             if encoding not in _NOT_ENCODED:

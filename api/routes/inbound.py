@@ -4,11 +4,10 @@ of a refusal is in `GET /v1/received`."""
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 from temporalio.service import RPCError
 
 from api import rates
@@ -96,7 +95,13 @@ class _Arrival:
             raise self.refused(503, str(error), "not available; try again later", headers=_SUSPENDED) from None
 
     def refused(
-        self, status: int, reason: str, detail: str = "", *, counts: bool = False, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        reason: str,
+        detail: str = "",
+        *,
+        counts: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> ProblemError:
         """Keep a refusal in memory, and return the problem to answer with. `counts`: too many of them from one address
         are refused before anything else is done."""
@@ -154,8 +159,8 @@ async def _receive(request: Request, arrival: _Arrival) -> Response:
         message = receiver.message(arrival.head, body)
     except NotVerifiedError as error:
         raise arrival.refused(401, str(error), counts=True) from None
-    except HTTPException as error:
-        raise arrival.refused(error.status_code, error.detail, error.detail, headers=_closing(error)) from None
+    except ProblemError as problem:
+        raise arrival.refused(problem.status, problem.detail, problem.detail, headers=problem.headers) from None
     if message.challenge:
         return arrival.challenged(message.challenge)
     await _limit(arrival)
@@ -207,7 +212,3 @@ def _one_inside(arrival: _Arrival) -> Iterator[None]:
         _inside[id] -= 1
         if not _inside[id]:
             del _inside[id]
-
-
-def _closing(error: HTTPException) -> Any:
-    return error.headers

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
@@ -74,29 +75,27 @@ async def temporal_killed(drill: Drill) -> Verdict:
 
 async def all_killed(drill: Drill) -> Verdict:
     async with drill.single() as platform:
-        async with drill.load([platform]):
-            await asyncio.sleep(BEFORE)
-            async with drill.exposed():
-                os.kill(platform.temporal_pid, signal.SIGKILL)
-                await platform.kill()
-            await asyncio.sleep(DOWN)
-            await platform.start()
-            await asyncio.sleep(AFTER)
+        await _kill_all(drill, platform, drill.load([platform]))
         return await drill.verdict(platform)
 
 
 async def received_and_killed(drill: Drill) -> Verdict:
     """What a sender got a 200 for is delivered. It loses a tenth of the answers, and sends again."""
     async with drill.single() as platform:
-        async with drill.sent_to_a_source(platform):
-            await asyncio.sleep(BEFORE)
-            async with drill.exposed():
-                os.kill(platform.temporal_pid, signal.SIGKILL)
-                await platform.kill()
-            await asyncio.sleep(DOWN)
-            await platform.start()
-            await asyncio.sleep(AFTER)
+        await _kill_all(drill, platform, drill.sent_to_a_source(platform))
         return await drill.verdict(platform)
+
+
+async def _kill_all(drill: Drill, platform: PlatformProcess, load: AbstractAsyncContextManager[object]) -> None:
+    """Kill the platform and its Temporal server under load, and start them again."""
+    async with load:
+        await asyncio.sleep(BEFORE)
+        async with drill.exposed():
+            os.kill(platform.temporal_pid, signal.SIGKILL)
+            await platform.kill()
+        await asyncio.sleep(DOWN)
+        await platform.start()
+        await asyncio.sleep(AFTER)
 
 
 async def terminated(drill: Drill) -> Verdict:

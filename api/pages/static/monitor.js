@@ -84,7 +84,6 @@ class LiveRows {
     this.quiet = changes || unknown.length ? 0 : this.quiet + 1;
     if (unknown.length && !this.isRead()) this.insert();
     else this.show();
-    updateSummary(fresh.content);
     showTimes(document);
   }
 
@@ -113,7 +112,7 @@ class LiveRows {
     this.waiting = [];
     document.querySelector("[data-empty]")?.remove();
     const most = Number(this.body.dataset.most || 50);
-    while (this.body.rows.length > Math.max(most, 2 * most)) this.body.lastElementChild.remove();
+    while (this.body.rows.length > 2 * most) this.body.lastElementChild.remove();
     this.show();
     showTimes(document);
   }
@@ -201,13 +200,6 @@ class LivePart {
 // What is newest is at the end of a strip that is wider than its card.
 function showEnds(place) {
   for (const strip of place.querySelectorAll("[data-end]")) strip.scrollLeft = strip.scrollWidth;
-}
-
-function updateSummary(fresh) {
-  for (const part of fresh.querySelectorAll("[data-part]")) {
-    const old = document.getElementById(part.id);
-    if (old && old.outerHTML !== part.outerHTML) old.replaceWith(part);
-  }
 }
 
 function countChosen() {

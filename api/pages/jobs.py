@@ -39,7 +39,7 @@ async def show_new(page: CurrentPage) -> Response:
     try:
         count = (await _start(page, str(kind), query, dry_run=True))["dry_run"]
     except CallError as error:
-        fault = "; ".join([error.detail, *error.errors.values()])
+        fault = "; ".join(dict.fromkeys([error.detail, *error.errors.values()]))
     return page.render(
         "job_new.html", title=title, kind=kind, count=count, fault=fault, given=[*query.multi_items()], query_text=query
     )

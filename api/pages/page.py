@@ -162,4 +162,10 @@ def _problem(request: Request, error: CallError | ProblemError) -> Response:
         raise error  # another site's page has sent it: the API's own answer will do
     page = Page(request)
     template = "problem_part.html" if page.is_part else "problem.html"
-    return page.render(template, error.status, title=HTTPStatus(error.status).phrase, detail=error.detail)
+    return page.render(
+        template,
+        error.status,
+        title=HTTPStatus(error.status).phrase,
+        detail=error.detail,
+        faults={name: text for name, text in dict(error.errors).items() if text != error.detail},
+    )

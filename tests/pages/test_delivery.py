@@ -1,5 +1,6 @@
 """A delivery's page in a real browser: the chain, the attempts, and what a person does there."""
 
+import asyncio
 import re
 import shlex
 
@@ -40,6 +41,28 @@ async def test_a_failed_delivery_is_explained_and_sent_again(
     await expect(tab.locator("circle.mark.good")).to_have_count(1)
     await expect(tab.locator("text.flag")).to_have_text("resend by bootstrap")
     assert len(receiver.got(path)) == 3
+
+
+async def test_the_curl_command_sends_the_same_request_without_the_secret(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    headers = {"Authorization": "Bearer canary-of-curl", "X-Shop": "it's north"}
+    await platform.webhook(event, receiver.tell(path, [400, 200]), headers=headers)
+    delivery = await platform.delivery(await platform.publish(event, {"n": "it's $HOME"}))
+    await platform.wait(delivery, "failed")
+
+    tab = await monitor.open(f"/deliveries/{delivery}")
+    command = await tab.locator("#curl").text_content() or ""
+    shell = await asyncio.create_subprocess_exec("sh", "-c", command, stdout=asyncio.subprocess.DEVNULL)
+    await shell.wait()
+
+    [sent, again] = receiver.got(path)
+    assert again.body == sent.body
+    assert again.headers["x-shop"] == "it's north"
+    assert again.headers["webhook-signature"] == sent.headers["webhook-signature"]
+    assert again.headers["authorization"] == "<SECRET>"
+    assert "canary-of-curl" not in await tab.content()
 
 
 async def test_the_keyboard_is_enough(

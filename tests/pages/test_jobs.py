@@ -36,6 +36,18 @@ async def test_all_that_failed_is_resent_by_a_job(
     assert await monitor.axe() == []
 
 
+async def test_a_job_for_what_cannot_be_resent_is_refused(monitor: Monitor, platform: PlatformProcess) -> None:
+    tab = await monitor.open("/jobs/new?kind=resend&status=delivered")
+
+    await expect(tab.get_by_role("alert")).to_contain_text("sent again only with")
+    await expect(tab.get_by_role("button", name="Start")).to_have_count(0)
+    answer = await monitor.context.request.post(
+        f"http://127.0.0.1:{platform.port}/jobs/01936b1e-0000-7000-8000-000000000000/halt",
+        headers={"sec-fetch-site": "same-origin"},
+    )
+    assert answer.status == 404
+
+
 async def test_what_a_webhook_missed_is_sent_by_a_job(
     monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:

@@ -78,6 +78,14 @@ async def test_filters_are_in_the_url_and_a_search_finds_an_occurrence(
     await expect(tab.get_by_role("row")).to_have_count(2)
 
 
+async def test_a_filter_that_is_wrong_is_named(monitor: Monitor, platform: PlatformProcess) -> None:
+    answer = await monitor.tab.goto(f"http://127.0.0.1:{platform.port}/sent?status=nonsense")
+
+    assert answer is not None
+    assert answer.status == 422
+    await expect(monitor.tab.get_by_role("alert")).to_contain_text("status: Input should be 'pending'")
+
+
 async def test_who_may_only_look_sees_no_buttons(open_monitor: Open, platform: PlatformProcess) -> None:
     key = await platform.post("/v1/api-keys", {"name": "looks", "role": "viewer"})
     monitor = await open_monitor(key=key["key"])

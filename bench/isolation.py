@@ -104,8 +104,7 @@ async def measure(load: Load) -> tuple[list[list[float]], int, int]:
                 flood.feed(other, load.other, SECONDS, "other"),
             )
             wanted = {id for id in producer.accepted() if id.startswith("healthy")}
-            await receiver.wait_for("/healthy", 20 + len(wanted))
-            got = {occurrence(request): request.at for request in reversed(receiver.got("/healthy"))}
+            got = await arrivals(receiver, "/healthy", wanted)
             parts = defaultdict(list)
             begun = min(producer.answers[id].at for id in wanted)
             for id in wanted:
@@ -116,3 +115,14 @@ async def measure(load: Load) -> tuple[list[list[float]], int, int]:
             await flood.close()
             tried = len(receiver.got("/other"))
     return [part for part in parts.values() if len(part) > 1], refused, tried
+
+
+async def arrivals(receiver: Receiver, path: str, wanted: set[str]) -> dict[str, float]:
+    """Wait until all wanted occurrences have arrived, and return when each arrived first. Raises TimeoutError after 30 s
+    without a request."""
+    while True:
+        requests = list(reversed(receiver.got(path)))
+        got = {occurrence(request): request.at for request in requests}
+        if wanted <= got.keys():
+            return got
+        await receiver.wait_for(path, len(requests) + 1)

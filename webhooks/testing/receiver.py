@@ -123,6 +123,8 @@ class Receiver:
 
 async def _write(writer: asyncio.StreamWriter, answer: bytes, drip: float) -> None:
     for part in [answer] if not drip else [answer[n : n + 1] for n in range(len(answer))]:
+        if writer.is_closing():  # uvloop raises a RuntimeError for a write then
+            raise ConnectionResetError
         writer.write(part)
         await writer.drain()
         await asyncio.sleep(drip)

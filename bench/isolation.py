@@ -118,8 +118,8 @@ async def measure(load: Load) -> tuple[list[list[float]], int, int]:
 
 
 async def arrivals(receiver: Receiver, path: str, wanted: set[str]) -> dict[str, float]:
-    """Wait until all wanted occurrences have arrived, and return when each arrived first. Raises TimeoutError after 30 s
-    without a request."""
+    """Wait until all wanted occurrences have arrived, and return when each arrived first. Raises TimeoutError if 30 s
+    pass without a request."""
     while True:
         requests = list(reversed(receiver.got(path)))
         got = {occurrence(request): request.at for request in requests}

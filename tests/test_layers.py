@@ -43,7 +43,7 @@ ONLY_ITS_OWN = {"testing"}
 """Rooms that know the platform from outside only: not even the files in webhooks/ itself."""
 
 PURE = """
-    characters contracts errors ids json_documents json_numbers json_pointer outcomes retry times
+    characters contracts errors field_errors ids json_documents json_numbers json_pointer outcomes retry times
     credentials/authentication credentials/client_certificate credentials/header_rules credentials/masking
     credentials/signing credentials/source_secrets credentials/webhook_secrets
     deliveries/status

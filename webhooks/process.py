@@ -12,6 +12,7 @@ import uvloop
 from pydantic import ValidationError
 
 from webhooks.errors import CannotRunError
+from webhooks.field_errors import told
 from webhooks.settings import Settings, old_names
 from webhooks.telemetry import logs
 
@@ -56,8 +57,8 @@ def tune_gc() -> None:
 
 def _bad_settings(error: ValidationError) -> Iterator[str]:
     """Yield a line for each wrong setting. It names the variable and never holds its value."""
-    for item in error.errors(include_input=False, include_url=False):
-        message = item["msg"].removeprefix("Value error, ")
+    for item in error.errors(include_url=False):
+        message = told(item)
         if not item["loc"]:  # of several settings together: the message names them
             yield message
             continue

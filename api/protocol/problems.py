@@ -13,9 +13,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from temporalio.service import RPCError
 
-from webhooks import characters
 from webhooks.credentials.authentication import MODES
 from webhooks.cursors import BadCursorError
+from webhooks.field_errors import told
 from webhooks.json_pointer import json_pointer
 from webhooks.store import postgresql
 from webhooks.store.database import is_away, is_full
@@ -152,7 +152,7 @@ def _handler(problem_of: Callable[[Any], ProblemError]) -> Callable[[Request, Ex
 
 
 def _not_valid(error: RequestValidationError) -> ProblemError:
-    errors = [(_pointer(item), _message(item)) for item in error.errors()]
+    errors = [(_pointer(item), told(item)) for item in error.errors()]
     return ProblemError(422, "the request is not valid", errors=errors)
 
 
@@ -183,22 +183,6 @@ _PROBLEMS: dict[type[Exception], Callable[[Any], ProblemError]] = {
     Exception: _internal_error,  # the server logs the trace
 }
 """What each error becomes. The most specific class of an error decides."""
-
-_MESSAGES = {
-    "union_tag_invalid": f"the type must be one of: {', '.join(MODES)}",  # pydantic's message repeats the input
-    "union_tag_not_found": f"the type must be one of: {', '.join(MODES)}",
-    "dict_type": "must be an object",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-    "extra_forbidden": "there is no such field, or it cannot be changed",
-}
-"""Our messages for pydantic's types of error."""
-
-
-def _message(item: Mapping[str, Any]) -> str:
-    if item.get("type") == "string_pattern_mismatch":
-        return characters.mismatch(item["ctx"]["pattern"], item["input"])
-    return _MESSAGES.get(item.get("type", ""), str(item["msg"]).removeprefix("Value error, "))
 
 
 def _pointer(item: Mapping[str, Any]) -> str:

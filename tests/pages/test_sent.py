@@ -83,7 +83,7 @@ async def test_a_filter_that_is_wrong_is_named(monitor: Monitor, platform: Platf
 
     assert answer is not None
     assert answer.status == 422
-    await expect(monitor.tab.get_by_role("alert")).to_contain_text("status: Input should be 'pending'")
+    await expect(monitor.tab.get_by_role("alert")).to_contain_text("status: must be 'pending'")
 
 
 async def test_who_may_only_look_sees_no_buttons(open_monitor: Open, platform: PlatformProcess) -> None:

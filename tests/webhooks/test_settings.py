@@ -253,7 +253,7 @@ def test_a_bad_value_under_the_old_name_names_both(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(SystemExit) as caught:
         process.run(NotImplemented)
-    assert "WEBHOOKS_RESUME_RATE: Input should be greater than 0" in str(caught.value)
+    assert "WEBHOOKS_RESUME_RATE: must be greater than 0" in str(caught.value)
     assert name in str(caught.value)
 
 

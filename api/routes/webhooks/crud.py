@@ -68,9 +68,9 @@ async def create_webhook(
         clients_of(owner, body.allowed_client_identifiers)
     clients_given = "allowed_client_identifiers" in body.model_fields_set
     if body.event is not None and not clients_given:
-        raise invalid("/allowedClientIdentifiers", "Field required")
+        raise invalid("/allowedClientIdentifiers", "is required")
     if clients_given and "events" not in body.model_fields_set:
-        raise invalid("/event", "Field required")
+        raise invalid("/event", "is required")
     for pointer, given in (("/allowedClientIdentifiers", body.allowed_client_identifiers), ("/filter", body.filter)):
         if given and not body.events:
             raise invalid(pointer, _NO_SUBSCRIPTION)

@@ -25,8 +25,6 @@ from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database
 from webhooks.temporal.names import CREATED_AT, OCCURRENCE_ID
 
-STEP_SECONDS = 600.0
-"""How long one call works. The workflow then calls again, so that its history grows by a few events in this time."""
 _READING = 0.1
 """What it takes of a turn to look at a delivery, which is read and may be left as it is."""
 _CHUNK = 20
@@ -194,7 +192,7 @@ class _Step:
         return self.progress
 
     def is_over(self) -> bool:
-        return self.stopping.is_set() or time.monotonic() - self._began > STEP_SECONDS
+        return self.stopping.is_set() or time.monotonic() - self._began > self.job.step_seconds
 
     async def turn(self) -> None:
         """Wait as the job's own rate says, unless it is told to stop."""

@@ -122,6 +122,7 @@ def create_app(platform: Platform) -> FastAPI:
     ):
         app.include_router(routes.router)
     app.include_router(tokens.keys)
+    app.include_router(jobs.starting)
     app.include_router(sign_in.router)
     for pages in PAGES:
         app.include_router(pages.router)

@@ -1,7 +1,6 @@
 """The OpenAPI document, as client generators need it: short operation ids, and every status that a call can answer."""
 
 import json
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +12,8 @@ from api.protocol.problems import Problem, responses
 _PREFIX = "/v1/"
 _NOT_REPEATABLE = ("/v1/tokens",)
 """Paths whose creating call takes no `Idempotency-Key`."""
+_STARTS_A_JOB = ("/v1/deliveries/resend", "/v1/deliveries/cancel", "/v1/webhooks/{id}/replay")
+"""Paths whose call answers 202, and takes an `Idempotency-Key`."""
 _IDEMPOTENCY_KEY = {
     "name": HEADER,
     "in": "header",
@@ -56,7 +57,8 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
                 # database, and anybody can call too often.
                 added = responses(429, 503, *((413, 415) if "requestBody" in operation else ()))
                 declared = operation["responses"] | {str(status): answer for status, answer in added.items()}
-                if str(HTTPStatus.CREATED.value) in declared and method == "post" and path not in _NOT_REPEATABLE:
+                creates = "201" in declared and method == "post" and path not in _NOT_REPEATABLE
+                if creates or path in _STARTS_A_JOB:
                     declared |= {str(status): answer for status, answer in responses(409).items()}
                     operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
                 operation["responses"] = dict(sorted(declared.items()))

@@ -289,8 +289,8 @@ class JobState(StrEnum):
 
 class Selection(Contract):
     """Which deliveries a job is about, as in the list of deliveries. Of several values, any one may match; no value
-    means all. `since` (inclusive) and `until` (exclusive) are about their creation. A replay has one webhook, and its
-    times are about the publication of occurrences."""
+    means all. `since` (inclusive) and `until` (exclusive) are about their creation, `last_attempt_since` (inclusive) is
+    about their last attempt. A replay has one webhook, and its times are about the publication of occurrences."""
 
     webhook_ids: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
@@ -300,6 +300,7 @@ class Selection(Contract):
     outcomes: tuple[str, ...] = ()
     since: AwareDatetime | None = None
     until: AwareDatetime
+    last_attempt_since: AwareDatetime | None = None
 
 
 class JobProgress(Contract):
@@ -339,6 +340,11 @@ class Job(Contract):
     started_at: AwareDatetime
     progress: JobProgress = JobProgress()
     paused: bool = False
+    step_seconds: float = 600
+    """How long one call of `work` takes. Then the workflow calls again: its history grows by a few events in this time.
+    """
+    steps_per_run: int = 50
+    """Then the workflow continues as a new run, so that no history grows without bound."""
 
 
 class JobStatus(Contract):

@@ -7,16 +7,15 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.jobs import STEP_SECONDS, JobActivities
+    from activities.jobs import JobActivities
     from webhooks.contracts import Job, JobProgress, JobState, JobStatus
     from webhooks.deliveries.jobs import Request
     from webhooks.temporal.names import MEMO_JOB_STATUS, RUN_JOB
 
-_STEP_TIMEOUT = timedelta(seconds=2 * STEP_SECONDS)
+_SPARE = timedelta(minutes=10)
+"""How much longer than its time a step may take, to finish the delivery in hand."""
 _HEARTBEAT_TIMEOUT = timedelta(seconds=20)
 """After a crash, another worker goes on this much later."""
-_STEPS_PER_RUN = 50
-"""Then the workflow continues as a new run, so that no history grows without bound."""
 
 
 @workflow.defn(name=RUN_JOB)
@@ -49,7 +48,8 @@ class RunJob:
         """Return how far it has come when it ends, by itself or because somebody stopped it."""
         steps = 0
         while not (self._stopped or self._progress.complete):
-            if steps == _STEPS_PER_RUN:
+            if steps == job.steps_per_run:
+                self._show(self._shown.state)
                 workflow.continue_as_new(job.model_copy(update={"progress": self._progress, "paused": self._paused}))
             if self._paused:
                 self._show(JobState.PAUSED)
@@ -66,7 +66,7 @@ class RunJob:
         working = workflow.start_activity_method(
             JobActivities.work,
             job.model_copy(update={"progress": self._progress}),
-            start_to_close_timeout=_STEP_TIMEOUT,
+            start_to_close_timeout=timedelta(seconds=job.step_seconds) + _SPARE,
             heartbeat_timeout=_HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

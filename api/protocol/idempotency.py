@@ -6,6 +6,7 @@ master key, because it may hold a secret that is shown only once."""
 import hashlib
 import json
 import re
+from uuid import NAMESPACE_URL, uuid5
 
 from fastapi import Request, Response
 
@@ -38,6 +39,11 @@ class Repeatable:
         self._id = idempotency.row_id(self._tenant, actor, key)
         call = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
         self._digest = hashlib.sha256(call + body).hexdigest()
+
+    def id(self, number: int) -> str:
+        """Return an id that is the same for this call, this key and this number: for what is created outside of the
+        database, where the answer may not be stored any more if the process is killed."""
+        return str(uuid5(NAMESPACE_URL, f"{self._id}/{self._digest}/{number}"))
 
     async def earlier_answer(self) -> Response | None:
         """Return the answer to the first call with this key. Raises ProblemError 409, and 422 if that was another

@@ -5,7 +5,7 @@ twice without a meaning, is an error, so that a misspelt filter is noticed."""
 import re
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Any, get_args, get_origin
+from typing import Any, ClassVar, get_args, get_origin
 
 from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +13,7 @@ from fastapi.params import Security
 from fastapi.routing import APIRoute
 
 from api import rates
-from api.auth import authenticate, record_asked_for, record_refusal
+from api.auth import authenticate, record_as, record_asked_for, record_refusal
 from api.protocol.bounded_body import bounded_body
 from api.protocol.idempotency import HEADER, Repeatable
 from api.protocol.problems import ProblemError, invalid
@@ -56,15 +56,19 @@ class StrictRoute(APIRoute):
     """The class of every /v1 route. Each declares with api.auth.needs which permission it asks for."""
 
     max_body = 256 * 1024
-    is_repeatable = True
-    """Whether a creating call takes an `Idempotency-Key`."""
+    repeatable_status: ClassVar[int | None] = HTTPStatus.CREATED
+    """Calls that answer with it take an `Idempotency-Key`."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the call takes an `Idempotency-Key`."""
+        return self.status_code is not None and self.status_code == self.repeatable_status
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         [permission] = [
             scope for given in self.dependencies if isinstance(given, Security) for scope in given.scopes or ()
         ]
-        creates = self.status_code == HTTPStatus.CREATED and self.is_repeatable
         takes_several = {field.alias: _is_list(field.field_info.annotation) for field in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
@@ -76,10 +80,12 @@ class StrictRoute(APIRoute):
             bounded.max_body = self.max_body
             if self.body_field:
                 await _read_json(bounded)
-            key = request.headers.get(HEADER) if creates else None
+            key = request.headers.get(HEADER) if self.is_repeatable else None
             repeatable = None if key is None else Repeatable(request, key, await bounded.body())
             if repeatable and (earlier := await repeatable.earlier_answer()):
+                record_as(request, None)
                 return earlier
+            request.state.repeatable = repeatable
             response = await handler(bounded)
             if repeatable:
                 await repeatable.store(response)

@@ -1,13 +1,16 @@
 """Jobs: resend, replay or give up many deliveries, and see, pause and stop what does it."""
 
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 from fastapi import APIRouter, Request
 
 from api.auth import needs, record_as
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit
 from api.platform import Platform
+from api.protocol.idempotency import Repeatable
 from api.protocol.problems import RESPONSES, ProblemError, invalid, require_found, responses
 from api.protocol.strict_json import StrictRoute
 from api.routes.webhooks.resource import find
@@ -17,19 +20,29 @@ from webhooks.contracts import Job, JobKind, Selection
 from webhooks.deliveries import jobs as stored_jobs
 from webhooks.deliveries.bulk import RESENDABLE, WAITING
 from webhooks.deliveries.jobs import JobView, TooManyJobsError
-from webhooks.deliveries.selection import count
+from webhooks.deliveries.selection import Count, count
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.identity.caller import Caller
 from webhooks.ids import is_uuid, uuid7
+from webhooks.publishing.replay import Replays
 from webhooks.store import webhooks as stored_webhooks
+from webhooks.store.idempotency import KEPT
+
+
+class StartingRoute(StrictRoute):
+    """Takes an `Idempotency-Key`: a call that is repeated starts no other job."""
+
+    repeatable_status = HTTPStatus.ACCEPTED
+
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=RESPONSES, route_class=StrictRoute)
+starting = APIRouter(prefix="/v1", tags=["jobs"], responses=RESPONSES, route_class=StartingRoute)
 
 _NO_CLIENT_WEBHOOK = "none"
 """No webhook has this id."""
 
 
-@router.post("/deliveries/resend", dependencies=[needs("delivery:resend")], status_code=202, responses=responses(409))
+@starting.post("/deliveries/resend", dependencies=[needs("delivery:resend")], status_code=202, responses=responses(409))
 async def resend_deliveries(
     request: Request, body: ResendManyIn, caller: CurrentCaller, platform: CurrentPlatform
 ) -> JobStarted:
@@ -40,12 +53,12 @@ async def resend_deliveries(
         raise invalid("/filter/status", "what is pending is sent without a resend")
     if DeliveryStatus.DELIVERED in chosen and not body.force:
         raise invalid("/filter/status", 'what was delivered is sent again only with "force": true')
-    narrowed = await _narrowed(platform, caller, body.filter)
-    job = _job(platform, caller, JobKind.RESEND, _selection(narrowed, chosen), rate=body.rate, force=body.force)
+    found = _selection(await _narrowed(platform, caller, body.filter), chosen)
+    job = _job(platform, caller, request, JobKind.RESEND, found, rate=body.rate, force=body.force)
     return await _start(platform, caller, request, job, dry_run=body.dry_run)
 
 
-@router.post("/deliveries/cancel", dependencies=[needs("delivery:cancel")], status_code=202, responses=responses(409))
+@starting.post("/deliveries/cancel", dependencies=[needs("delivery:cancel")], status_code=202, responses=responses(409))
 async def cancel_deliveries(
     request: Request, body: CancelManyIn, caller: CurrentCaller, platform: CurrentPlatform
 ) -> JobStarted:
@@ -54,20 +67,20 @@ async def cancel_deliveries(
     chosen = body.filter.status or WAITING
     if not {*chosen} <= {*WAITING, DeliveryStatus.FAILED}:
         raise invalid("/filter/status", "only what is pending, retrying or failed can be given up")
-    narrowed = await _narrowed(platform, caller, body.filter)
-    job = _job(platform, caller, JobKind.CANCEL, _selection(narrowed, chosen), rate=body.rate)
+    found = _selection(await _narrowed(platform, caller, body.filter), chosen)
+    job = _job(platform, caller, request, JobKind.CANCEL, found, rate=body.rate)
     return await _start(platform, caller, request, job, dry_run=body.dry_run)
 
 
-@router.post(
+@starting.post(
     "/webhooks/{id}/replay", dependencies=[needs("delivery:resend")], status_code=202, responses=responses(404, 409)
 )
 async def replay_webhook(
     id: str, request: Request, body: ReplayIn, caller: CurrentCaller, platform: CurrentPlatform
 ) -> JobStarted:
     """Starts a job that sends the webhook what it has missed, oldest first: occurrences that were published between
-    `since` and `until`, also while the webhook was inactive, not subscribed or not yet created. Its subscriptions of
-    now decide what it gets. With `dry_run` it only counts them."""
+    `since` and `until`, or those that `occurrence_id` names, also while the webhook was inactive, not subscribed or not
+    yet created. Its subscriptions of now decide what it gets. With `dry_run` it only counts them."""
     async with platform.database.read() as session:
         webhook, subscribed = await find(session, caller, id)
     if not webhook.active:
@@ -78,11 +91,12 @@ async def replay_webhook(
     replayed = Selection(
         webhook_ids=(id,),
         events=tuple(events),
+        occurrence_ids=tuple(body.occurrence_id),
         statuses=_values(RESENDABLE),
         since=body.since,
         until=_until(body.until),
     )
-    job = _job(platform, caller, JobKind.REPLAY, replayed, rate=body.rate, only_missing=body.only_missing)
+    job = _job(platform, caller, request, JobKind.REPLAY, replayed, rate=body.rate, only_missing=body.only_missing)
     return await _start(platform, caller, request, job, dry_run=body.dry_run)
 
 
@@ -143,6 +157,7 @@ def _selection(filter: DeliveryFilter, statuses: Iterable[DeliveryStatus]) -> Se
         outcomes=tuple(filter.outcome),
         since=filter.since,
         until=_until(filter.until),
+        last_attempt_since=filter.last_attempt_since,
     )
 
 
@@ -159,6 +174,7 @@ def _until(given: datetime | None) -> datetime:
 def _job(
     platform: Platform,
     caller: Caller,
+    request: Request,
     kind: JobKind,
     selection: Selection,
     *,
@@ -166,7 +182,7 @@ def _job(
     force: bool = False,
     only_missing: bool = True,
 ) -> Job:
-    id = uuid7()
+    id = _ids(request)[-1]
     return Job(
         id=id,
         tenant=caller.tenant,
@@ -184,15 +200,41 @@ def _job(
 async def _start(platform: Platform, caller: Caller, request: Request, job: Job, *, dry_run: bool) -> JobStarted:
     if dry_run:
         record_as(request, None)
-        found = await count(platform.client, job)
+        found = await _count(platform, job)
         return JobStarted(dry_run=CountOut(count=found.count, exact=found.exact))
-    try:
-        await platform.jobs.start(job)
-    except TooManyJobsError as error:
-        raise ProblemError(409, f"{error}; wait for one, or stop one") from None
+    started = await _started_before(platform, caller, request)
+    if started is None:
+        try:
+            await platform.jobs.start(job)
+        except TooManyJobsError as error:
+            raise ProblemError(409, f"{error}; wait for one, or stop one") from None
+        started = await _find(platform, caller, job.id)
     chosen = job.selection.model_dump(mode="json", exclude_defaults=True)
-    record_as(request, "job.start", job.id, {"kind": job.kind.value, "filter": chosen})
-    return JobStarted(job=_shown(caller, await _find(platform, caller, job.id)))
+    record_as(request, "job.start", started.job.id, {"kind": job.kind.value, "filter": chosen})
+    return JobStarted(job=_shown(caller, started))
+
+
+def _ids(request: Request) -> list[str]:
+    """Return the ids that the call's job can have, that of a new job last. With an `Idempotency-Key`, there is one for
+    each period for which an answer is kept, so that the same key can start another job later."""
+    call: Repeatable | None = request.state.repeatable
+    period = int(time.time() // KEPT.total_seconds())
+    return [call.id(period - 1), call.id(period)] if call else [uuid7()]
+
+
+async def _started_before(platform: Platform, caller: Caller, request: Request) -> JobView | None:
+    """Return the job that the same call has started, if the process was killed before it had answered."""
+    if request.state.repeatable is None:
+        return None
+    views = [await platform.jobs.get(caller.tenant, id) for id in _ids(request)]
+    oldest = datetime.now(UTC) - KEPT
+    return next((view for view in views if view and view.job.started_at > oldest), None)
+
+
+async def _count(platform: Platform, job: Job) -> Count:
+    if job.kind is JobKind.REPLAY and job.selection.occurrence_ids:
+        return await Replays(platform.publishing, platform.database).count(job)
+    return await count(platform.client, platform.deliveries, job)
 
 
 async def _find(platform: Platform, caller: Caller, id: str) -> JobView:

@@ -17,7 +17,7 @@ from webhooks.identity.signing_keys import CACHED_FOR
 class TokenRoute(StrictRoute):
     """Takes no `Idempotency-Key`: a call that is repeated makes another token, and none is stored."""
 
-    is_repeatable = False
+    repeatable_status = None
 
 
 router = APIRouter(prefix="/v1/tokens", tags=["tokens"], responses=RESPONSES, route_class=TokenRoute)

@@ -25,7 +25,7 @@ DryRun = Annotated[bool, Field(description="Only count")]
 
 
 class DeliveryFilter(Body):
-    """The filter of GET /v1/deliveries, with lists."""
+    """The filter of GET /v1/deliveries, with lists, and `last_attempt_since`."""
 
     webhook_id: Values
     event: Values
@@ -35,6 +35,7 @@ class DeliveryFilter(Body):
     outcome: Values
     since: Moment | None = None
     until: Moment | None = Field(None, description="null: now")
+    last_attempt_since: Moment | None = Field(None, description="Whose last attempt was made since then")
 
 
 class ResendManyIn(Body):
@@ -64,8 +65,9 @@ class CancelManyIn(Body):
 
 
 class ReplayIn(Body):
-    since: Moment = Field(description="Occurrences that were published from then on")
+    since: Moment | None = Field(None, description="Occurrences that were published from then on")
     until: Moment | None = Field(None, description="null: now")
+    occurrence_id: Values
     only_missing: bool = Field(
         True, description="false: of what the webhook has a delivery of, resend what failed or expired"
     )
@@ -74,7 +76,9 @@ class ReplayIn(Body):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.until is not None and self.until <= self.since:
+        if self.since is None and not self.occurrence_id:
+            raise ValueError("since must be given, or occurrence_id")
+        if self.since is not None and self.until is not None and self.until <= self.since:
             raise ValueError("until must be after since")
         return self
 
@@ -127,6 +131,7 @@ def job_out(view: JobView, *, to_client: bool) -> JobOut:
             outcome=list(selection.outcomes),
             since=selection.since,
             until=selection.until,
+            last_attempt_since=selection.last_attempt_since,
         ),
         force=view.job.force,
         only_missing=view.job.only_missing,

@@ -81,6 +81,60 @@ async def test_the_same_job_twice_sends_nothing_twice(platform: PlatformProcess,
     assert all(job["done"] + sum(job["skipped"].values()) == job["seen"] for job in jobs)
 
 
+PATHS = ("/v1/deliveries/resend", "/v1/deliveries/cancel", "/v1/webhooks/{}/replay")
+
+
+@pytest.mark.parametrize("path_of", PATHS, ids=("resend", "cancel", "replay"))
+async def test_a_repeated_call_with_a_key_starts_one_job(
+    platform: PlatformProcess, receiver: Receiver, path_of: str
+) -> None:
+    event = await platform.event()
+    webhook = await platform.webhook(event, receiver.url("/never"))
+    call = path_of.format(webhook["id"])
+    body: Json = {"since": "2026-01-10T09:40:00Z"} if "replay" in call else {"filter": {"event": [event]}}
+    key = {"idempotency-key": f"key {webhook['id']}"}
+    together = await asyncio.gather(*(platform.http.post(call, json=body, headers=key) for _ in range(4)))
+    again = await platform.http.post(call, json=body, headers=key)
+    other = await platform.http.post(call, json={**body, "rate": 1}, headers=key)
+    ids = {answer.json()["job"]["id"] for answer in (*together, again) if answer.status_code == 202}
+    [id] = ids
+    await ended(platform, again.json())
+    entries = (await platform.get("/v1/audit", resource=id))["items"]
+
+    assert {answer.status_code for answer in together} <= {202, 409}
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (202, "true")
+    assert other.status_code == 422
+    assert {entry["action"] for entry in entries} == {"job.start"}
+
+
+async def test_only_those_with_a_late_attempt_are_resent(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """As by "resend what failed since": one that was published before, and failed after, is one of them."""
+    event = await platform.event()
+    url = receiver.tell(path, [400, 400, 500, 500, 500, 500, 200])
+    await platform.webhook(event, url, retry_policy={"initial_interval": 1.5, "maximum_attempts": 2})
+    early = [await platform.delivery(await platform.publish(event)) for _ in range(2)]
+    for id in early:
+        await platform.wait(id, "failed")
+    later = await platform.delivery(await platform.publish(event))
+    await platform.wait(later, "retrying")
+    since = datetime.now(UTC)
+    last = await platform.delivery(await platform.publish(event))
+    for id in (later, last):
+        await platform.wait(id, "failed")
+    await visible(platform, 4, event=event, status="failed")
+    chosen = {"filter": {"event": [event], "last_attempt_since": since.isoformat()}}
+    counted = await platform.post("/v1/deliveries/resend", {**chosen, "dry_run": True}, expect=202)
+    job = await ended(platform, await platform.post("/v1/deliveries/resend", chosen, expect=202))
+    for id in (later, last):
+        await platform.wait(id, "delivered")
+
+    assert counted["dry_run"] == {"count": 2, "exact": True}
+    assert (job["done"], job["skipped"]) == (2, {"does_not_match": 2})
+    assert [(await platform.get(f"/v1/deliveries/{id}"))["status"] for id in early] == ["failed", "failed"]
+
+
 async def test_delivered_ones_are_resent_with_force_only(
     platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
@@ -188,6 +242,30 @@ async def test_a_replay_can_resend_what_failed(platform: PlatformProcess, receiv
     assert left["skipped"] == {"exists": 1}
     assert job["done"] == 1
     assert [one["trigger"] for one in delivery["attempts"]] == ["event", "resend"]
+
+
+async def test_one_occurrence_is_sent_to_a_webhook_that_missed_it(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    missed, other = [await platform.publish(event, {"n": n}) for n in (1, 2)]
+    webhook = await platform.webhook(event, receiver.url(path))
+    picky = await platform.webhook(event, receiver.url(path), filter={"data": {"n": 2}})
+    await visible(platform, 2, "/v1/occurrences", event=event)
+    body = {"occurrence_id": [missed["id"]]}
+    calls = [f"/v1/webhooks/{one['id']}/replay" for one in (webhook, picky)]
+    counts = [(await platform.post(call, {**body, "dry_run": True}))["dry_run"] for call in calls]
+    jobs = [await ended(platform, await platform.post(call, body, expect=202)) for call in calls]
+    [request] = await receiver.wait_for(path, 1)
+    await visible(platform, 1, webhook_id=webhook["id"])
+    after = (await platform.post(calls[0], {**body, "dry_run": True}))["dry_run"]
+
+    assert counts == [{"count": 1, "exact": True}, {"count": 0, "exact": True}]
+    assert [(job["done"], job["skipped"]) for job in jobs] == [(1, {}), (0, {"not_wanted": 1})]
+    assert request.headers["webhook-id"] == f"{missed['id']}~{webhook['id']}"
+    assert after == {"count": 0, "exact": True}
+    assert not (await platform.get(f"/v1/occurrences/{other['id']}"))["deliveries"]
+    await platform.post(calls[0], {}, expect=422)
 
 
 async def test_what_waits_is_given_up(platform: PlatformProcess, receiver: Receiver, path: str) -> None:

@@ -1,7 +1,7 @@
 """What a job does with one delivery. Nothing is done twice, also if a job is interrupted, repeated, or not alone."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -20,6 +20,7 @@ from webhooks.deliveries.monitor import (
     AttemptInProgressError,
     Deliveries,
     DeliveryDetail,
+    DeliverySummary,
 )
 from webhooks.deliveries.start import Digest
 from webhooks.deliveries.status import DeliveryStatus
@@ -127,9 +128,18 @@ async def cancel(deliveries: Deliveries, job: Job, delivery_id: str, turn: Calla
     return IN_PROGRESS
 
 
+def was_attempted_since(summary: DeliverySummary, since: datetime | None) -> bool:
+    """Return whether the last attempt was made at `since` or later. Without an attempt, its creation counts."""
+    return since is None or (summary.last_attempt_at or summary.created_at) >= since
+
+
 def _is_selected(job: Job, detail: DeliveryDetail) -> bool:
-    summary, outcomes = detail.summary, job.selection.outcomes
-    return summary.status in job.selection.statuses and (not outcomes or summary.last_outcome in outcomes)
+    summary, selection = detail.summary, job.selection
+    return (
+        summary.status in selection.statuses
+        and (not selection.outcomes or summary.last_outcome in selection.outcomes)
+        and was_attempted_since(summary, selection.last_attempt_since)
+    )
 
 
 async def _signal(client: Client, job: Job, detail: DeliveryDetail) -> bool:

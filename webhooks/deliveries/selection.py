@@ -1,17 +1,22 @@
 """What a job's selection finds, and how many that are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from temporalio.client import Client
 
 from webhooks.contracts import Job, JobKind
 from webhooks.deliveries import visibility
+from webhooks.deliveries.bulk import was_attempted_since
+from webhooks.deliveries.monitor import Deliveries
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.deliveries.visibility import Filter
 from webhooks.temporal.names import DELIVER_WEBHOOK, OCCURRENCE_ID, RECORD_OCCURRENCE, WEBHOOK_ID
 
 _MAX_ROWS_READ = 5_000
 """Of occurrences, to count those that a webhook does not have. With more, the count is that of all of them."""
+_MAX_READ = 50
+"""Of deliveries that may have had their last attempt before the time that is asked for. With more, none is read."""
 _BY_HISTORY = {DeliveryStatus.PENDING, DeliveryStatus.RETRYING}
 """Statuses that histories tell apart, and a count does not."""
 
@@ -32,6 +37,7 @@ def filter_of(job: Job) -> Filter:
         return Filter(
             job.tenant,
             events=selection.events,
+            occurrence_ids=selection.occurrence_ids,
             since=selection.since,
             until=selection.until,
             workflow_types=(DELIVER_WEBHOOK, RECORD_OCCURRENCE),
@@ -49,13 +55,33 @@ def filter_of(job: Job) -> Filter:
     )
 
 
-async def count(client: Client, job: Job) -> Count:
+async def count(client: Client, deliveries: Deliveries, job: Job) -> Count:
     """Return how many deliveries the job would send, start or give up now. Raises RPCError."""
     if job.kind is JobKind.REPLAY:
         return await _count_missing(client, job)
     apart = len(_BY_HISTORY & {*job.selection.statuses}) == 1
-    found = await visibility.count(client, filter_of(job))
-    return Count(found, exact=not (apart or job.selection.outcomes))
+    filter = filter_of(job)
+    found = Count(await visibility.count(client, filter), exact=not (apart or job.selection.outcomes))
+    if job.selection.last_attempt_since is None:
+        return found
+    return await _count_attempted(client, deliveries, filter, job.selection.last_attempt_since, found)
+
+
+async def _count_attempted(
+    client: Client, deliveries: Deliveries, filter: Filter, since: datetime, found: Count
+) -> Count:
+    """Of the deliveries that are `found`, count those with an attempt since then. What was created since then has one;
+    only of older ones, the attempts are read."""
+    newer = await visibility.count(client, replace(filter, since=max(since, filter.since or since)))
+    if found.count - newer > _MAX_READ:
+        return Count(found.count, exact=False)
+    number, cursor, more = newer, None, found.count > newer
+    older = replace(filter, until=min(since, filter.until or since))
+    while more:
+        items, cursor = await deliveries.list(older, limit=_MAX_READ, cursor=cursor)
+        number += sum(was_attempted_since(item, since) for item in items)
+        more = cursor is not None
+    return Count(number, found.exact)
 
 
 async def _count_missing(client: Client, job: Job) -> Count:

@@ -3,7 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 from webhooks.contracts import Delivery, Job, Occurrence
+from webhooks.deliveries import visibility
 from webhooks.deliveries.bulk import DONE
+from webhooks.deliveries.occurrences import Occurrences
+from webhooks.deliveries.selection import Count, filter_of
 from webhooks.deliveries.start import OccurrenceConflictError, digest_of
 from webhooks.publishing.matching import Match, match
 from webhooks.publishing.publish import Publisher
@@ -45,6 +48,19 @@ class Replays:
         except OccurrenceConflictError:
             return CONFLICT
         return DONE if started else EXISTS
+
+    async def count(self, job: Job) -> Count:
+        """Return of how many occurrences that the job names the webhook would get a delivery. Each is read. Raises
+        RPCError."""
+        client, [webhook_id] = self._publisher.client, job.selection.webhook_ids
+        rows = [row async for row in visibility.oldest_first(client, filter_of(job), None)]
+        number, exact = 0, True
+        for published in await Occurrences(client, job.tenant).first_of(rows):
+            if any(delivery.webhook_id == webhook_id for delivery in published.deliveries):
+                number, exact = number + (not job.only_missing), exact and job.only_missing
+            elif published.readable and await self._match(job, published.occurrence):
+                number += 1
+        return Count(number, exact)
 
     async def _match(self, job: Job, occurrence: Occurrence) -> Match | None:
         async with self._database.read() as session:

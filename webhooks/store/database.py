@@ -21,6 +21,7 @@ from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
 from webhooks.store import postgresql, sealed, sqlite
 from webhooks.store.postgresql import DatabaseAwayError
+from webhooks.store.remembered import Remembered
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOST_KEY = 'If it is lost, see "A lost master key" in docs/operations.md.'
@@ -41,6 +42,7 @@ class Database:
         self._reader: Engine | AsyncEngine
         if self._is_sqlite:
             self._writer, self._reader = sqlite.engines(url)
+            self._remembered = Remembered(self._reader.url.database)
         else:
             self._writer, self._reader = postgresql.engines(url, connections)
 
@@ -126,7 +128,7 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Open a session that only reads."""
         if isinstance(self._reader, Engine):
-            reading: AsyncSession = sqlite.ReadingSession(self._reader)
+            reading: AsyncSession = sqlite.ReadingSession(self._reader, self._remembered)
         else:
             reading = AsyncSession(self._reader, expire_on_commit=False)
         async with reading as session:
@@ -154,6 +156,7 @@ class Database:
         """Close all connections."""
         await self._writer.dispose()
         if isinstance(self._reader, Engine):
+            self._remembered.close()
             self._reader.dispose()
         else:
             await self._reader.dispose()

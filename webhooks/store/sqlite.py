@@ -5,11 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import FrozenResult, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
+
+from webhooks.store.remembered import Remembered, key_of
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000", "secure_delete=ON")
 """A commit survives power loss; a locked database is waited for (in ms); what is deleted is overwritten with zeros."""
@@ -22,20 +24,28 @@ class ReadingSession(AsyncSession):
     """Runs each query completely in one step in a thread. SQLAlchemy's asyncio driver needs five steps, which cost more
     than the query. Only `exec` works, and the rows it returns are detached from the session."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, remembered: Remembered) -> None:
         super().__init__()
         self._engine = engine
+        self._remembered = remembered
 
     async def exec(self, statement: Any, *, params: Any = None) -> Any:  # type: ignore[override]
-        return await wrap_future(_readers.submit(self._run, statement, params))
+        key = key_of(statement, params)
+        found = self._remembered.find(key) if key else None
+        if found is None:
+            version = self._remembered.version
+            found = await wrap_future(_readers.submit(self._run, statement, params))
+            if key:
+                self._remembered.keep(key, found, version)
+        rows = found()
+        return rows.scalars() if isinstance(statement, SelectOfScalar) else rows
 
     async def __aexit__(self, *_: object) -> None:
         """Do nothing: nothing is open between two queries."""
 
-    def _run(self, statement: Any, params: Any) -> Any:
+    def _run(self, statement: Any, params: Any) -> FrozenResult[Any]:
         with Session(self._engine) as session:
-            found = session.execute(statement, params).freeze()()
-        return found.scalars() if isinstance(statement, SelectOfScalar) else found
+            return session.execute(statement, params).freeze()
 
 
 def engines(url: str) -> tuple[AsyncEngine, Engine]:

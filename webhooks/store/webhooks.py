@@ -12,6 +12,7 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlmodel import SQLModel, col, exists, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from webhooks.store import remembered
 from webhooks.store.models import Event, Subscription, Webhook
 
 
@@ -31,6 +32,7 @@ _SUBSCRIBED = (
     )
     .where(col(Event.tenant) == bindparam("tenant"), col(Event.key) == bindparam("event"))
     .order_by(col(Webhook.id))
+    .execution_options(**remembered.OPTIONS)
 )
 _OF_ONE = (col(Webhook.tenant) == bindparam("tenant"), col(Webhook.id) == bindparam("webhook"))
 _THIS_EVENT = (col(Event.tenant) == col(Webhook.tenant)) & (col(Event.key) == bindparam("event"))
@@ -44,6 +46,7 @@ _LOAD = (
     )
     .options(load_only(*_columns(Event, "id", "entity", "action", "template", "version")))
     .where(*_OF_ONE)
+    .execution_options(**remembered.OPTIONS)
 )
 
 

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -45,9 +44,10 @@ log = logging.getLogger("worker")
 # The sandbox costs a fifth of Python's time for a delivery. Tests run and replay the workflows in it
 # (tests/workflows/), workers do not: docs/decisions/.
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
-WORKFLOW_THREADS = 4
-"""The SDK's own pool grows to one thread for each task, and all of them compete for the GIL. Our workflows never block
-a thread; one that waits 2 s for a thread counts as a deadlock."""
+ON_THE_EVENT_LOOP = True
+"""The SDK's `debug_mode`: workflow code runs on the event loop. Otherwise each step of a workflow goes to a thread and
+comes back, which costs a fifth of Python's time for a delivery. Our workflows never block, so the detection of
+deadlocks, which needs the thread, has nothing to find."""
 MAX_LOCAL_ACTIVITIES = 200
 """A local activity holds its slot while the receiver takes its time."""
 _MAX_CACHED_WORKFLOWS = 2_000
@@ -79,7 +79,7 @@ def create_worker(
         workflows=[DeliverWebhook, RecordOccurrence],
         activities=[activities.prepare, activities.send, activities.report],
         workflow_runner=runner,
-        workflow_task_executor=ThreadPoolExecutor(WORKFLOW_THREADS, "workflow"),
+        debug_mode=ON_THE_EVENT_LOOP,
         no_remote_activities=True,
         max_concurrent_workflow_tasks=MAX_LOCAL_ACTIVITIES,
         max_concurrent_local_activities=MAX_LOCAL_ACTIVITIES,
@@ -100,7 +100,7 @@ def create_job_worker(
         workflows=[RunJob],
         activities=[activities.work],
         workflow_runner=runner,
-        workflow_task_executor=ThreadPoolExecutor(1, "jobs"),
+        debug_mode=ON_THE_EVENT_LOOP,
         max_concurrent_workflow_tasks=2,
         max_concurrent_activities=_MAX_JOBS,
         max_cached_workflows=_MAX_JOBS,

@@ -6,9 +6,9 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from bench import cpu
 from bench.database import running
 from bench.figures import settle
-from bench.profile import cpu
 from webhooks.testing.platform_process import Json, PlatformProcess
 from webhooks.testing.receiver import Receiver
 
@@ -53,7 +53,7 @@ async def _prepared(platform: PlatformProcess, receiver: Receiver, way: str) -> 
 
 async def _round(platform: PlatformProcess, receiver: Receiver, event: str, path: str) -> float:
     """Deliver BURST occurrences, and return the CPU seconds of each, Temporal's server included."""
-    had, before = len(receiver.got(path)), sum(cpu(platform).values())
+    had, before = len(receiver.got(path)), sum(cpu.of(platform).values())
     numbers = iter(range(BURST))
 
     async def publish() -> None:
@@ -63,4 +63,4 @@ async def _round(platform: PlatformProcess, receiver: Receiver, event: str, path
     await asyncio.gather(*(publish() for _ in range(_CONCURRENT)))
     await receiver.wait_for(path, had + BURST)
     await settle(receiver, path)
-    return (sum(cpu(platform).values()) - before) / BURST
+    return (sum(cpu.of(platform).values()) - before) / BURST

@@ -52,12 +52,13 @@ class Producer:
         self.answers[id] = Answered(int(answer.split(" ", 2)[1]), at, time.monotonic() - at)
         self._idle.append((time.monotonic(), (reader, writer)))
 
-    async def insist(self, event: str) -> None:
-        """Publish, and repeat until it is accepted."""
+    async def insist(self, event: str) -> str:
+        """Publish, and repeat until it is accepted. Return the id."""
         await self.publish(event, id := uuid4().hex)
         while self.answers[id].status != ACCEPTED:
             await asyncio.sleep(_PAUSE_SECONDS)
             await self.publish(event, id)
+        return id
 
     async def feed(self, event: str, rate: float, seconds: float, prefix: str) -> None:
         """Publish at a fixed rate (an open loop): do not wait for earlier answers."""

@@ -1,42 +1,30 @@
-"""CPU time of a delivery while the machine is busy: by process, and in Python by library.
+"""CPU time of a delivery by library while the machine is busy, beside that of an empty workflow.
 
-First the CPU time is counted. Then py-spy samples from outside which thread holds the interpreter's lock. Time without
-the lock, as in SQLite and in the system, is divided in the same shares.
-"""
+While the CPU time is counted, py-spy samples from outside which thread holds the interpreter's lock. Time without the
+lock, as in SQLite and in the system, is divided in the same shares."""
 
 import asyncio
-import contextlib
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
+from bench import cpu
+from bench.rate import DELIVERY, EMPTY, MAX_CONCURRENT, Scene, scene
 
-from bench.database import running
-from bench.producer import Producer
-from bench.rate import MAX_CONCURRENT
-from webhooks.testing.platform_process import PlatformProcess
-from webhooks.testing.receiver import Receiver
-
-SECONDS = 20
+SECONDS = 8
+"""Of one round."""
+ROUNDS = 3
 _RATE = 100
 """Samples per second."""
-_RUST = ("tokio", "workflow-proces", "temporal-")
-"""Prefixes of the names of threads that belong to Temporal's SDK."""
 _OURS = "our own code"
 _LIBRARIES = {
     "Temporal's SDK": ("temporalio/", "google/protobuf/"),
     "API: FastAPI, uvicorn": ("fastapi/", "starlette/", "uvicorn/", "api/"),
-    "HTTP client: httpx": (
-        "httpx/",
-        "httpcore/",
-        "h11/",
-        "anyio/",
-        "webhooks/egress/",
-    ),
+    "HTTP client": ("httpx/", "httpcore/", "h11/", "anyio/", "webhooks/egress/"),
     "SQL: SQLAlchemy": ("sqlalchemy/", "sqlmodel/", "aiosqlite/", "asyncpg/", "webhooks/store/"),
+    "log: structlog": ("structlog/", "logging/"),
     _OURS: ("webhooks/", "activities/", "workflows/"),
 }
 _LOOP = "(webhooks/process"
@@ -44,60 +32,42 @@ Stack = list[str]
 
 
 async def main() -> None:
+    spent: dict[str, Counter[str]] = {DELIVERY: Counter(), EMPTY: Counter()}
+    stacks: dict[str, list[tuple[Stack, int]]] = {DELIVERY: [], EMPTY: []}
+    done: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with Receiver().serving() as receiver, running(folder) as platform:
-            event = await platform.event()
-            await platform.webhook(event, receiver.url("/profile"))
-            producer = Producer(platform)
-            loading = asyncio.create_task(load(producer, event))
-            await asyncio.sleep(5)
-            spent, delivered = await count(platform, receiver)
-            stacks = await look(platform, folder / "stacks")
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
-            await receiver.wait_for("/profile", len(producer.accepted()))
-            await producer.close()
-    show(spent, delivered, stacks)
+        async with scene(folder) as one:
+            for number in range(ROUNDS):
+                for way, seconds in spent.items():
+                    before = one.spent(way)
+                    looking = asyncio.create_task(look(one.pid(way), folder / f"{way}-{number}"))
+                    done[way] += await _load(one, way)
+                    after = one.spent(way)
+                    seconds.update({part: after[part] - before[part] for part in after})
+                    stacks[way] += await looking
+    for way, seconds in spent.items():
+        show(way, seconds, done[way], stacks[way])
 
 
-async def load(producer: Producer, event: str) -> None:
-    async def publish() -> None:
-        while True:
-            await producer.insist(event)
-
-    await asyncio.gather(*(publish() for _ in range(MAX_CONCURRENT)))
-
-
-async def count(platform: PlatformProcess, receiver: Receiver) -> tuple[dict[str, float], int]:
-    """Return the CPU seconds of the server, the interpreter and the SDK's own threads, and the number of deliveries."""
-    before, had = cpu(platform), len(receiver.got("/profile"))
-    await asyncio.sleep(SECONDS)
-    after, has = cpu(platform), len(receiver.got("/profile"))
-    return {part: after[part] - before[part] for part in after}, has - had
+async def _load(one: Scene, way: str) -> int:
+    """Do as much as is possible for SECONDS. Return how many have come to their end."""
+    if way == EMPTY:
+        return int(await one.yardstick.ask("load", SECONDS, MAX_CONCURRENT))
+    had = len(one.receiver.got(one.path))
+    ids = await one.producer.ask("load", one.event, SECONDS, MAX_CONCURRENT)
+    await one.receiver.wait_for(one.path, had + len(ids), timeout=60)
+    return len(ids)
 
 
-def cpu(platform: PlatformProcess) -> dict[str, float]:
-    """Return the CPU seconds so far of the server, the interpreter and the SDK's own threads."""
-    threads = {True: 0.0, False: 0.0}
-    for thread in psutil.Process(platform.pid).threads():
-        with contextlib.suppress(FileNotFoundError):  # it has ended
-            name = Path(f"/proc/{platform.pid}/task/{thread.id}/comm").read_text()
-            threads[name.startswith(_RUST)] += thread.user_time + thread.system_time
-    server = psutil.Process(platform.temporal_pid).cpu_times()
-    return {"server": server.user + server.system, "rust": threads[True], "python": threads[False]}
-
-
-async def look(platform: PlatformProcess, file: Path) -> list[tuple[Stack, int]]:
+async def look(pid: int, file: Path) -> list[tuple[Stack, int]]:
     """Return stacks, outermost call first, with the number of samples of each. Empty if py-spy has no permission."""
     spying = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--nonblocking", "--format", "raw",
-        "--duration", str(SECONDS), "--rate", str(_RATE), "--output", str(file), "--pid", str(platform.pid),
+        "--duration", str(SECONDS), "--rate", str(_RATE), "--output", str(file), "--pid", str(pid),
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    if await spying.wait():
-        return []
-    return _read(file)
+    return [] if await spying.wait() else _read(file)
 
 
 def _read(file: Path) -> list[tuple[Stack, int]]:
@@ -116,17 +86,17 @@ def library(stack: Stack) -> str:
     return "the event loop, others"
 
 
-def show(spent: dict[str, float], delivered: int, stacks: list[tuple[Stack, int]]) -> None:
-    each = {part: seconds / delivered * 1000 for part, seconds in spent.items()}
-    print(f"CPU time of a delivery, {delivered / SECONDS:.0f}/s through the API for {SECONDS} s:")
+def show(way: str, spent: Counter[str], done: int, stacks: list[tuple[Stack, int]]) -> None:
+    each = {part: seconds / done * 1000 for part, seconds in spent.items()}
+    print(f"CPU time of one {way}, {done} of them in {ROUNDS} rounds of {SECONDS} s:")
     print(f"  {sum(each.values()):5.1f} ms")
-    print(f"  {each['server']:5.1f}    Temporal's server, its SQLite included")
-    print(f"  {each['rust']:5.1f}    Temporal's SDK, in Rust")
-    print(f"  {each['python']:5.1f}    Python")
+    print(f"  {each[cpu.SERVER]:5.1f}    Temporal's server, its SQLite included")
+    print(f"  {each[cpu.RUST]:5.1f}    Temporal's SDK, in Rust")
+    print(f"  {each[cpu.PYTHON]:5.1f}    Python")
     if not stacks:
         print("          py-spy has no permission to sample here")
     for name, share in _shares(stacks):
-        print(f"          {each['python'] * share:4.1f}  {name}")
+        print(f"          {each[cpu.PYTHON] * share:4.1f}  {name}")
     print()
 
 

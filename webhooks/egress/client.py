@@ -1,18 +1,20 @@
 """The HTTP client for receivers: every request to an address that a tenant chose is sent here.
 
 A connection goes to an address that was checked (webhooks/egress/guard.py); the Host header and TLS keep the name.
-Requests use an httpx transport without httpx's client: the client would follow redirects, keep cookies, read proxies
-from the environment and decode content.
+Requests use httpcore's connections without httpx's client: the client would follow redirects, keep cookies, read
+proxies from the environment and decode content.
 """
 
 import asyncio
+import contextlib
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import httpcore
 import httpx
 
 from webhooks import USER_AGENT, outcomes, retry
@@ -42,6 +44,8 @@ _MAX_SHOWN_REDIRECT_CHARACTERS = 200
 _UNKNOWN_PLAIN_HOST = (
     "the host name does not resolve; http is allowed only for hosts in the operator's networks, others need https"
 )
+_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.ProxyError)
+"""How a request or an answer can fail. httpcore has no name for all of them."""
 _CONNECT_FAILED_STATUSES = ("403", "502", "503", "504")
 """A proxy's answers to CONNECT when it cannot reach the destination, or does not allow it."""
 
@@ -122,7 +126,6 @@ class Egress:
                 target,
                 headers=_headers(headers | traces.traceparent(span)),
                 content=body,
-                extensions={"timeout": httpx.Timeout(timeout).as_dict()},
             )
             exchange = Exchange(request.headers.raw, len(body))
             answer = await self._send(tenant, request, exchange, timeout, certificate, max_body_bytes)
@@ -143,95 +146,72 @@ class Egress:
             exchange.response_size = len(content)
             return self._result(request.url, httpx.Response(status), exchange, content, True)
         deadline = asyncio.get_running_loop().time() + timeout
+        url = request.url
+        sent = httpcore.Request(
+            request.method,
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.content,
+            extensions={"timeout": {"connect": timeout}},
+        )
         try:
-            pool = await self._pools.get(tenant, request.url, certificate)
+            pool = await self._pools.get(tenant, sent.url, certificate)
         except tls.BadCertificateError as error:
             return Answer(outcomes.TLS_ERROR, error=f"client certificate: {error}")
         try:
-            return await self._exchange(pool, request, exchange, deadline, timeout, max_body_bytes)
+            return await self._exchange(pool, url, sent, exchange, deadline, timeout, max_body_bytes)
         except NoAnswerError as error:
             if not _is_stale(error):
                 return _no_answer(error, exchange)
-        # The receiver had closed the idle connection, and most probably never read the request. It gets it once more.
-        pool = await self._pools.renew(pool)
+        # The receiver had closed the idle connection, and most probably never read the request. It gets it once more,
+        # on a new connection: the other idle ones are as old.
+        await pool.forget_kept()
         exchange.start()
         try:
-            return await self._exchange(pool, request, exchange, deadline, timeout, max_body_bytes)
+            return await self._exchange(pool, url, sent, exchange, deadline, timeout, max_body_bytes, kept=False)
         except NoAnswerError as error:
             return _no_answer(error, exchange)
 
     async def _exchange(
         self,
         pool: Pool,
-        request: httpx.Request,
+        target: httpx.URL,
+        request: httpcore.Request,
         exchange: Exchange,
         deadline: float,
         timeout: float,
         max_body_bytes: int,
+        *,
+        kept: bool = True,
     ) -> Answer:
-        """Send the request once. Raises NoAnswerError, or ProxyFaultError."""
-        async with pool:
-            tenant, _, certificate = pool.key
-            try:
-                with tls.watching(certificate) as handshake, recording(exchange):
-                    response = await self._request(tenant, pool, request, deadline, timeout, handshake)
-                exchange.http_version = response.http_version
-                exchange.response_headers = response.headers.raw
-                content, complete = await self._read_body(pool, response, deadline, max_body_bytes)
-            finally:
-                exchange.end()
-        exchange.response_size = len(content)
-        encoding = response.headers.get("content-encoding", "")
-        content, complete = compression.readable(content, complete, encoding, max_body_bytes)
-        return self._result(request.url, response, exchange, content, complete)
-
-    async def _request(
-        self,
-        tenant: str,
-        pool: Pool,
-        request: httpx.Request,
-        deadline: float,
-        timeout: float,
-        handshake: Handshake,
-    ) -> httpx.Response:
-        """Return the answer when its head has arrived. Raises NoAnswerError, or ProxyFaultError."""
-        try:
+        """Send the request once; without `kept`, on a new connection. Raises NoAnswerError, or ProxyFaultError."""
+        tenant, _, certificate = pool.key
+        with _timed(timeout):
             async with asyncio.timeout_at(deadline):
-                if self._proxied:  # without a proxy, the connection's backend asks the guard
-                    await self._guard.addresses(tenant, request.url.raw_host.decode(), plain=_is_plain(request.url))
-                return await pool.resource.handle_async_request(request)
-        except TimeoutError:
-            await self._pools.retire(pool)
-            raise NoAnswerError(outcomes.TIMEOUT, f"no answer within {timeout:.3g} s") from None
-        except asyncio.CancelledError:
-            await self._pools.retire(pool)
-            raise
-        except Exception as error:
-            raise NoAnswerError(*_classify(error, handshake)) from error
-
-    async def _read_body(
-        self, pool: Pool, response: httpx.Response, deadline: float, max_bytes: int
-    ) -> tuple[bytes, bool]:
-        """Return the beginning of the body, and whether it is the whole body. Never raises for a failure of the
-        receiver: the outcome follows from the status alone."""
-        content, complete, chunks = bytearray(), False, 0
+                connection = await pool.take(kept=kept)
         try:
-            async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + _MAX_BODY_SECONDS)):
-                async for chunk in response.aiter_raw():
-                    content += chunk
-                    chunks += 1
-                    if len(content) >= max_bytes or chunks == _MAX_BODY_CHUNKS:
-                        break
-                else:
-                    complete = True
-        except TimeoutError:
-            await self._pools.retire(pool)
-        except (httpx.HTTPError, OSError):  # ssl.SSLError is an OSError
-            pass
+            with tls.watching(certificate) as handshake, recording(exchange):
+                try:
+                    with _timed(timeout):
+                        async with asyncio.timeout_at(deadline):
+                            if self._proxied:  # without a proxy, the connection's backend asks the guard
+                                await self._guard.addresses(tenant, target.raw_host.decode(), plain=_is_plain(target))
+                            response = await connection.handle_async_request(request)
+                except NoAnswerError:
+                    raise
+                except Exception as error:
+                    raise NoAnswerError(*_classify(error, handshake)) from error
+                exchange.http_version = response.extensions["http_version"].decode("ascii", "replace")
+                exchange.response_headers = response.headers
+                content, complete = await _read_body(response, deadline, max_body_bytes)
         finally:
-            await response.aclose()
-            await pool.resource.close_dirty()
-        return bytes(content[:max_bytes]), complete
+            exchange.end()
+            await pool.give_back(connection)
+        exchange.response_size = len(content)
+        head = httpx.Response(response.status, headers=response.headers)
+        encoding = head.headers.get("content-encoding", "")
+        content, complete = compression.readable(content, complete, encoding, max_body_bytes)
+        return self._result(target, head, exchange, content, complete)
 
     def _result(
         self, target: httpx.URL, response: httpx.Response, exchange: Exchange, content: bytes, complete: bool
@@ -314,6 +294,35 @@ class _EgressTransport(httpx.AsyncBaseTransport):
         return httpx.Response(answer.status_code, content=answer.body, request=request, extensions={"answer": answer})
 
 
+@contextlib.contextmanager
+def _timed(timeout: float) -> Iterator[None]:
+    """Raise NoAnswerError if the block takes too long."""
+    try:
+        yield
+    except TimeoutError:
+        raise NoAnswerError(outcomes.TIMEOUT, f"no answer within {timeout:.3g} s") from None
+
+
+async def _read_body(response: httpcore.Response, deadline: float, max_bytes: int) -> tuple[bytes, bool]:
+    """Return the beginning of the body, and whether it is the whole body. Never raises for a failure of the receiver:
+    the outcome follows from the status alone."""
+    content, complete, chunks = bytearray(), False, 0
+    try:
+        async with asyncio.timeout_at(min(deadline, asyncio.get_running_loop().time() + _MAX_BODY_SECONDS)):
+            async for chunk in response.aiter_stream():
+                content += chunk
+                chunks += 1
+                if len(content) >= max_bytes or chunks == _MAX_BODY_CHUNKS:
+                    break
+            else:
+                complete = True
+    except (*_FAILURES, OSError):  # TimeoutError and ssl.SSLError are OSErrors
+        pass
+    finally:
+        await response.aclose()
+    return bytes(content[:max_bytes]), complete
+
+
 def _no_answer(error: NoAnswerError, exchange: Exchange) -> Answer:
     """Return the reason as an Answer. Of an address that is not allowed nothing else is told: not how long its lookup
     took, either."""
@@ -388,20 +397,20 @@ def _classify(error: Exception, handshake: Handshake) -> tuple[str, str]:
             case ConnectionResetError() | BrokenPipeError():
                 return outcomes.CONNECTION_RESET, "connection reset by the receiver"
     match error:
-        case httpx.TimeoutException():
+        case httpcore.TimeoutException():
             return outcomes.TIMEOUT, "no answer in time"
-        case httpx.ConnectError():
+        case httpcore.ConnectError():
             return outcomes.CONNECTION_FAILED, "connection failed"
-        case httpx.ProxyError():  # its text is the proxy's answer to CONNECT: "502 Bad Gateway"
+        case httpcore.ProxyError():  # its text is the proxy's answer to CONNECT: "502 Bad Gateway"
             status = str(error).split()[0]
             if status not in _CONNECT_FAILED_STATUSES:
                 raise _proxy_fault(status) from error
             return outcomes.CONNECTION_FAILED, "the proxy could not connect"
-        case httpx.ReadError() | httpx.WriteError():
+        case httpcore.ReadError() | httpcore.WriteError():
             return outcomes.CONNECTION_RESET, "connection reset by the receiver"
-        case httpx.RemoteProtocolError():
+        case httpcore.RemoteProtocolError():
             return outcomes.PROTOCOL_ERROR, "the answer is not valid HTTP/1.1"
-        case httpx.TransportError():
+        case httpcore.NetworkError() | httpcore.ProtocolError():
             return outcomes.CONNECTION_FAILED, "connection failed"
     raise error
 

@@ -13,7 +13,6 @@ import anyio
 import anyio.abc
 import httpcore
 from aiohappyeyeballs import AddrInfoType
-from httpcore._backends.anyio import AnyIOStream  # httpcore has no public stream for a socket that is connected
 
 from webhooks.egress import exchange
 from webhooks.egress.addresses import Address, Network, Verdict, judge, smallest_network
@@ -122,7 +121,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
                 shown = f"[{peer}]:{port}" if isinstance(peer, IPv6Address) else f"{peer}:{port}"
                 remote_address = shown if literal or self._guard.is_public(peer) else None
                 exchange.sent_to(remote_address)
-                return Stream(AnyIOStream(await anyio.abc.SocketStream.from_socket(connected)), remote_address)
+                return Stream(await anyio.abc.SocketStream.from_socket(connected), remote_address)
         except (OSError, ValueError) as error:  # the receiver has closed it already
             connected.close()
             raise httpcore.ReadError("reset") from error
@@ -168,7 +167,7 @@ def _socket_address(address: Address, port: int) -> AddrInfoType:
     return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port)
 
 
-class ProxyBackend(httpcore.AnyIOBackend):
+class ProxyBackend(httpcore.AsyncNetworkBackend):
     """Opens connections to the operator's proxy, whose address is not checked. Raises ProxyFaultError."""
 
     async def connect_tcp(
@@ -183,9 +182,18 @@ class ProxyBackend(httpcore.AnyIOBackend):
         exchange.begin(exchange.CONNECT)
         timeout = _PROXY_CONNECT_SECONDS if timeout is None else min(timeout / 2, _PROXY_CONNECT_SECONDS)
         try:
-            return Stream(await super().connect_tcp(host, port, timeout, local_address, socket_options))
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            async with asyncio.timeout(timeout):
+                return Stream(await anyio.connect_tcp(host, port))
+        except (OSError, anyio.BrokenResourceError) as error:  # TimeoutError is an OSError
             raise ProxyFaultError("cannot connect to the proxy of WEBHOOKS_EGRESS_PROXY") from error
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        raise AddressNotAllowedError("address not allowed")
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
 
 
 def _is_of_this_machine(address: Address) -> bool:

@@ -2,11 +2,16 @@
 decides whatever follows it, and it is recognised that the receiver has closed a kept connection."""
 
 import asyncio
+import contextlib
+import select
 import ssl
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import anyio.abc
 import httpcore
+from anyio.streams.tls import TLSStream
 
 from webhooks.egress import answer_heads, exchange
 from webhooks.errors import WebhooksError
@@ -22,6 +27,8 @@ _STALE_SECONDS = 2.0
 """How long after a request it can turn out that the connection was closed before: a round trip, and time to spare. A
 receiver that reads the request, works for longer and then closes may have handled it."""
 
+_BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError)
+
 
 class ClosedWithoutAnswerError(WebhooksError, httpcore.ReadError):
     """The receiver closed the connection and had sent no answer."""
@@ -33,12 +40,15 @@ class StaleConnectionError(WebhooksError, httpcore.ReadError):
 
 
 class Stream(httpcore.AsyncNetworkStream):
-    """A connection. Also closes the socket when a TLS handshake is cancelled, which httpcore's stream does not."""
+    """A connection. It has no time limits of its own: the whole request has one. Also closes the socket when a TLS
+    handshake is cancelled, which httpcore's stream does not."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream, remote_address: str | None = None) -> None:
+    def __init__(self, inner: anyio.abc.ByteStream, remote_address: str | None = None) -> None:
         """`remote_address` is where it leads, as far as it may be shown."""
         self._inner = inner
         self._remote_address = remote_address
+        self._unsent = b""
+        """The head of a request, until its body or its end follows: one packet, and one call of the system."""
         self._read = 0
         """Bytes of the answer that were read."""
         self._reused = False
@@ -55,9 +65,9 @@ class Stream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self._ended:
             return b""
-        return await (self._receive(timeout) if self._head is None else self._read_head(self._head, timeout))
+        return await (self._receive() if self._head is None else self._read_head(self._head))
 
-    async def _read_head(self, head: bytearray, timeout: float | None) -> bytes:
+    async def _read_head(self, head: bytearray) -> bytes:
         """Return the head of the answer as h11 can read it, and what has arrived behind it. Interim answers (1xx) are
         left out. A head that ends too early or not at all is cut off."""
         searched = 0
@@ -76,7 +86,7 @@ class Stream(httpcore.AsyncNetworkStream):
                 break
             searched = len(head)
             try:
-                data = await self._receive(timeout)
+                data = await self._receive()
             except httpcore.ReadError:
                 if answer_heads.cut_off(bytes(head)) is None:
                     raise
@@ -88,11 +98,15 @@ class Stream(httpcore.AsyncNetworkStream):
         self._ended = short is not None
         return short or bytes(head)  # h11 says what is wrong
 
-    async def _receive(self, timeout: float | None) -> bytes:
+    async def _receive(self) -> bytes:
         if self._read >= _MAX_ANSWER_READ_BYTES:
             raise httpcore.RemoteProtocolError("the answer is too long")
         try:
-            data = await self._inner.read(_READ_BYTES, timeout)
+            with _raised_as(httpcore.ReadError):
+                try:
+                    data = await self._inner.receive(_READ_BYTES)
+                except anyio.EndOfStream:
+                    data = b""
             if not data and self._head is not None and not self._head:
                 raise ClosedWithoutAnswerError("closed")
         except httpcore.ReadError as error:
@@ -108,12 +122,19 @@ class Stream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if self._read:  # the next request begins
             self._read, self._reused = 0, True
-        self._is_tunnel = self._is_tunnel or buffer.startswith(b"CONNECT ")
-        self._head, self._ended = None if self._is_tunnel else bytearray(), False
+        if not self._unsent:
+            self._is_tunnel = self._is_tunnel or buffer.startswith(b"CONNECT ")
+            self._head, self._ended = None if self._is_tunnel else bytearray(), False
+        is_head = buffer and not self._unsent and buffer.endswith(b"\r\n\r\n")
+        self._unsent += buffer
+        if is_head or not self._unsent:
+            return
         exchange.sent_to(self._remote_address)
         exchange.begin(exchange.CONNECT if self._is_tunnel else exchange.WAIT)
+        unsent, self._unsent = self._unsent, b""
         try:
-            await self._inner.write(buffer, timeout)
+            with _raised_as(httpcore.WriteError):
+                await self._inner.send(unsent)
         finally:
             self._written_at = time.monotonic()
 
@@ -121,16 +142,35 @@ class Stream(httpcore.AsyncNetworkStream):
         await self._inner.aclose()
 
     def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+        """Return whether it `is_readable`: of an idle connection, this says that the receiver has closed it."""
+        if info != "is_readable":
+            return None
+        with contextlib.suppress(anyio.TypedAttributeLookupError, ValueError, OSError):
+            polling = select.poll()
+            polling.register(self._inner.extra(anyio.abc.SocketAttribute.raw_socket), select.POLLIN)  # noqa: S610
+            return bool(polling.poll(0))
+        return True  # it is closed
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         exchange.begin(exchange.TLS)
         try:
-            secured = await self._inner.start_tls(ssl_context, server_hostname, timeout)
-        except asyncio.CancelledError:
+            with _raised_as(httpcore.ConnectError, (*_BROKEN, anyio.EndOfStream, ssl.SSLError)):
+                secured = await TLSStream.wrap(
+                    self._inner, hostname=server_hostname, ssl_context=ssl_context, standard_compatible=False
+                )
+        except BaseException:
             await self._inner.aclose()
             raise
         exchange.end()
         return Stream(secured, self._remote_address)
+
+
+@contextlib.contextmanager
+def _raised_as(error: type[Exception], causes: tuple[type[Exception], ...] = _BROKEN) -> Iterator[None]:
+    """Raise the errors of a broken connection as one of httpcore."""
+    try:
+        yield
+    except causes as cause:
+        raise error(str(cause)) from cause

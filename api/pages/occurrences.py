@@ -84,7 +84,13 @@ async def show_occurrence(page: CurrentPage, id: str) -> Response:
         if not found:
             raise CallError(404, {"detail": "no such occurrence"})
         occurrence = found[0]
-    return page.render("occurrence.html", title=id, occurrence=occurrence, names=await _names(page, occurrence))
+    return page.render(
+        "occurrence.html",
+        title=id,
+        occurrence=occurrence,
+        names=await _names(page, occurrence),
+        missed=await missed_by(page, occurrence["event"], occurrence["deliveries"]),
+    )
 
 
 @router.post("/occurrences/{id}/erase")
@@ -113,6 +119,15 @@ async def _new_form(page: Page, typed: dict[str, Any], error: CallError | None =
 
 async def _events(page: Page) -> list[Any]:
     return await page.api.all("/v1/events") if page.may("event:list") else []
+
+
+async def missed_by(page: Page, event: str, deliveries: list[dict[str, Any]]) -> list[Any]:
+    """Return the webhooks that have the event and no delivery of an occurrence, if the person may send it to them."""
+    if not all(map(page.may, ("webhook:list", "delivery:resend", "job:list"))):
+        return []
+    subscribed = (await page.api.get("/v1/webhooks", event=event, active="true", limit=100))["items"]
+    got = {delivery["webhook_id"] for delivery in deliveries}
+    return [webhook for webhook in subscribed if webhook["id"] not in got]
 
 
 async def _names(page: Page, *occurrences: Any) -> dict[str, str]:

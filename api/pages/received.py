@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.pages import spans
+from api.pages.occurrences import missed_by
 from api.pages.page import CurrentPage, PageRoute
 from webhooks.inbound.recent import Verdict
 
@@ -48,4 +49,5 @@ async def list_received(page: CurrentPage) -> Response:
 @router.get("/{id}")
 async def show_received(id: str, page: CurrentPage) -> Response:
     request = await page.api.get(f"/v1/received/{id}")
-    return page.render("received_one.html", title="A received webhook", request=request)
+    missed = await missed_by(page, request["event"], request["deliveries"]) if request["occurrence_id"] else []
+    return page.render("received_one.html", title="A received webhook", request=request, missed=missed)

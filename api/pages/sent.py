@@ -91,13 +91,17 @@ async def _found(page: Page, query: QueryParams) -> Any:
         "cursor": query.get("cursor") or None,
         "limit": _ROWS,
     }
-    searched = query.get("q", "").strip()
-    if not searched:
-        return await page.api.get("/v1/deliveries", **asked)
-    found = await page.api.get("/v1/deliveries", **asked | {"occurrence_id": searched})
-    if found["items"] or asked["client_identifier"]:
-        return found
-    return await page.api.get("/v1/deliveries", **asked | {"client_identifier": searched})
+    if searched := query.get("q", "").strip():
+        asked[await searched_field(page, searched, **asked)] = searched
+    return await page.api.get("/v1/deliveries", **asked)
+
+
+async def searched_field(page: Page, text: str, **asked: Any) -> str:
+    """Return which field of a delivery the text of a search is: that of its occurrence's id, or that of its client."""
+    if asked.get("client_identifier"):
+        return "occurrence_id"
+    found = await page.api.get("/v1/deliveries", occurrence_id=text, limit=1)
+    return "occurrence_id" if found["items"] else "client_identifier"
 
 
 async def _choices(page: Page, path: str, permission: str) -> list[Any]:

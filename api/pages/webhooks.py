@@ -1,11 +1,14 @@
 """Webhooks: their list, each one's page, and the actions on it."""
 
+import re
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from api.pages import spans
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
 
@@ -13,6 +16,8 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _FILTERS = ("event", "client_identifier", "url", "active")
 _REQUESTS = 20
+_A_MINUTE = timedelta(minutes=1)
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z")
 _OVERLAPS = {"86400": "24 h", "604800": "7 days", "3600": "1 h", "0": "none: the old secret ends now"}
 
 
@@ -55,6 +60,30 @@ async def show_health(page: CurrentPage, id: str) -> Response:
     return page.render("webhook_health.html", health=health, requests=requests)
 
 
+@router.get("/webhooks/{id}/again")
+async def show_again(page: CurrentPage, id: str) -> Response:
+    """Return what can be sent to a webhook again, counted. Its page asks for it after it is shown."""
+    webhook = await page.api.get(f"/v1/webhooks/{id}")
+    given = page.request.query_params.get("failed_since", "")
+    failing = _outage(webhook) or (given if _MOMENT.fullmatch(given) else None)
+    failed: list[tuple[str, Any]] = []
+    for since in (failing, spans.since("24h")):
+        if since:
+            chosen = {"filter": {"webhook_id": [id], "last_attempt_since": since}, "dry_run": True}
+            count = (await page.api.post("/v1/deliveries/resend", chosen))["dry_run"]
+            if all(count["count"] != other["count"] for _, other in failed):
+                failed.append((since, count))
+    return page.render("webhook_again.html", webhook=webhook, failed=failed, is_failing=failing is not None)
+
+
+def _outage(webhook: dict[str, Any]) -> str | None:
+    """Return since when a webhook is failing. The platform says that it is when it has failed for a minute."""
+    since = webhook["failing_since"]
+    if since is None:
+        return None
+    return (datetime.fromisoformat(since) - _A_MINUTE).isoformat().replace("+00:00", "Z")
+
+
 @router.get("/webhooks/{id}/traffic")
 async def show_traffic(page: CurrentPage, id: str) -> Response:
     """Return the part of a webhook's page that asks Temporal, loaded after it."""
@@ -77,9 +106,12 @@ async def test(page: CurrentPage, id: str) -> Response:
 
 @router.post("/webhooks/{id}/active")
 async def set_active(page: CurrentPage, id: str) -> Response:
+    """Disable a webhook or make it active. What failed before can then be resent: the page says since when."""
     is_active = (await page.form()).get("active") == "true"
+    outage = _outage(await page.api.get(f"/v1/webhooks/{id}"))
     await page.api.call("PATCH", f"/v1/webhooks/{id}", {"active": is_active})
-    return page.go(f"/webhooks/{id}", said="enabled" if is_active else "disabled")
+    since = f"?{urlencode({'failed_since': outage})}" if outage and is_active else ""
+    return page.go(f"/webhooks/{id}{since}", said="enabled" if is_active else "disabled")
 
 
 @router.get("/webhooks/{id}/rotate-secret")

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -140,6 +141,19 @@ class Drill:
             return ids <= {one.id for one in self.arrived() if one.at + one.hold < now}
 
         await until(tried, timeout=60, what="a request of each delivery")
+
+    async def until_resent(self, deliveries: set[str], number: int) -> None:
+        """Returns when so many of them were sent again."""
+
+        async def enough() -> bool:
+            return len(self.resent(deliveries)) >= number
+
+        await until(enough, timeout=120, what=f"{number} sent again")
+
+    def resent(self, deliveries: set[str]) -> set[str]:
+        """Those that the receiver has got more than once."""
+        times = Counter(one.id for one in self.arrived())
+        return {id for id in deliveries if times[id] > 1}
 
     def arrived(self) -> list[Arrived]:
         return arrived(self._arrivals)

@@ -21,13 +21,15 @@ from tests.faults.ledger_receiver import LATER_SECONDS
 from tests.workflows.replaying import SAVED, load, replayer
 from webhooks.temporal import dev_binary
 from webhooks.testing.child_process import ChildProcess
-from webhooks.testing.platform_process import PlatformProcess, until
+from webhooks.testing.platform_process import Json, PlatformProcess, until
 
 Fault = Callable[[Drill], Awaitable[Verdict]]
 
 BEFORE, DOWN, AFTER = 3.0, 2.0, 3.0
 """Seconds of load before a fault, while something is down, and after it is back."""
 _LONG = 20.0
+_RESENT = 150
+"""Deliveries that a job resends: at 10 per second it takes a quarter of a minute."""
 
 
 class SkippedError(Exception):
@@ -86,16 +88,55 @@ async def received_and_killed(drill: Drill) -> Verdict:
         return await drill.verdict(platform)
 
 
+async def resent_and_killed(drill: Drill) -> Verdict:
+    """A job resends what failed, and everything is killed in the middle of it. It goes on by itself."""
+    async with drill.single() as platform:
+        async with drill.load([platform], rate=5):
+            parked = await drill.webhook(platform, "/parked", "parked")
+            occurrences = [f"parked-{n}" for n in range(_RESENT)]
+            for id in occurrences:
+                drill.producer.begin(parked, id)
+            await drill.until_tried({*occurrences})
+            deliveries = {drill.delivery(id) for id in occurrences}
+            await _until_listed(platform, "failed", deliveries)
+            started = await platform.post("/v1/deliveries/resend", {"filter": {"event": [parked]}}, expect=202)
+            await drill.until_resent(deliveries, _RESENT // 3)
+            await _crash(drill, platform)
+            left = deliveries - drill.resent(deliveries)
+            assert left, "the job had ended before the fault"
+            job = await _ended(platform, started["job"]["id"])
+            assert (job["state"], job["found"], job["seen"]) == ("done", _RESENT, _RESENT), job
+        return await drill.verdict(platform)
+
+
+async def _ended(platform: PlatformProcess, id: str) -> Json:
+    """The job, when it has ended."""
+    job: Json = {}
+
+    async def ended() -> bool:
+        nonlocal job
+        answer = await platform.http.get(f"/v1/jobs/{id}")
+        job = answer.json() if answer.status_code == 200 else job
+        return bool(job and job["ended_at"])
+
+    await until(ended, timeout=180, what="the end of the job", shown=lambda: str(job))
+    return job
+
+
 async def _kill_all(drill: Drill, platform: PlatformProcess, load: AbstractAsyncContextManager[object]) -> None:
-    """Kill the platform and its Temporal server under load, and start them again."""
     async with load:
         await asyncio.sleep(BEFORE)
-        async with drill.exposed():
-            os.kill(platform.temporal_pid, signal.SIGKILL)
-            await platform.kill()
-        await asyncio.sleep(DOWN)
-        await platform.start()
+        await _crash(drill, platform)
         await asyncio.sleep(AFTER)
+
+
+async def _crash(drill: Drill, platform: PlatformProcess) -> None:
+    """Kill the platform and its Temporal server, and start them again."""
+    async with drill.exposed():
+        os.kill(platform.temporal_pid, signal.SIGKILL)
+        await platform.kill()
+    await asyncio.sleep(DOWN)
+    await platform.start()
 
 
 async def terminated(drill: Drill) -> Verdict:
@@ -338,6 +379,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "temporal": ("kill -9 of Temporal", temporal_killed),
     "all": ("kill -9 of everything", all_killed),
     "inbound": ("kill -9 while webhooks are received", received_and_killed),
+    "bulk": ("kill -9 in the middle of a bulk resend", resent_and_killed),
     "sigterm": ("SIGTERM, started again", terminated),
     "frozen": ("the worker frozen for 20 s", worker_frozen),
     "frozen-beside": ("one of two workers frozen for 20 s", worker_frozen_beside_another),

@@ -22,7 +22,8 @@ _FAILS = 0.15
 
 
 class LedgerReceiver:
-    """Answers by the path: `/` as said above, `/later` 503 with a long Retry-After at first, `/parked` 400 at first."""
+    """Answers by the path: `/` as said above, `/later` 503 with a long Retry-After at first, `/parked` 400 at first, and
+    then it holds some for a moment."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -36,12 +37,12 @@ class LedgerReceiver:
         status, headers, hold = 200, {}, 0.0
         if request.path == "/later" and first:
             status, headers = 503, {"retry-after": str(LATER_SECONDS)}
-        elif request.path == "/parked" and first:
-            status = 400
+        elif request.path == "/parked":
+            status, hold = (400, 0.0) if first else (200, _moment())
         elif request.path == "/":
             fails = int(hashlib.sha256(id.encode()).hexdigest()[:4], 16) < _FAILS * 0x10000
             status = 503 if first and fails else 200
-            hold = random.choice((0.0, random.uniform(0.05, 0.5)))
+            hold = _moment()
         self._ledger.append(Arrived(id, request.at, status, round(hold, 3), body, self._verifies(request)))
         return Reply(status, headers=headers, before=lambda: asyncio.sleep(hold))
 
@@ -51,6 +52,10 @@ class LedgerReceiver:
         except WebhookVerificationError:
             return False
         return True
+
+
+def _moment() -> float:
+    return random.choice((0.0, random.uniform(0.05, 0.5)))
 
 
 async def main(port: int, file: Path) -> None:

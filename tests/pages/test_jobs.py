@@ -133,7 +133,12 @@ async def test_an_occurrence_is_sent_to_a_webhook_that_missed_it(
 
 async def test_a_form_that_is_sent_twice_starts_one_job(monitor: Monitor, platform: PlatformProcess) -> None:
     event = await platform.event()
-    form = {"kind": "resend", "event": event, "once": f"once-{event}", "since": "2026-01-10T09:40:00Z"}
+    form: dict[str, str | float | bool] = {
+        "kind": "resend",
+        "event": event,
+        "once": f"once-{event}",
+        "since": "2026-01-10T09:40:00Z",
+    }
     place, same_site = f"http://127.0.0.1:{platform.port}/jobs/new", {"sec-fetch-site": "same-origin"}
     answers = [await monitor.context.request.post(place, form=form, headers=same_site) for _ in range(2)]
 

@@ -22,7 +22,7 @@ _FAILS = 0.15
 
 
 class LedgerReceiver:
-    """Answers by the path: `/` as said above, `/later` 503 with a long Retry-After at first, `/parked` 400 at first, and
+    """Answers by the path: `/` as said above, `/later` 503 with a long Retry-After at first, `/parked` 400 at first;
     then it holds some for a moment."""
 
     def __init__(self, ledger: Ledger) -> None:

@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 from temporalio.client import WorkflowHistory
 
+from tests.support.senders import STANDARD_SECRET, github
+from webhooks.contracts import Job, JobKind, Selection
+from webhooks.deliveries.jobs import Jobs
+from webhooks.ids import uuid7
 from webhooks.testing.platform_process import PlatformProcess, running, until
 from webhooks.testing.receiver import Receiver, Reply, Told
 
@@ -91,6 +96,7 @@ SHAPES: dict[str, tuple[list[Told], dict[str, object], list[Action]]] = {
     "recovered_when_expired": ([400, 200], {}, [resend_expired]),
 }
 JOBS = {"job_paused", "job_stopped", "resent_by_job", "replayed"}
+OTHERS = {"job_continued", "no_match", "received"}
 SHORT_WINDOW = {"expired", "resent_when_expired", "reported_when_expired", "recovered_when_expired"}
 
 
@@ -114,6 +120,47 @@ async def save_no_match(platform: PlatformProcess) -> None:
     handle = (await platform.temporal()).get_workflow_handle(f"default/{published['id']}")
     await handle.result()
     write("no_match", await handle.fetch_history())
+
+
+async def save_received(platform: PlatformProcess, receiver: Receiver) -> None:
+    event, path = await platform.event(), f"/{uuid4().hex}"
+    await platform.webhook(event, receiver.url(path))
+    made = {"name": "GitHub", "event": event, "verification": {"type": "github"}, "secret": STANDARD_SECRET}
+    source = await platform.post("/v1/sources", made)
+    body = b'{"total": 10.00}'
+    async with httpx.AsyncClient(base_url=platform.http.base_url) as sender:
+        answer = await sender.post(f"/in/{source['id']}", content=body, headers=github(STANDARD_SECRET, body))
+    assert answer.status_code == 200, answer.text
+    [request] = await receiver.wait_for(path, 1)
+    id = request.headers["webhook-id"]
+    await platform.wait(id, "delivered")
+    write("received", await (await platform.temporal()).get_workflow_handle(f"default/{id}").fetch_history())
+
+
+async def save_continued(platform: PlatformProcess, receiver: Receiver) -> None:
+    """Saves the first run of a job that goes on in another one after each step."""
+    event, path = await platform.event(), f"/{uuid4().hex}"
+    await platform.webhook(event, receiver.tell(path, [400, 400, 200]))
+    for _ in range(2):
+        await wait_failed(platform, receiver, await platform.delivery(await platform.publish(event)), path)
+    now, client = datetime.now(UTC), await platform.temporal()
+    job = Job(
+        id=uuid7(),
+        tenant="default",
+        kind=JobKind.RESEND,
+        selection=Selection(events=(event,), statuses=("failed",), until=now),
+        rate=0.5,
+        requested_by="somebody",
+        started_at=now,
+        step_seconds=1,
+        steps_per_run=1,
+    )
+    await Jobs(client, ui="", task_queue="webhooks").start(job)
+    await until_job(platform, job.id, "done")
+    name = f"default/~job~{job.id}"
+    runs = [run async for run in client.list_workflows(f"WorkflowId = '{name}'")]
+    first = min(runs, key=lambda run: run.start_time)
+    write("job_continued", await client.get_workflow_handle(name, run_id=first.run_id).fetch_history())
 
 
 async def save_jobs(platform: PlatformProcess, receiver: Receiver) -> None:
@@ -168,16 +215,20 @@ def write(name: str, history: WorkflowHistory) -> None:
 
 
 async def main() -> None:
-    new = {*SHAPES, *JOBS, "no_match"} - {file.stem for file in HISTORIES.glob("*.json")}
+    new = {*SHAPES, *JOBS, *OTHERS} - {file.stem for file in HISTORIES.glob("*.json")}
     with tempfile.TemporaryDirectory() as folder:
         async with Receiver().serving() as receiver:
             async with running(Path(folder) / "a", **CLEAR) as platform:
-                for name in sorted(new - SHORT_WINDOW - JOBS - {"no_match"}):
+                for name in sorted(new - SHORT_WINDOW - JOBS - OTHERS):
                     await save(platform, receiver, name)
                 if new & JOBS:
                     await save_jobs(platform, receiver)
                 if "no_match" in new:
                     await save_no_match(platform)
+                if "received" in new:
+                    await save_received(platform, receiver)
+                if "job_continued" in new:
+                    await save_continued(platform, receiver)
             async with running(Path(folder) / "b", WEBHOOKS_RESEND_WINDOW="1", **CLEAR) as platform:
                 for name in sorted(new & SHORT_WINDOW):
                     await save(platform, receiver, name)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.decrypting import client_of
 from tests.workflows.replaying import EVERY, SAVED, load, replay_all, replayer
-from tests.workflows.save_histories import HISTORIES, JOBS, SHAPES
+from tests.workflows.save_histories import HISTORIES, JOBS, OTHERS, SHAPES
 from webhooks.deliveries.history import read
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.temporal.names import EVENT_KEY
@@ -15,7 +15,7 @@ from webhooks.testing.platform_process import PlatformProcess, until
 
 
 def test_every_shape_is_saved() -> None:
-    assert {file.stem for file in SAVED} == {*SHAPES, *JOBS, "no_match"}
+    assert {file.stem for file in SAVED} == {*SHAPES, *JOBS, *OTHERS}
 
 
 @pytest.mark.parametrize("file", SAVED, ids=lambda file: file.stem)

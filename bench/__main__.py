@@ -1,8 +1,8 @@
 """`make bench`: runs rate, profile, encryption, isolation and overload, or the ones named (`make bench ONLY=outage`
-takes an hour).
+takes an hour, `ONLY=bulk` ten minutes).
 
-Rate, profile, encryption and overload also run on the database of WEBHOOKS_DATABASE_URL. Isolation and outage measure
-lanes, and use SQLite. Server, platform, publisher and receiver share this machine, so compare only ratios within one
+Rate, profile, encryption and overload also run on the database of WEBHOOKS_DATABASE_URL. Isolation, bulk and
+outage use SQLite. Server, platform, publisher and receiver share this machine, so compare only ratios within one
 run.
 """
 
@@ -11,7 +11,7 @@ import sys
 
 import uvloop
 
-from bench import database, encryption, isolation, outage, overload, profile, rate
+from bench import bulk, database, encryption, isolation, outage, overload, profile, rate
 from webhooks import process
 
 BENCHES = {
@@ -20,6 +20,7 @@ BENCHES = {
     "encryption": encryption.main,
     "isolation": isolation.main,
     "overload": overload.main,
+    "bulk": bulk.main,
     "outage": outage.main,
 }
 USUAL = ("rate", "profile", "encryption", "isolation", "overload")

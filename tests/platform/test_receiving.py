@@ -1,9 +1,11 @@
 """Receiving while a part of the platform is away, under a flood of refused requests, and how long an answer takes."""
 
+import asyncio
 import os
 import signal
 import statistics
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,7 @@ import pytest
 
 from tests.api.test_received import JSON, listed, send, source
 from tests.support.senders import OTHER_SECRET, STANDARD_SECRET, github, message
-from webhooks.testing.platform_process import PlatformProcess, running
+from webhooks.testing.platform_process import Json, PlatformProcess, running, until
 
 _ANSWERED = 0.05
 """Seconds, at the median."""
@@ -56,6 +58,54 @@ async def test_the_tenant_s_rate_counts_what_is_received(tmp_path: Path) -> None
 
     assert {answer.status_code for answer in answers} == {200, 429}
     assert all(answer.headers.get("retry-after") == "1" for answer in answers if answer.status_code == 429)
+
+
+async def test_64_requests_of_one_source_are_taken_at_a_time(platform: PlatformProcess) -> None:
+    """They send their bodies slowly. Another source has room meanwhile."""
+    slow, other = [await source(platform, "none", await platform.event(), duplicate_window=0) for _ in range(2)]
+    head = f"POST {slow['url'].partition(str(platform.port))[2] or slow['url']} HTTP/1.1\r\nhost: localhost\r\n"
+    head += "content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n"
+    opened = [await asyncio.open_connection("127.0.0.1", platform.port) for _ in range(64)]
+    for _, writer in opened:
+        writer.write(head.encode())
+
+    async def is_full() -> bool:
+        return (await send(platform, slow, b"{}", JSON)).status_code == 503
+
+    await until(is_full, timeout=5, what="64 requests of a source")
+    refused = await send(platform, slow, b"{}", JSON)
+    elsewhere = await send(platform, other, b"{}", JSON)
+    for _, writer in opened:
+        writer.write(b"{}")
+    answers = [(await reader.read(-1)).partition(b" ")[2][:3] for reader, _ in opened]
+    for _, writer in opened:
+        writer.close()
+    after = await send(platform, slow, b"{}", JSON)
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert (elsewhere.status_code, after.status_code) == (200, 200)
+    assert answers == [b"200"] * 64
+
+
+async def test_an_equal_body_is_a_duplicate_for_as_long_as_the_window(platform: PlatformProcess) -> None:
+    window = 3
+    made = await source(platform, "none", await platform.event(), duplicate_window=window)
+    await asyncio.sleep(window - time.time() % window)  # the windows begin at multiples: the first is found in the next
+    arrived: list[Json] = []
+
+    async def stored_again() -> bool:
+        nonlocal arrived
+        assert (await send(platform, made, b'{"n": 1}', JSON)).status_code == 200
+        arrived = (await platform.get("/v1/received", source=made["id"], verdict="unverified"))["items"]
+        return len(arrived) == 2
+
+    await until(stored_again, timeout=30, what="a message of its own")
+    second, first = (datetime.fromisoformat(item["received_at"]) for item in arrived)
+
+    assert second - first >= timedelta(seconds=window)
+    duplicates = (await platform.get("/v1/received", source=made["id"], verdict="duplicate"))["items"]
+    assert {item["occurrence_id"] for item in duplicates} <= {item["id"] for item in arrived}
+    assert duplicates
 
 
 @pytest.mark.quiet

@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from sqlmodel import select
 
 from webhooks.credentials import signing
+from webhooks.credentials.source_secrets import SourceSecrets
 from webhooks.credentials.vault import Vault, new_key
 from webhooks.credentials.webhook_secrets import Secrets
 from webhooks.errors import CannotRunError
@@ -18,7 +20,7 @@ from webhooks.settings import Settings
 from webhooks.store import api_keys, payload_keys, reset_lost_secrets, sealed
 from webhooks.store.backup import back_up
 from webhooks.store.database import Database
-from webhooks.store.models import Tenant, Webhook
+from webhooks.store.models import Source, Tenant, Webhook
 
 SECRETS = Secrets(signing=[signing.new_key()], headers={"X-Token": "canary-5521"})
 
@@ -37,6 +39,14 @@ async def configured(settings: Settings, *names: str) -> Database:
             columns = sealed.seal(vault, "t", name, SECRETS)
             session.add(Webhook(id=name, tenant="t", url=f"https://{name}.example/", **columns))
     return database
+
+
+def source_of(name: str, vault: Vault) -> Source:
+    source = Source(id=name, tenant="t", name=name, event="E", verification={"type": "github"})
+    source.sealed = sealed.seal_of_source(
+        vault, source, SourceSecrets().rotated("canary-of-a-sender", 0, datetime.now(UTC))
+    )
+    return source
 
 
 async def webhooks_in(settings: Settings) -> dict[str, Webhook]:
@@ -132,6 +142,7 @@ async def test_what_a_lost_key_had_sealed_is_reset_when_confirmed(
     before = await configured(settings, "lost")
     async with before.write() as session:
         payload_keys.add(session, Vault.of(settings), "unreadable")
+        session.add(source_of("lost-source", Vault.of(settings)))
     await before.close()
     settings.master_key_path.write_text(new_key() + "\n")
     database = Database.of(settings)
@@ -139,6 +150,7 @@ async def test_what_a_lost_key_had_sealed_is_reset_when_confirmed(
     async with database.write() as session:
         session.add(Webhook(id="kept", tenant="t", url="https://kept.example/", **kept))
         payload_keys.add(session, Vault.of(settings), "readable")
+        session.add(source_of("kept-source", Vault.of(settings)))
     monkeypatch.setattr(sys, "argv", ["reset_lost_secrets"])
     await reset_lost_secrets.main(settings)
     with pytest.raises(CannotRunError, match="A lost master key"):
@@ -148,6 +160,7 @@ async def test_what_a_lost_key_had_sealed_is_reset_when_confirmed(
     vault = await database.prepare(settings)
     async with database.read() as session:
         assert await payload_keys.tenants(session) == ["readable"]
+        sources = {row.id: row for row in (await session.exec(select(Source))).all()}
     await database.close()
     found = await webhooks_in(settings)
     reset = sealed.unseal(vault, found["lost"])
@@ -156,3 +169,6 @@ async def test_what_a_lost_key_had_sealed_is_reset_when_confirmed(
     assert (reset.headers, found["lost"].headers) == ({}, {})
     assert found["kept"].active
     assert sealed.unseal(vault, found["kept"]) == SECRETS
+    assert (sources["lost-source"].active, sources["kept-source"].active) == (False, True)
+    assert sealed.unseal_source(vault, sources["lost-source"]) == SourceSecrets()
+    assert sealed.unseal_source(vault, sources["kept-source"]).secrets[0].value == "canary-of-a-sender"

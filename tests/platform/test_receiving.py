@@ -61,30 +61,32 @@ async def test_the_tenant_s_rate_counts_what_is_received(tmp_path: Path) -> None
 
 
 async def test_64_requests_of_one_source_are_taken_at_a_time(platform: PlatformProcess) -> None:
-    """They send their bodies slowly. Another source has room meanwhile."""
-    slow, other = [await source(platform, "none", await platform.event(), duplicate_window=0) for _ in range(2)]
-    head = f"POST {slow['url'].partition(str(platform.port))[2] or slow['url']} HTTP/1.1\r\nhost: localhost\r\n"
-    head += "content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n"
+    """They send their bodies slowly, and are refused only when these have come. Another source has room meanwhile."""
+    slow, other = [await source(platform, "github", await platform.event()) for _ in range(2)]
+    body = message("github")
+    right = github(STANDARD_SECRET, body)
+    head = f"POST /in/{slow['id']} HTTP/1.1\r\nhost: localhost\r\nx-hub-signature-256: sha256=0\r\n"
+    head += "content-length: 2\r\nconnection: close\r\n\r\n"
     opened = [await asyncio.open_connection("127.0.0.1", platform.port) for _ in range(64)]
     for _, writer in opened:
         writer.write(head.encode())
 
     async def is_full() -> bool:
-        return (await send(platform, slow, b"{}", JSON)).status_code == 503
+        return (await send(platform, slow, b"{}", github(OTHER_SECRET, b"{}"))).status_code == 503
 
-    await until(is_full, timeout=5, what="64 requests of a source")
-    refused = await send(platform, slow, b"{}", JSON)
-    elsewhere = await send(platform, other, b"{}", JSON)
+    await until(is_full, timeout=9, what="64 requests of a source")
+    refused = await send(platform, slow, body, right)
+    elsewhere = await send(platform, other, body, right)
     for _, writer in opened:
         writer.write(b"{}")
     answers = [(await reader.read(-1)).partition(b" ")[2][:3] for reader, _ in opened]
     for _, writer in opened:
         writer.close()
-    after = await send(platform, slow, b"{}", JSON)
+    after = await send(platform, slow, body, right)
 
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert (elsewhere.status_code, after.status_code) == (200, 200)
-    assert answers == [b"200"] * 64
+    assert answers == [b"401"] * 64
 
 
 async def test_an_equal_body_is_a_duplicate_for_as_long_as_the_window(platform: PlatformProcess) -> None:

@@ -41,6 +41,7 @@ IN_ONE_PROCESS = (
     "tests/platform/test_isolation.py",  # as do these tests
     "tests/platform/test_mutual_tls.py",
     "tests/platform/test_operational.py",
+    "tests/platform/test_processes.py",
     "tests/webhooks/store/test_postgresql.py",
 )
 """Files whose tests share a server that takes long to start, or must not run side by side."""

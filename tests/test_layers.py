@@ -18,7 +18,7 @@ TOP: dict[str, set[str]] = {
     "worker.py": {"workflows", "activities", "webhooks"},
     "demo": {"demo", "webhooks"},
 }
-COMPOSITION_ROOTS = {"api/__main__.py": {"worker"}}
+COMPOSITION_ROOTS = {"api/serving.py": {"worker"}}
 
 ROOMS: dict[str, set[str]] = {
     # room of webhooks/: the rooms that it may import from, beside itself and the files in webhooks/ itself ("root")

@@ -24,10 +24,10 @@ _SLOW_WORKFLOW_TASK_SECONDS = 60
 """Temporal's SDK warns of workflow tasks that take longer. A slow receiver exceeds the SDK's own, shorter limit."""
 
 
-def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+def run(main: Callable[[Settings], Coroutine[Any, Any, None]], number: int | None = None) -> None:
     """Run a process to its end: read its settings, set up its log on stderr, let only its owner read its files, allow
     as many open files as the system permits, and run `main` on uvloop. Exit with a message for the operator if a
-    setting is wrong or `main` raises CannotRunError."""
+    setting is wrong or `main` raises CannotRunError. `number` says which of several processes it is."""
     os.environ.setdefault("TEMPORAL_WORKFLOW_TASK_DURATION_WARN_SECONDS", str(_SLOW_WORKFLOW_TASK_SECONDS))
     os.umask(0o077)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -36,12 +36,13 @@ def run(main: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
         settings = Settings()
     except ValidationError as error:
         sys.exit(f"Bad setting: {'; '.join([*_bad_settings(error), *old_names(os.environ)])}")
-    logs.set_up(settings.log_format)
+    logs.set_up(settings.log_format, number)
     for warning in old_names(os.environ):
         log.warning("%s", warning)
+    running = main(settings)  # if it is a function that imports what it needs, that comes before the next line
     tune_gc()
     try:
-        uvloop.run(main(settings))
+        uvloop.run(running)
     except CannotRunError as error:
         sys.exit(str(error))
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from webhooks import disk
+from webhooks import cores, disk
 from webhooks.errors import CannotRunError
 
 RENAMED = {"WEBHOOKS_RELEASE_RATE": "WEBHOOKS_RESUME_RATE"}
@@ -20,6 +20,8 @@ _PROXY = re.compile(r"http://([^/?#@\s]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:
 
 OidcAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """Of public keys only: with a secret that is shared, whoever verifies can also sign."""
+_MAX_PROCESSES = 64
+_MAX_PORT = 65535
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 
@@ -65,7 +67,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     """Address that the API and the metrics listen on."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Annotated[int, Field(ge=0, le=_MAX_PORT)] = 8000
     data_dir: Path = Path(".data")
     """Folder of the configuration database (unless `database_url` is set), and of the database and the log of the
     embedded Temporal server."""
@@ -103,6 +105,8 @@ class Settings(BaseSettings):
     `data_dir`."""
     encrypt_payloads: bool = True
     """Whether what Temporal stores of a tenant is encrypted. What is encrypted already is read in any case."""
+    processes: Annotated[int, Field(ge=1, le=_MAX_PROCESSES)] = 1
+    """Processes of `python -m api`, each with API and worker, on one port; `auto`: one for each core."""
     embedded_worker: bool = True
     """Whether the API's process also delivers. If not, run `worker.py` processes."""
     max_backlog: Annotated[int, Field(ge=1)] = 10_000
@@ -130,21 +134,32 @@ class Settings(BaseSettings):
     """Delayed deliveries that a process resumes per second when their receivers accept requests again."""
     job_rate: Annotated[float, Field(gt=0, le=1_000)] = 10
     """Deliveries that all jobs of a process together may send, start or give up per second."""
-    temporal_port: Annotated[int, Field(ge=1, le=65535)] = 7233
-    temporal_ui_port: Annotated[int, Field(ge=1, le=65535)] = 8233
+    temporal_port: Annotated[int, Field(ge=1, le=_MAX_PORT)] = 7233
+    temporal_ui_port: Annotated[int, Field(ge=1, le=_MAX_PORT)] = 8233
     temporal_ui_url: str | None = None
     """Where operators reach the Temporal Web UI. Without it: the embedded server's."""
     task_queue: str = "webhooks"
     log_format: Literal["console", "json"] | None = None
     """Without it: `console` if stderr is a terminal, else `json`."""
-    metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+    metrics_port: Annotated[int | None, Field(ge=1, le=_MAX_PORT)] = None
     """Port on which this process serves its metrics to Prometheus. Without it, none are served."""
-    temporal_metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+    temporal_metrics_port: Annotated[int | None, Field(ge=1, le=_MAX_PORT)] = None
     """Port for the metrics of Temporal's SDK, which serves them itself."""
 
     temporal_address: str | None = Field(default=None, validation_alias="TEMPORAL_ADDRESS")
     """host:port of a Temporal server. Without it, the API runs an embedded one."""
     temporal_namespace: str = Field(default="default", validation_alias="TEMPORAL_NAMESPACE")
+
+    @field_validator("processes", mode="before")
+    @classmethod
+    def _number_of_processes(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value.strip().lower() == "auto":
+            return min(cores.usable(), _MAX_PROCESSES)
+        if not value.strip().isdecimal():
+            raise ValueError("must be a number of processes, or auto")
+        return value
 
     @field_validator("egress_allow", mode="before")
     @classmethod
@@ -180,6 +195,19 @@ class Settings(BaseSettings):
             raise ValueError("WEBHOOKS_OIDC_CLIENT_SECRET and WEBHOOKS_PUBLIC_URL must be set with _OIDC_CLIENT_ID")
         return self
 
+    @model_validator(mode="after")
+    def _metrics_ports_differ(self) -> Self:
+        """Each error begins with the variable that it is about, because it belongs to no field."""
+        ours, of_temporal = self.metrics_port, self.temporal_metrics_port
+        if max(ours or 0, of_temporal or 0) + self.processes - 1 > _MAX_PORT:
+            raise ValueError("WEBHOOKS_METRICS_PORT leaves no port for the last of WEBHOOKS_PROCESSES")
+        if self.processes > 1 and ours and of_temporal and abs(ours - of_temporal) < self.processes:
+            raise ValueError(
+                "WEBHOOKS_METRICS_PORT and WEBHOOKS_TEMPORAL_METRICS_PORT must be at least WEBHOOKS_PROCESSES apart, "
+                "because each process takes the next port"
+            )
+        return self
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
@@ -207,6 +235,11 @@ class Settings(BaseSettings):
                 f"Cannot write to WEBHOOKS_DATA_DIR {self.data_dir.absolute()}: {error.strerror}. "
                 f"{disk.remedy(error)}, or set WEBHOOKS_DATA_DIR to another directory."
             ) from None
+
+    def of_process(self, number: int) -> Self:
+        """Return the settings of one of several processes, counted from 0: its metrics have ports of their own."""
+        ports = {"metrics_port": self.metrics_port, "temporal_metrics_port": self.temporal_metrics_port}
+        return self.model_copy(update={name: port + number for name, port in ports.items() if port})
 
     @property
     def token_issuer(self) -> str:

@@ -113,7 +113,8 @@ def test_the_image_holds_all_that_its_processes_import(tmp_path: Path) -> None:
             shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, tmp_path / name)
-    modules = "import api.__main__, worker, webhooks.store.migrate, webhooks.store.rotate_master_key"
+    modules = "import api.__main__, api.serving, api.processes, api.child, worker"
+    modules += ", webhooks.store.migrate, webhooks.store.rotate_master_key"
     imported = subprocess.run(
         [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, '.'); {modules}"], cwd=tmp_path, check=False
     )

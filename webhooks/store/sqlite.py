@@ -49,8 +49,9 @@ class ReadingSession(AsyncSession):
 
 
 def engines(url: str) -> tuple[AsyncEngine, Engine]:
-    """Return an engine for writes and one for reads."""
-    writer = create_async_engine(url, hide_parameters=True)
+    """Return an engine for writes and one for reads. The writers of a process take turns for one connection. If each
+    had its own, SQLite would let them compete for its lock: some would not get it within `busy_timeout`."""
+    writer = create_async_engine(url, hide_parameters=True, pool_size=1, max_overflow=0)
     reader = create_engine(
         make_url(url).set(drivername="sqlite"),
         hide_parameters=True,

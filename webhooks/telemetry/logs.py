@@ -19,11 +19,11 @@ _SECRET = re.compile(r"\b(whsec_|whsk_|whk_|Bearer\s+|Basic\s+)(?=\S*[0-9+/=_])[
 _REDACTED = "[redacted]"
 
 
-def set_up(format: LogFormat | None) -> None:
+def set_up(format: LogFormat | None, process: int | None = None) -> None:
     """Write the log of this process to stderr from now on. Without a format: text if stderr is a terminal, else
-    JSON."""
+    JSON. `process` is its number if several write one log: each line has it."""
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter(chosen(format)))
+    handler.setFormatter(formatter(chosen(format), process))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # it warns each time that a collector is unreachable
@@ -34,8 +34,12 @@ def chosen(format: LogFormat | None) -> LogFormat:
     return format or ("console" if sys.stderr.isatty() else "json")
 
 
-def formatter(format: LogFormat) -> logging.Formatter:
+def formatter(format: LogFormat, process: int | None = None) -> logging.Formatter:
+    def add_process(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+        return line if process is None else {**line, "process": process}
+
     shared: list[Processor] = [
+        add_process,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

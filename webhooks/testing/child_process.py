@@ -51,8 +51,12 @@ class ChildProcess:
 
     async def stop(self) -> int:
         """Send SIGTERM, and return the exit code. Raises TimeoutError after a minute."""
-        assert self._process
         self.signal(signal.SIGTERM)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait for the end, and return the exit code. Raises TimeoutError after a minute."""
+        assert self._process
         return await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
 
     async def kill(self) -> None:

@@ -75,10 +75,23 @@ class PlatformProcess(ChildProcess):
     @property
     def temporal_pid(self) -> int:
         """The process id of its own Temporal server."""
+        found = self._children("start-dev")
+        assert found, f"{self.pid} runs no Temporal server"
+        return found[0]
+
+    @property
+    def serving_pids(self) -> list[int]:
+        """The process ids of those that serve: its own, or with WEBHOOKS_PROCESSES those of its children."""
+        return self._children("api.child") or [self.pid]
+
+    def _children(self, argument: str) -> list[int]:
+        """Return the process ids of its children that have this argument."""
+        found = []
         for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
-            if "start-dev" in Path(f"/proc/{child}/cmdline").read_text():
-                return int(child)
-        raise AssertionError(f"{self.pid} runs no Temporal server")
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                if argument in Path(f"/proc/{child}/cmdline").read_text().split("\0"):
+                    found.append(int(child))
+        return found
 
     def worker(self, name: str = "worker") -> ChildProcess:
         """Return a worker process for this platform. It is not started yet."""

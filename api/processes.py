@@ -70,8 +70,8 @@ class _Processes:
     def __init__(self, listening: socket.socket, stop: asyncio.Event) -> None:
         self._listening = listening
         self._stop = stop
-        self._any_served = False
-        """Whether one of them has begun to serve. Until then, one that fails names a setting that is wrong for all."""
+        self._have_served: set[int] = set()
+        """Numbers of processes. One that fails before it has ever served meets a wrong setting."""
 
     async def run(self, count: int) -> None:
         """Keep `count` processes running until `stop` is set, then wait for their end. Raises CannotRunError."""
@@ -86,14 +86,14 @@ class _Processes:
                 raise result
 
     async def _keep_running(self, number: int) -> None:
-        """Raises CannotRunError if the process fails before any of them serves."""
+        """Raises CannotRunError if the process fails before it has served."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             started = time.monotonic()
             code = await self._run_once(number)
             if self._stop.is_set():
                 return
-            if code > 0 and not self._any_served:
+            if code > 0 and number not in self._have_served:
                 raise CannotRunError(f"process {number} ended with code {code}, see above")
             if time.monotonic() - started > _LONG_RUN_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
@@ -116,7 +116,7 @@ class _Processes:
                     # Ctrl-C in the terminal reaches this process only, which ends them in order.
                     start_new_session=True,
                 )
-            listening_to_it = asyncio.create_task(self._note_serving(ours))
+            listening_to_it = asyncio.create_task(self._note_serving(number, ours))
             ended, stopping = asyncio.create_task(process.wait()), asyncio.create_task(self._stop.wait())
             try:
                 await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -132,7 +132,7 @@ class _Processes:
                 listening_to_it.cancel()
                 await asyncio.gather(listening_to_it, return_exceptions=True)
 
-    async def _note_serving(self, channel: socket.socket) -> None:
+    async def _note_serving(self, number: int, channel: socket.socket) -> None:
         channel.setblocking(False)
         if await asyncio.get_running_loop().sock_recv(channel, 1):
-            self._any_served = True
+            self._have_served.add(number)

@@ -200,7 +200,10 @@ class Settings(BaseSettings):
         """Each error begins with the variable that it is about, because it belongs to no field."""
         ours, of_temporal = self.metrics_port, self.temporal_metrics_port
         if max(ours or 0, of_temporal or 0) + self.processes - 1 > _MAX_PORT:
-            raise ValueError("WEBHOOKS_METRICS_PORT leaves no port for the last of WEBHOOKS_PROCESSES")
+            raise ValueError(
+                "WEBHOOKS_METRICS_PORT and WEBHOOKS_TEMPORAL_METRICS_PORT must leave a port for each of "
+                "WEBHOOKS_PROCESSES"
+            )
         if self.processes > 1 and ours and of_temporal and abs(ours - of_temporal) < self.processes:
             raise ValueError(
                 "WEBHOOKS_METRICS_PORT and WEBHOOKS_TEMPORAL_METRICS_PORT must be at least WEBHOOKS_PROCESSES apart, "

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from webhooks import process
+from webhooks import cores, process
 from webhooks.settings import RENAMED, Settings
 
 SECRET = "top-s3cret-key"
@@ -232,7 +232,7 @@ def test_the_old_name_of_a_variable_is_read_and_the_process_warns_once(
         monkeypatch.setenv(name, value)
     # What run() sets for a whole process, this one keeps as it is.
     monkeypatch.setenv("TEMPORAL_WORKFLOW_TASK_DURATION_WARN_SECONDS", "60")
-    monkeypatch.setattr("webhooks.telemetry.logs.set_up", lambda _: None)
+    monkeypatch.setattr("webhooks.telemetry.logs.set_up", lambda *_: None)
     monkeypatch.setattr(process, "tune_gc", lambda: None)
     monkeypatch.setattr("os.umask", lambda _: 0)
     monkeypatch.setattr("resource.setrlimit", lambda *_: None)
@@ -299,3 +299,32 @@ def test_settings_about_callers_fit_each_other(
     with pytest.raises(SystemExit) as caught:
         process.run(NotImplemented)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("text", ["auto", " AUTO "])
+def test_as_many_processes_as_cores(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("WEBHOOKS_PROCESSES", text)
+
+    assert Settings().processes == min(cores.usable(), 64) >= 1
+
+
+@pytest.mark.parametrize("bad", ["0", "65", "-1", "2.5", "many"])
+def test_a_number_of_processes_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
+    monkeypatch.setenv("WEBHOOKS_PROCESSES", bad)
+
+    with pytest.raises(SystemExit, match="WEBHOOKS_PROCESSES: "):
+        process.run(NotImplemented)
+
+
+def test_each_process_has_metrics_ports_of_its_own() -> None:
+    settings = Settings(processes=3, metrics_port=9000, temporal_metrics_port=9003)
+    ports = [(one.metrics_port, one.temporal_metrics_port) for one in map(settings.of_process, range(3))]
+
+    assert ports == [(9000, 9003), (9001, 9004), (9002, 9005)]
+    assert Settings(processes=3).of_process(2).metrics_port is None
+
+
+@pytest.mark.parametrize(("ours", "of_temporal"), [(9000, 9002), (9002, 9000), (65534, None), (None, 65534)])
+def test_metrics_ports_of_several_processes_must_not_meet(ours: int | None, of_temporal: int | None) -> None:
+    with pytest.raises(ValidationError, match="WEBHOOKS_METRICS_PORT"):
+        Settings(processes=3, metrics_port=ours, temporal_metrics_port=of_temporal)

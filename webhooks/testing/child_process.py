@@ -54,10 +54,10 @@ class ChildProcess:
         self.signal(signal.SIGTERM)
         return await self.ended()
 
-    async def ended(self) -> int:
-        """Wait for the end, and return the exit code. Raises TimeoutError after a minute."""
+    async def ended(self, seconds: float = _STOP_SECONDS) -> int:
+        """Wait for the end, and return the exit code. Raises TimeoutError after this many seconds."""
         assert self._process
-        return await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+        return await asyncio.wait_for(self._process.wait(), seconds)
 
     async def kill(self) -> None:
         """Kill the process as `kill -9` does."""

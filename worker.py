@@ -48,6 +48,8 @@ ON_THE_EVENT_LOOP = True
 """The SDK's `debug_mode`: workflow code runs on the event loop. Otherwise each step of a workflow goes to a thread and
 comes back, which costs a fifth of Python's time for a delivery. Our workflows never block, so the detection of
 deadlocks, which needs the thread, has nothing to find."""
+_STORAGE_CALLS = 1
+"""There is no external storage, but with more than one call at a time the SDK makes a task for each payload."""
 MAX_LOCAL_ACTIVITIES = 200
 """A local activity holds its slot while the receiver takes its time."""
 _MAX_CACHED_WORKFLOWS = 2_000
@@ -80,6 +82,7 @@ def create_worker(
         activities=[activities.prepare, activities.send, activities.report],
         workflow_runner=runner,
         debug_mode=ON_THE_EVENT_LOOP,
+        max_workflow_task_external_storage_concurrency=_STORAGE_CALLS,
         no_remote_activities=True,
         max_concurrent_workflow_tasks=MAX_LOCAL_ACTIVITIES,
         max_concurrent_local_activities=MAX_LOCAL_ACTIVITIES,
@@ -101,6 +104,7 @@ def create_job_worker(
         activities=[activities.work],
         workflow_runner=runner,
         debug_mode=ON_THE_EVENT_LOOP,
+        max_workflow_task_external_storage_concurrency=_STORAGE_CALLS,
         max_concurrent_workflow_tasks=2,
         max_concurrent_activities=_MAX_JOBS,
         max_cached_workflows=_MAX_JOBS,

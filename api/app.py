@@ -100,6 +100,7 @@ def create_app(platform: Platform) -> FastAPI:
     openapi.install(app)
     app.add_api_route("/", _lead_to_the_monitor, include_in_schema=False)
     for routes in (
+        occurrences,  # first: a route is looked for in this order, and most calls publish
         tenants,
         api_keys,
         tokens,
@@ -110,7 +111,6 @@ def create_app(platform: Platform) -> FastAPI:
         crud,
         actions,
         subscriptions,
-        occurrences,
         jobs,
         deliveries,
         sources,

@@ -157,7 +157,8 @@ class Lanes:
             self._with_waiting.pop(webhook_id, None)
         if not self._in_flight_of[tenant]:
             del self._in_flight_of[tenant]
-        self.on_room()
+        if self._with_waiting:
+            self.on_room()
 
     def add_delayed(self, tenant: str, webhook_id: str, workflow_id: str, seconds: float) -> None:
         """Remember a delivery that Temporal starts by itself after this many seconds."""

@@ -43,6 +43,7 @@ class Database:
         if self._is_sqlite:
             self._writer, self._reader = sqlite.engines(url)
             self._remembered = Remembered(self._reader.url.database)
+            self._reading = sqlite.ReadingSession(self._reader, self._remembered)
         else:
             self._writer, self._reader = postgresql.engines(url, connections)
 
@@ -128,11 +129,10 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Open a session that only reads."""
         if isinstance(self._reader, Engine):
-            reading: AsyncSession = sqlite.ReadingSession(self._reader, self._remembered)
+            yield self._reading
         else:
-            reading = AsyncSession(self._reader, expire_on_commit=False)
-        async with reading as session:
-            yield session
+            async with AsyncSession(self._reader, expire_on_commit=False) as session:
+                yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:

@@ -22,7 +22,8 @@ _readers = ThreadPoolExecutor(_MAX_CONCURRENT_READS, "sqlite")
 
 class ReadingSession(AsyncSession):
     """Runs each query completely in one step in a thread. SQLAlchemy's asyncio driver needs five steps, which cost more
-    than the query. Only `exec` works, and the rows it returns are detached from the session."""
+    than the query. Only `exec` works, and the rows it returns are detached from the session. Nothing is open between
+    two queries, so one is enough for everybody."""
 
     def __init__(self, engine: Engine, remembered: Remembered) -> None:
         super().__init__()
@@ -39,9 +40,6 @@ class ReadingSession(AsyncSession):
                 self._remembered.keep(key, found, version)
         rows = found()
         return rows.scalars() if isinstance(statement, SelectOfScalar) else rows
-
-    async def __aexit__(self, *_: object) -> None:
-        """Do nothing: nothing is open between two queries."""
 
     def _run(self, statement: Any, params: Any) -> FrozenResult[Any]:
         with Session(self._engine) as session:

@@ -19,9 +19,11 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from activities.delivery import DeliveryActivities
+from activities.fan_outs import FanOutActivities
 from activities.jobs import JobActivities
 from webhooks import process
 from webhooks.deliveries import counts
+from webhooks.deliveries.fan_outs import task_queue_of_fan_outs
 from webhooks.deliveries.jobs import task_queue_of_jobs
 from webhooks.identity import suspensions
 from webhooks.isolation import gauges
@@ -36,6 +38,7 @@ from webhooks.settings import Settings
 from webhooks.telemetry import setup
 from webhooks.temporal.connection import connect
 from workflows.deliver_webhook import DeliverWebhook
+from workflows.fan_out_occurrence import FanOutOccurrence
 from workflows.record_occurrence import RecordOccurrence
 from workflows.run_job import RunJob
 
@@ -55,8 +58,12 @@ MAX_LOCAL_ACTIVITIES = 200
 _MAX_CACHED_WORKFLOWS = 2_000
 _MAX_JOBS = 50
 """Jobs that a process works for at the same time. They share one rate, and each has its turn."""
+_MAX_FAN_OUTS = 50
+"""Fan-outs that a process works for at the same time, in the same way."""
 _HEARTBEATS = timedelta(seconds=2)
 """How often at most Temporal hears how far a job has come."""
+_FAN_OUT_HEARTBEATS = timedelta(seconds=1)
+"""An answer to a heartbeat also says that the occurrence is being erased."""
 _GRACEFUL_SHUTDOWN = timedelta(seconds=45)
 """Longer than the longest attempt."""
 
@@ -114,14 +121,36 @@ def create_job_worker(
     )
 
 
+def create_fan_out_worker(
+    client: Client, resources: Resources, publisher: Publisher, runner: WorkflowRunner = WORKFLOW_RUNNER
+) -> Worker:
+    """Return a worker for occurrences that many webhooks get. It shares no slot with deliveries and jobs."""
+    activities = FanOutActivities(publisher, resources.database, resources.settings.fan_out_rate)
+    return Worker(
+        client,
+        task_queue=task_queue_of_fan_outs(publisher.task_queue),
+        workflows=[FanOutOccurrence],
+        activities=[activities.start_deliveries],
+        workflow_runner=runner,
+        debug_mode=ON_THE_EVENT_LOOP,
+        max_concurrent_workflow_tasks=2,
+        max_concurrent_activities=_MAX_FAN_OUTS,
+        max_cached_workflows=_MAX_FAN_OUTS,
+        default_heartbeat_throttle_interval=_FAN_OUT_HEARTBEATS,
+        max_heartbeat_throttle_interval=_FAN_OUT_HEARTBEATS,
+        graceful_shutdown_timeout=timedelta(0),
+    )
+
+
 @contextlib.asynccontextmanager
 async def delivering(client: Client, resources: Resources, lanes: Lanes, publisher: Publisher) -> AsyncIterator[Worker]:
-    """Deliver while the block runs: workers for deliveries and for jobs, the resuming of what waits, and a
+    """Deliver while the block runs: workers for deliveries, fan-outs and jobs, the resuming of what waits, and a
     count of what waits for a person."""
     settings = resources.settings
     async with (
         suspensions.watched(resources.database, lanes.suspend),
         create_worker(client, resources, lanes, publisher) as worker,
+        create_fan_out_worker(client, resources, publisher),
         create_job_worker(client, resources, publisher),
         resuming(client, lanes, publisher.task_queue, settings.resume_rate),
         counts.exporting(client) if setup.exports_metrics(settings) else contextlib.nullcontext(),

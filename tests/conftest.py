@@ -37,6 +37,7 @@ STARTS_PLATFORMS = ("tests/platform/", "tests/faults/test_drills.py")
 SERVERS = {"platform", "own", "postgresql", "own_postgresql"}
 """Fixtures that start servers. A test is a unit test if it uses none of them and is not in `STARTS_PLATFORMS`."""
 IN_ONE_PROCESS = (
+    "tests/platform/test_fan_out.py",
     "tests/faults/test_drills.py",  # each drill loads the machine
     "tests/platform/test_isolation.py",  # as do these tests
     "tests/platform/test_mutual_tls.py",

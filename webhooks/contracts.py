@@ -129,6 +129,8 @@ class Delivery(Contract):
     """The job that started this workflow run: a replay, or with `resent` a resend."""
     resent: bool = False
     """Whether a job's resend of the closed delivery started this workflow run."""
+    fanned_out: bool = False
+    """Whether a fan-out started it. Then the fan-out stands for the occurrence in lists of occurrences."""
 
     @property
     def id(self) -> str:
@@ -141,6 +143,23 @@ class UnmatchedOccurrence(Contract):
     tenant: str
     occurrence: Occurrence
     reason: str = ""
+
+
+class FanOut(Contract):
+    """An occurrence and the webhooks that matched when it was accepted: more than are started before the answer. The
+    input of `FanOutOccurrence`."""
+
+    tenant: str
+    occurrence: Occurrence
+    webhook_ids: tuple[str, ...]
+
+
+class FanOutProgress(Contract):
+    """How far a fan-out has come. `done`: for how many webhooks, from the first one on, there is a delivery.
+    `conflicts`: how many of them have one of this id with other content, which was left as it is."""
+
+    done: int = 0
+    conflicts: int = 0
 
 
 class Prepared(Contract):

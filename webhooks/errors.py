@@ -24,6 +24,7 @@ WebhooksError
 ├── AlreadyEndedError              deliveries/monitor.py
 ├── AttemptInProgressError         deliveries/monitor.py
 ├── TooManyJobsError               deliveries/jobs.py
+├── TooManyFanOutsError            deliveries/fan_outs.py
 ├── OccurrenceConflictError        deliveries/start.py
 ├── TooManyDelayedError            isolation/delayed_starts.py
 ├── TooManyPublicationsError       identity/rates.py

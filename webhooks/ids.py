@@ -54,9 +54,15 @@ def job_name(id: str) -> str:
     return f"~job~{id}"
 
 
+def fan_out_name(occurrence_id: str, part: int = 0) -> str:
+    """Return the name of the workflow that starts an occurrence's deliveries, or a further part of them. No occurrence
+    and no delivery can have it."""
+    return f"~fan-out~{occurrence_id}{f'~{part}' if part else ''}"
+
+
 def workflow_id(tenant: str, name: str) -> str:
     """Return the Temporal workflow id of a tenant's delivery or unmatched occurrence, where `name` is its id; or
-    of a job."""
+    of a job or a fan-out."""
     return f"{tenant}/{name}"
 
 

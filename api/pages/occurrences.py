@@ -89,7 +89,7 @@ async def show_occurrence(page: CurrentPage, id: str) -> Response:
         title=id,
         occurrence=occurrence,
         names=await _names(page, occurrence),
-        missed=await missed_by(page, occurrence["event"], occurrence["deliveries"]),
+        missed=await missed_by(page, occurrence),
     )
 
 
@@ -121,9 +121,11 @@ async def _events(page: Page) -> list[Any]:
     return await page.api.all("/v1/events") if page.may("event:list") else []
 
 
-async def missed_by(page: Page, event: str, deliveries: list[dict[str, Any]]) -> list[Any]:
-    """Return the webhooks that have the event and no delivery of an occurrence, if the person may send it to them."""
-    if not all(map(page.may, ("webhook:list", "delivery:resend", "job:list"))):
+async def missed_by(page: Page, occurrence: Any) -> list[Any]:
+    """Return the webhooks that have the event and no delivery of an occurrence, if the person may send it to them. None
+    if so many got it that the occurrence does not name them."""
+    deliveries, event = occurrence["deliveries"], occurrence["event"]
+    if occurrence["matched"] > len(deliveries) or not all(map(page.may, ("webhook:list", "delivery:resend", "job:list"))):
         return []
     subscribed = (await page.api.get("/v1/webhooks", event=event, active="true", limit=100))["items"]
     got = {delivery["webhook_id"] for delivery in deliveries}

@@ -49,5 +49,5 @@ async def list_received(page: CurrentPage) -> Response:
 @router.get("/{id}")
 async def show_received(id: str, page: CurrentPage) -> Response:
     request = await page.api.get(f"/v1/received/{id}")
-    missed = await missed_by(page, request["event"], request["deliveries"]) if request["occurrence_id"] else []
+    missed = await missed_by(page, request) if request["occurrence_id"] else []
     return page.render("received_one.html", title="A received webhook", request=request, missed=missed)

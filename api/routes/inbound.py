@@ -16,6 +16,7 @@ from api.platform import Platform
 from api.protocol.bounded_body import bounded_body
 from api.protocol.problems import ProblemError, temporal_unreachable, too_much_at_once
 from webhooks.credentials.vault import CannotOpenError
+from webhooks.deliveries.fan_outs import TooManyFanOutsError
 from webhooks.deliveries.start import OccurrenceConflictError
 from webhooks.identity.caller import Caller
 from webhooks.inbound.content import MAX_BODY_BYTES
@@ -186,7 +187,7 @@ async def _store(arrival: _Arrival, receiver: Receiver, message: Message, body: 
         raise arrival.refused(422, "; ".join([str(error), *(f"{at}: {why}" for at, why in error.errors)])) from None
     except OccurrenceConflictError as error:
         raise arrival.refused(422, str(error)) from None
-    except TooManyDelayedError:
+    except (TooManyDelayedError, TooManyFanOutsError):
         metrics.occurrence(metrics.REFUSED)
         raise too_much_at_once() from None
     except RPCError as error:

@@ -27,6 +27,7 @@ from api.schemas.occurrences import (
     PublishedOut,
 )
 from webhooks.contracts import Occurrence
+from webhooks.deliveries.fan_outs import TooManyFanOutsError
 from webhooks.deliveries.occurrences import Occurrences, PublishedOccurrence
 from webhooks.deliveries.start import OccurrenceConflictError
 from webhooks.ids import is_occurrence_id, uuid7
@@ -45,10 +46,12 @@ async def publish_occurrence(
 ) -> OccurrenceOut:
     """Publish an occurrence of an event to every webhook that matches.
 
-    202 means that every delivery is stored durably. `id` is your idempotency key. It is known for the namespace's
-    retention (30 days on our own Temporal server). It is safe to repeat a call with the same id and data: deliveries
-    that exist are not started again, missing ones are. Other content (event, client, data) under the same id is a 409
-    if a webhook has a delivery of that id already. Without an id, each call is an occurrence of its own."""
+    202 means that every delivery is stored durably. If more than 100 webhooks match, the list of them is, and the
+    deliveries are started after the answer: `matched` says how many, and `deliveries_url` lists them. `id` is your
+    idempotency key. It is known for the namespace's retention (30 days on our own Temporal server). It is safe to
+    repeat a call with the same id and data: deliveries that exist are not started again, missing ones are. Other
+    content (event, client, data) under the same id is a 409 if a webhook has a delivery of that id already. Without an
+    id, each call is an occurrence of its own."""
     require_not_suspended(caller)
     publisher = platform.publishing
     occurrence = Occurrence(
@@ -64,7 +67,7 @@ async def publish_occurrence(
         raise ProblemError(422, str(error), errors=error.errors) from None
     except OccurrenceConflictError as error:
         raise ProblemError(409, str(error), errors=[("/id", "used already")]) from None
-    except TooManyDelayedError:
+    except (TooManyDelayedError, TooManyFanOutsError):
         metrics.occurrence(metrics.REFUSED)
         raise too_much_at_once(repeat) from None
     except RPCError as error:
@@ -75,6 +78,8 @@ async def publish_occurrence(
         id=occurrence.id,
         event=occurrence.event,
         deliveries=[PublishedOut(id=item.delivery_id, webhook_id=item.webhook_id) for item in accepted.published],
+        matched=accepted.matched,
+        deliveries_url=_deliveries_url(occurrence.id),
         unmatched=accepted.unmatched or None,
     )
 
@@ -134,11 +139,19 @@ async def erase_occurrence(id: str, caller: CurrentCaller, platform: CurrentPlat
     require_found("occurrence", erased or None)
 
 
+def _deliveries_url(occurrence_id: str) -> str:
+    """Return the path. No character of an id needs to be quoted."""
+    return f"/v1/deliveries?occurrence_id={occurrence_id}"
+
+
 def _shown(published: PublishedOccurrence) -> dict[str, Any]:
     return {
         **published.occurrence.model_dump(exclude={"data", "digits", "received"}),
         "created_at": published.created_at,
         "deliveries": [PublishedOut(id=item.id, webhook_id=item.webhook_id) for item in published.deliveries],
+        "matched": published.matched,
+        "started": published.started,
+        "deliveries_url": _deliveries_url(published.occurrence.id),
         "unmatched": published.unmatched,
         "readable": published.readable,
     }

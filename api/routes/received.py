@@ -99,6 +99,7 @@ def _shown(item: Item) -> dict[str, Any]:
             "sender_type": None,
             "occurrence_id": item.occurrence_id,
             "deliveries": [],
+            "matched": 0,
             "unmatched": None,
             "readable": True,
         }
@@ -112,6 +113,7 @@ def _shown(item: Item) -> dict[str, Any]:
         "received_at": item.created_at,
         "occurrence_id": item.occurrence.id,
         "deliveries": [PublishedOut(id=one.id, webhook_id=one.webhook_id) for one in item.deliveries],
+        "matched": item.matched,
         "unmatched": item.unmatched,
         "readable": item.readable,
     }

@@ -44,6 +44,8 @@ class OccurrenceOut(BaseModel):
                     "id": "order-4711-created",
                     "event": "ShipmentOrderCreated",
                     "deliveries": [{"id": f"order-4711-created~{EXAMPLE_WEBHOOK}", "webhook_id": EXAMPLE_WEBHOOK}],
+                    "matched": 1,
+                    "deliveries_url": "/v1/deliveries?occurrence_id=order-4711-created",
                     "unmatched": None,
                 }
             ]
@@ -52,7 +54,14 @@ class OccurrenceOut(BaseModel):
 
     id: str
     event: str
-    deliveries: list[PublishedOut] = Field(description="One for each webhook that wants it; empty if none does")
+    deliveries: list[PublishedOut] = Field(
+        description="One for each webhook that wants it. Empty if none does, and if more than 100 do: see `matched`"
+    )
+    matched: int = Field(
+        description="How many webhooks want it. If these are more than 100, the deliveries are stored as a list, and "
+        "started after the answer: `deliveries_url` shows those that are"
+    )
+    deliveries_url: str = Field(description="A call that lists the deliveries with their states")
     unmatched: str | None = Field(description="Why no webhook wants it, if none does")
 
 
@@ -67,6 +76,9 @@ _EXAMPLE: dict[str, JsonValue] = {
     "created_at": "2026-01-10T10:30:00.120Z",
     "readable": True,
     "deliveries": [],
+    "matched": 0,
+    "deliveries_url": "/v1/deliveries?occurrence_id=order-4711-created",
+    "started": 0,
     "unmatched": "the client is not among allowedClientIdentifiers (2)",
 }
 
@@ -82,6 +94,7 @@ class OccurrenceSummary(OccurrenceOut):
     bulk: bool
     occurred_at: datetime
     created_at: datetime = Field(description="When it was first accepted")
+    started: int = Field(description="How many deliveries are started: all that `matched` says, unless there are many")
     readable: bool = Field(
         description="false: its data cannot be decrypted any more; what is known of it is shown, `data` is null"
     )

@@ -25,7 +25,8 @@ class ReceivedOut(BaseModel):
     sender_id: str | None = Field(description="The sender's own id of the message")
     sender_type: str | None = Field(description="The sender's own type of the message")
     occurrence_id: str | None = Field(description="The occurrence that it became; of a duplicate, the first one's")
-    deliveries: list[PublishedOut]
+    deliveries: list[PublishedOut] = Field(description="Empty if more than 100 webhooks want it")
+    matched: int = Field(description="How many webhooks want it")
     unmatched: str | None = Field(description="Why no webhook wanted it, if none did")
     readable: bool = Field(description="false: it cannot be decrypted any more")
 

@@ -412,6 +412,8 @@ async def test_an_occurrence_without_a_match_is_recorded(platform: PlatformProce
         "id": "nobody-listens",
         "event": event,
         "deliveries": [],
+        "matched": 0,
+        "deliveries_url": "/v1/deliveries?occurrence_id=nobody-listens",
         "unmatched": "no webhook is subscribed",
     }
     assert described.workflow_type == "RecordOccurrence"

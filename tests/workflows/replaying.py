@@ -12,16 +12,17 @@ from tests.workflows.sandbox import SANDBOX
 from tests.workflows.save_histories import HISTORIES
 from webhooks.temporal.connection import DATA_CONVERTER
 from workflows.deliver_webhook import DeliverWebhook
+from workflows.fan_out_occurrence import FanOutOccurrence
 from workflows.record_occurrence import RecordOccurrence
 from workflows.run_job import RunJob
 
 SAVED = sorted(HISTORIES.glob("*.json"))
-EVERY = "WorkflowType IN ('DeliverWebhook', 'RecordOccurrence', 'RunJob')"
+EVERY = "WorkflowType IN ('DeliverWebhook', 'RecordOccurrence', 'RunJob', 'FanOutOccurrence')"
 
 
 def replayer(converter: DataConverter = DATA_CONVERTER) -> Replayer:
     return Replayer(
-        workflows=[DeliverWebhook, RecordOccurrence, RunJob],
+        workflows=[DeliverWebhook, RecordOccurrence, RunJob, FanOutOccurrence],
         data_converter=converter,
         workflow_runner=SANDBOX,
         header_codec_behavior=HeaderCodecBehavior.CODEC,

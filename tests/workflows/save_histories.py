@@ -5,6 +5,7 @@ still running somewhere.
 """
 
 import asyncio
+import contextlib
 import re
 import sqlite3
 import tempfile
@@ -15,12 +16,13 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from temporalio.client import WorkflowHistory
+from temporalio.client import WorkflowFailureError, WorkflowHistory
 
 from tests.support.senders import STANDARD_SECRET, github
 from webhooks.contracts import Job, JobKind, Selection
 from webhooks.deliveries.jobs import Jobs
 from webhooks.ids import uuid7
+from webhooks.publishing.publish import MAX_STARTED_AT_ONCE
 from webhooks.testing.platform_process import PlatformProcess, running, until
 from webhooks.testing.receiver import Receiver, Reply, Told
 
@@ -96,7 +98,8 @@ SHAPES: dict[str, tuple[list[Told], dict[str, object], list[Action]]] = {
     "recovered_when_expired": ([400, 200], {}, [resend_expired]),
 }
 JOBS = {"job_paused", "job_stopped", "resent_by_job", "replayed"}
-OTHERS = {"job_continued", "no_match", "received"}
+FAN_OUTS = {"fan_out", "fan_out_canceled"}
+OTHERS = {"job_continued", "no_match", "received", *FAN_OUTS}
 SHORT_WINDOW = {"expired", "resent_when_expired", "reported_when_expired", "recovered_when_expired"}
 
 
@@ -193,6 +196,23 @@ async def save_jobs(platform: PlatformProcess, receiver: Receiver) -> None:
         write(name, await handle.fetch_history())
 
 
+async def save_fan_outs(platform: PlatformProcess, receiver: Receiver) -> None:
+    """Saves the fan-out of an occurrence that ended by itself, and one that ended because it was cancelled."""
+    event, path = await platform.event(), f"/{uuid4().hex}"
+    for _ in range(MAX_STARTED_AT_ONCE + 1):
+        await platform.webhook(event, receiver.url(path))
+    client = await platform.temporal()
+    for name in sorted(FAN_OUTS):
+        published = await platform.publish(event)
+        handle = client.get_workflow_handle(f"default/~fan-out~{published['id']}")
+        if name == "fan_out_canceled":
+            await receiver.wait_for(path, len(receiver.got(path)) + 1)
+            await handle.cancel()
+        with contextlib.suppress(WorkflowFailureError):
+            await handle.result()
+        write(name, await handle.fetch_history())
+
+
 async def until_job(platform: PlatformProcess, id: str, state: str) -> None:
     async def is_so() -> bool:
         return bool((await platform.get(f"/v1/jobs/{id}"))["state"] == state)
@@ -225,6 +245,8 @@ async def main() -> None:
                     await save_jobs(platform, receiver)
                 if "no_match" in new:
                     await save_no_match(platform)
+                if new & FAN_OUTS:
+                    await save_fan_outs(platform, receiver)
                 if "received" in new:
                     await save_received(platform, receiver)
                 if "job_continued" in new:

@@ -11,7 +11,7 @@ from webhooks.deliveries.bulk import was_attempted_since
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.deliveries.visibility import Filter
-from webhooks.temporal.names import DELIVER_WEBHOOK, OCCURRENCE_ID, RECORD_OCCURRENCE, WEBHOOK_ID
+from webhooks.temporal.names import OCCURRENCE_ID, OF_OCCURRENCES, WEBHOOK_ID
 
 _MAX_ROWS_READ = 5_000
 """Of occurrences, to count those that a webhook does not have. With more, the count is that of all of them."""
@@ -40,7 +40,8 @@ def filter_of(job: Job) -> Filter:
             occurrence_ids=selection.occurrence_ids,
             since=selection.since,
             until=selection.until,
-            workflow_types=(DELIVER_WEBHOOK, RECORD_OCCURRENCE),
+            workflow_types=OF_OCCURRENCES,
+            without_fanned_out=True,
         )
     return Filter(
         job.tenant,

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecution
 from temporalio.common import Priority, SearchAttributePair, TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from webhooks.contracts import Delivery, Occurrence, UnmatchedOccurrence
+from webhooks.contracts import Delivery, FanOut, Occurrence, UnmatchedOccurrence
 from webhooks.errors import WebhooksError
 from webhooks.ids import workflow_id
 from webhooks.json_numbers import by_value, has_float, to_json, with_digits
@@ -86,23 +86,26 @@ async def start_workflow(
         )
         return True
     except WorkflowAlreadyStartedError:
-        described = await client.get_workflow_handle(id).describe(rpc_timeout=names.RPC_TIMEOUT)
-        try:
-            text = await described.memo_value(names.MEMO_DIGEST, default=None)
-            exact = await described.memo_value(names.MEMO_EXACT_DIGEST, default=None)
-        except UnreadableError:
-            raise OccurrenceConflictError(
-                f"occurrence {occurrence.id} was published before, and its content can no longer be decrypted"
-            ) from None
-        if not digest.matches(text, exact):
-            raise OccurrenceConflictError(
-                f"occurrence {occurrence.id} was published before with other content"
-            ) from None
-        return False
+        earlier = await client.get_workflow_handle(id).describe(rpc_timeout=names.RPC_TIMEOUT)
+    await assert_same_content(earlier, occurrence.id, digest)
+    return False
+
+
+async def assert_same_content(earlier: WorkflowExecution, occurrence_id: str, digest: Digest) -> None:
+    """Raise OccurrenceConflictError if an earlier workflow of this occurrence has other content."""
+    try:
+        text = await earlier.memo_value(names.MEMO_DIGEST, default=None)
+        exact = await earlier.memo_value(names.MEMO_EXACT_DIGEST, default=None)
+    except UnreadableError:
+        raise OccurrenceConflictError(
+            f"occurrence {occurrence_id} was published before, and its content can no longer be decrypted"
+        ) from None
+    if not digest.matches(text, exact):
+        raise OccurrenceConflictError(f"occurrence {occurrence_id} was published before with other content")
 
 
 def labels(
-    argument: Delivery | UnmatchedOccurrence,
+    argument: Delivery | UnmatchedOccurrence | FanOut,
     *,
     digest: Digest,
     url: str,
@@ -121,6 +124,10 @@ def labels(
     if isinstance(argument, Delivery):
         pairs.append(SearchAttributePair(names.WEBHOOK_ID, argument.webhook_id))
         summary = f"{occurrence.event} to {url}"
+        if argument.fanned_out:
+            pairs.append(SearchAttributePair(names.FANNED_OUT, True))
+    elif isinstance(argument, FanOut):
+        summary = f"{occurrence.event} to {len(argument.webhook_ids)} webhooks"
     else:
         summary = f"{occurrence.event}: {argument.reason}"
     if held_by:

@@ -22,6 +22,7 @@ from webhooks.temporal.names import (
     DELIVER_WEBHOOK,
     DELIVERY_STATUS,
     EVENT_KEY,
+    FANNED_OUT,
     OCCURRENCE_ID,
     RPC_TIMEOUT,
     SOURCE_ID,
@@ -80,6 +81,8 @@ class Filter:
     source_ids: Sequence[str] = ()
     received: bool = False
     """Only of occurrences that were received."""
+    without_fanned_out: bool = False
+    """Leave out the deliveries that a fan-out started."""
 
     def query(self) -> str | None:
         """Return the filter in the visibility query language, without `since` and `until`. None if no delivery can
@@ -92,6 +95,8 @@ class Filter:
             terms.append(f"{attribute.name} IN ({', '.join(literals)})")
         if self.received:
             terms.append(f"{SOURCE_ID.name} IS NOT NULL")
+        if self.without_fanned_out:
+            terms.append(f"{FANNED_OUT.name} IS NULL")
         if self.statuses:
             terms.append(f"({' OR '.join(dict.fromkeys(_BY_STATUS[status] for status in self.statuses))})")
         # A delivered one can end with another outcome only if a forced resend had nothing to send.

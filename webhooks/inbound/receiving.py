@@ -17,7 +17,7 @@ from webhooks.publishing.publish import Publisher
 from webhooks.store import sealed
 from webhooks.store.database import Database
 from webhooks.store.models import Source
-from webhooks.temporal.names import CREATED_AT, DELIVER_WEBHOOK, RECORD_OCCURRENCE
+from webhooks.temporal.names import CREATED_AT, OF_OCCURRENCES
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Receiver:
         number = int(now.timestamp()) // window
         this, last = (self._id_of(f"{digest}-{one}") for one in (number, number - 1))
         query = Filter(
-            self.source.tenant, occurrence_ids=[last], workflow_types=(DELIVER_WEBHOOK, RECORD_OCCURRENCE)
+            self.source.tenant, occurrence_ids=[last], workflow_types=OF_OCCURRENCES, without_fanned_out=True
         ).query()
         if query:
             async for row in found(publisher.client, query):

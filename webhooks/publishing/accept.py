@@ -7,7 +7,7 @@ from webhooks.deliveries.visibility import can_be_queried
 from webhooks.errors import WebhooksError
 from webhooks.events import json_schema, operational
 from webhooks.publishing.matching import match
-from webhooks.publishing.publish import Published, Publisher
+from webhooks.publishing.publish import MAX_STARTED_AT_ONCE, Published, Publisher
 from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database
 
@@ -24,12 +24,14 @@ class NotAcceptedError(WebhooksError, ValueError):
 
 @dataclass(frozen=True)
 class Accepted:
-    """What became of an occurrence. `unmatched` says why no webhook matched; it is empty if one did. `new`: false if
-    everything was stored before."""
+    """What became of an occurrence. `matched` is how many webhooks get it. `published` are the deliveries that are
+    stored; none if there are so many that they are started later. `unmatched` says why no webhook matched; it is empty
+    if one did. `new`: false if everything was stored before."""
 
     published: list[Published]
     unmatched: str
     new: bool = True
+    matched: int = 0
 
 
 async def accept(
@@ -37,9 +39,9 @@ async def accept(
 ) -> Accepted:
     """Check an occurrence against its event, find the webhooks that match, and start a delivery for each.
 
-    When this returns, everything is stored. `operational_event`: the platform itself publishes it; then it leaves no
-    trace in Temporal if no webhook matches.
-    Raises NotAcceptedError, and what `Publisher.publish` raises."""
+    When this returns, everything is stored: each delivery, or of many the list of webhooks that get one.
+    `operational_event`: the platform itself publishes it; then it leaves no trace in Temporal if no webhook matches.
+    Raises NotAcceptedError, and what `Publisher.publish` and `Publisher.fan_out` raise."""
     if not operational_event and occurrence.event in operational.KEYS:
         raise _refused("/event", "only the platform publishes it")
     if not operational_event and not can_be_queried(occurrence.client_identifier or ""):
@@ -57,8 +59,11 @@ async def accept(
         return Accepted([], unmatched)
     if not matches:
         return Accepted([], unmatched, await publisher.record(tenant, occurrence, unmatched))
+    if len(matches) > MAX_STARTED_AT_ONCE:
+        new = await publisher.fan_out(tenant, occurrence, matches)
+        return Accepted([], unmatched, new, len(matches))
     published = await publisher.publish(tenant, occurrence, matches, unmatched)
-    return Accepted(published, unmatched, any(item.new for item in published))
+    return Accepted(published, unmatched, any(item.new for item in published), len(published))
 
 
 def _refused(pointer: str, message: str) -> NotAcceptedError:

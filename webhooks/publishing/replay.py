@@ -56,7 +56,7 @@ class Replays:
         rows = [row async for row in visibility.oldest_first(client, filter_of(job), None)]
         number, exact = 0, True
         for published in await Occurrences(client, job.tenant).first_of(rows):
-            if any(delivery.webhook_id == webhook_id for delivery in published.deliveries):
+            if published.goes_to(webhook_id):
                 number, exact = number + (not job.only_missing), exact and job.only_missing
             elif published.readable and await self._match(job, published.occurrence):
                 number += 1

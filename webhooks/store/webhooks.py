@@ -185,6 +185,14 @@ async def _update(session: AsyncSession, webhook: Webhook, *conditions: ColumnEl
     return bool((await session.exec(query.values(**values))).rowcount)
 
 
+async def urls(session: AsyncSession, tenant: str, ids: Collection[str]) -> dict[str, str]:
+    """Return the URLs of these webhooks of a tenant, by id. One that is deleted is left out."""
+    rows = await session.exec(
+        select(Webhook.id, Webhook.url).where(col(Webhook.tenant) == tenant, col(Webhook.id).in_(ids))
+    )
+    return dict(rows.all())
+
+
 async def names(session: AsyncSession, tenant: str, ids: Collection[str]) -> dict[str, str]:
     """Return the names of these webhooks of a tenant, by id. One that is deleted is left out."""
     rows = await session.exec(

@@ -8,6 +8,9 @@ from temporalio.common import SearchAttributeKey
 DELIVER_WEBHOOK = "DeliverWebhook"
 RECORD_OCCURRENCE = "RecordOccurrence"
 RUN_JOB = "RunJob"
+FAN_OUT_OCCURRENCE = "FanOutOccurrence"
+OF_OCCURRENCES = (DELIVER_WEBHOOK, RECORD_OCCURRENCE, FAN_OUT_OCCURRENCE)
+"""Workflows that hold an occurrence."""
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 EVENT_KEY = SearchAttributeKey.for_keyword("EventKey")
 WEBHOOK_ID = SearchAttributeKey.for_keyword("WebhookId")
@@ -19,6 +22,8 @@ HELD_BY = SearchAttributeKey.for_keyword("HeldBy")
 """The process that will resume a delivery with a start delay: the identity of its Temporal client."""
 SOURCE_ID = SearchAttributeKey.for_keyword("SourceId")
 """The source of an occurrence that was received."""
+FANNED_OUT = SearchAttributeKey.for_bool("FannedOut")
+"""Set for deliveries that a fan-out started. Lists of occurrences leave them out: the fan-out has a row of its own."""
 DELIVERY_STATUS = SearchAttributeKey.for_keyword("DeliveryStatus")
 """Set when a delivery has finally failed (AWAITING_RESEND), and changed by a resend (RESENT). A successful delivery
 never sets it, which saves an upsert."""
@@ -36,6 +41,7 @@ SEARCH_ATTRIBUTES: dict[str, IndexedValueType.ValueType] = {
         CREATED_AT,
         HELD_BY,
         SOURCE_ID,
+        FANNED_OUT,
         DELIVERY_STATUS,
     )
 }
@@ -52,6 +58,8 @@ MEMO_EXACT_DIGEST = "exact_digest"
 MEMO_URL = "url"
 MEMO_JOB = "job"
 MEMO_JOB_STATUS = "job_status"
+MEMO_MATCHED = "matched"
+MEMO_WEBHOOKS = "webhooks"
 """Keys of a workflow's memo."""
 TASK_SECONDS = 20.0
 """Workflow task timeout. Must exceed a normal attempt, or another worker sends a second time. After `kill -9`, recovery

@@ -124,11 +124,12 @@ async def _events(page: Page) -> list[Any]:
 async def missed_by(page: Page, occurrence: Any) -> list[Any]:
     """Return the webhooks that have the event and no delivery of an occurrence, if the person may send it to them. None
     if so many got it that the occurrence does not name them."""
-    deliveries, event = occurrence["deliveries"], occurrence["event"]
-    if occurrence["matched"] > len(deliveries) or not all(map(page.may, ("webhook:list", "delivery:resend", "job:list"))):
+    got = {delivery["webhook_id"] for delivery in occurrence["deliveries"]}
+    may = all(map(page.may, ("webhook:list", "delivery:resend", "job:list")))
+    if occurrence["matched"] > len(got) or not may:
         return []
+    event = occurrence["event"]
     subscribed = (await page.api.get("/v1/webhooks", event=event, active="true", limit=100))["items"]
-    got = {delivery["webhook_id"] for delivery in deliveries}
     return [webhook for webhook in subscribed if webhook["id"] not in got]
 
 

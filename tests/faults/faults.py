@@ -28,7 +28,7 @@ Fault = Callable[[Drill], Awaitable[Verdict]]
 BEFORE, DOWN, AFTER = 3.0, 2.0, 3.0
 """Seconds of load before a fault, while something is down, and after it is back."""
 _LONG = 20.0
-_RESENT = 100
+_RESENT = 60
 """Deliveries that a job resends, at 10 per second."""
 
 
@@ -91,11 +91,11 @@ async def received_and_killed(drill: Drill) -> Verdict:
 async def resent_and_killed(drill: Drill) -> Verdict:
     """A job resends what failed, and everything is killed in the middle of it. It goes on by itself."""
     async with drill.single() as platform:
-        async with drill.load([platform], rate=2):
+        async with drill.load([platform], rate=1):
             parked = await drill.webhook(platform, "/parked", "parked")
             occurrences = [f"parked-{n}" for n in range(_RESENT)]
-            for some in range(0, _RESENT, 5):
-                await asyncio.gather(*(drill.producer.publish(parked, id) for id in occurrences[some : some + 5]))
+            for id in occurrences:
+                await drill.producer.publish(parked, id)
             await drill.until_tried({*occurrences})
             deliveries = {drill.delivery(id) for id in occurrences}
             await _until_listed(platform, "failed", deliveries)

@@ -130,7 +130,7 @@ async def save_received(platform: PlatformProcess, receiver: Receiver) -> None:
     await platform.webhook(event, receiver.url(path))
     made = {"name": "GitHub", "event": event, "verification": {"type": "github"}, "secret": STANDARD_SECRET}
     source = await platform.post("/v1/sources", made)
-    body = b'{"total": 10.00}'
+    body = b'{"n": 1}'
     async with httpx.AsyncClient(base_url=platform.http.base_url) as sender:
         answer = await sender.post(f"/in/{source['id']}", content=body, headers=github(STANDARD_SECRET, body))
     assert answer.status_code == 200, answer.text

@@ -41,6 +41,7 @@ async def test_saved_histories_replay(file: Path) -> None:
         ("recovered", DeliveryStatus.DELIVERED, ["event http_400", "resend http_400", "resend delivered"]),
         ("reported_when_expired", DeliveryStatus.EXPIRED, ["event http_400"]),
         ("resent_by_job", DeliveryStatus.DELIVERED, ["event http_400", "resend delivered"]),
+        ("received", DeliveryStatus.DELIVERED, ["event delivered"]),
         ("replayed", DeliveryStatus.DELIVERED, ["replay delivered"]),
         ("recovered_when_expired", DeliveryStatus.DELIVERED, ["resend delivered"]),
     ],

@@ -9,12 +9,12 @@ from temporalio import activity
 from temporalio.client import WorkflowExecution
 
 from webhooks.contracts import Job, JobKind, JobProgress, Occurrence
-from webhooks.deliveries import bulk, visibility
+from webhooks.deliveries import bulk, visibility, windows
 from webhooks.deliveries.bulk import DONE, Resends
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.deliveries.occurrences import Occurrences, PublishedOccurrence
 from webhooks.deliveries.selection import filter_of
-from webhooks.deliveries.visibility import Position
+from webhooks.deliveries.windows import Position
 from webhooks.ids import delivery_id, name_in
 from webhooks.isolation.delayed_starts import TooManyDelayedError
 from webhooks.isolation.pacer import Pacer
@@ -88,7 +88,7 @@ class JobActivities:
     async def _handled(self, step: "_Step") -> Handled:
         """Resend or give up one delivery after the other."""
         job = step.job
-        async for row in visibility.oldest_first(self._client, filter_of(job), step.position):
+        async for row in windows.oldest_first(self._client, filter_of(job), step.position):
             if row.id == step.progress.workflow_id:
                 yield row, None
                 continue
@@ -102,7 +102,7 @@ class JobActivities:
     async def _replayed(self, step: "_Step") -> Handled:
         """Start the delivery of one occurrence after the other."""
         job, after = step.job, step.position
-        while rows := await _next(visibility.oldest_first(self._client, filter_of(job), after)):
+        while rows := await _next(windows.oldest_first(self._client, filter_of(job), after)):
             after = Position.of(rows[-1])
             found = await Occurrences(self._client, job.tenant).first_of(rows)
             first = {(one.occurrence.id, one.created_at): one for one in found}

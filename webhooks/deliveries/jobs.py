@@ -18,7 +18,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.contracts import Job, JobProgress, JobState, JobStatus
 from webhooks.deliveries.pages import page
-from webhooks.deliveries.visibility import RUNNING, Filter, Position, newest_first, quoted
+from webhooks.deliveries.visibility import RUNNING, Filter, quoted
+from webhooks.deliveries.windows import Position, newest_first
 from webhooks.errors import WebhooksError
 from webhooks.ids import job_name, workflow_id
 from webhooks.temporal import names

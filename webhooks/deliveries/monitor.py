@@ -19,8 +19,9 @@ from webhooks.deliveries import restart
 from webhooks.deliveries.history import Run, decrypt_and_read
 from webhooks.deliveries.pages import page
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
-from webhooks.deliveries.summaries import Summaries
-from webhooks.deliveries.visibility import Filter, Position, found, latest_runs, newest_first, quoted
+from webhooks.deliveries.summaries import BUSY_SECONDS, CLOSED_SECONDS, WAITING_SECONDS, Summaries
+from webhooks.deliveries.visibility import Filter, found, latest_runs, quoted
+from webhooks.deliveries.windows import Position, Reached, newest_first
 from webhooks.errors import WebhooksError
 from webhooks.ids import name_in, workflow_id
 from webhooks.telemetry import traces
@@ -100,10 +101,17 @@ class Deliveries:
     """Lists, reads, resends and gives up the deliveries of a tenant."""
 
     def __init__(
-        self, client: Client, *, ui: str, task_queue: str, summaries: Summaries[DeliverySummary] | None = None
+        self,
+        client: Client,
+        *,
+        ui: str,
+        task_queue: str,
+        summaries: Summaries[DeliverySummary] | None = None,
+        reached: Reached | None = None,
     ) -> None:
         self._client = client
         self._kept = summaries or Summaries()
+        self._reached = reached or Reached()
         self._ui = ui
         self._task_queue = task_queue
 
@@ -116,7 +124,10 @@ class Deliveries:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        return await self._detail(delivery_id, id, described.run_id)
+        detail = await self._detail(delivery_id, id, described.run_id)
+        if detail:
+            self._keep(id, described.run_id, detail.summary)  # so that a list is not older than this
+        return detail
 
     async def list(self, filter: Filter, *, limit: int, cursor: str | None) -> tuple[list[DeliverySummary], str | None]:
         """Return a page of deliveries, newest first, and the cursor of the next page; None on the last page.
@@ -127,7 +138,7 @@ class Deliveries:
         async def items_of(rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
             return await self._shown(filter, rows, self._summary_of)
 
-        return await page(newest_first(self._client, filter, after), after, limit, items_of)
+        return await page(newest_first(self._client, filter, after, self._reached), after, limit, items_of)
 
     async def details(
         self, filter: Filter, *, limit: int, cursor: str | None
@@ -149,6 +160,12 @@ class Deliveries:
 
         Raises AlreadyDeliveredError if it succeeded and `force` is false, UnreadableError if its data cannot be
         decrypted any more, and RPCError."""
+        try:
+            return await self._resend(tenant, delivery_id, force=force, requested_by=requested_by)
+        finally:
+            self._kept.forget(workflow_id(tenant, delivery_id))
+
+    async def _resend(self, tenant: str, delivery_id: str, *, force: bool, requested_by: str) -> bool:
         id = workflow_id(tenant, delivery_id)
         detail = await self.get(tenant, delivery_id)
         if detail:
@@ -283,14 +300,19 @@ class Deliveries:
         return await self._detail(name_in(tenant, row.id), row.id, row.run_id)
 
     async def _summary_of(self, tenant: str, row: WorkflowExecution) -> DeliverySummary | None:
-        """Return the delivery whose newest run this is. Only an open one is read each time."""
-        kept = self._kept.get(row.id, row.run_id)
+        """Return the delivery whose newest run this is. It is read only if it may have changed."""
+        kept = self._kept.get(row.id, row.run_id, closed=row.status is not WorkflowExecutionStatus.RUNNING)
         if kept:
             return kept
         detail = await self._detail_of(tenant, row)
-        if detail and detail.summary.closed_at:
-            self._kept.keep(row.id, row.run_id, detail.summary)
-        return detail.summary if detail else None
+        if detail is None:
+            return None
+        self._keep(row.id, row.run_id, detail.summary)
+        return detail.summary
+
+    def _keep(self, id: str, run_id: str, summary: DeliverySummary) -> None:
+        closed = summary.closed_at is not None
+        self._kept.keep(id, run_id, summary, _unchanged_seconds(summary), closed=closed)
 
     async def _shown(
         self,
@@ -301,7 +323,7 @@ class Deliveries:
         """Return the current state of the deliveries, read from their histories. Leave out rows of older runs, and
         deliveries that do not have one of the filter's statuses or outcomes (any more)."""
         closed = [row.id for row in rows if row.status is not WorkflowExecutionStatus.RUNNING]
-        latest = await latest_runs(self._client, closed) if closed else {}
+        latest = await latest_runs(self._client, closed) if closed and filter.is_of_state else {}
         gate = asyncio.Semaphore(_MAX_CONCURRENT_READS)
 
         async def one(row: WorkflowExecution) -> Shown | None:
@@ -323,6 +345,17 @@ class Deliveries:
             return shown
 
         return [shown for shown in await asyncio.gather(*map(one, rows)) if shown]
+
+
+def _unchanged_seconds(summary: DeliverySummary) -> float:
+    """Return for how many seconds the delivery stays as it is, unless a person or a job changes it."""
+    if summary.closed_at:
+        return CLOSED_SECONDS
+    if summary.waiting_for is None or summary.waiting_for is WaitingFor.WORKER:
+        return BUSY_SECONDS
+    if summary.next_attempt_at is None:
+        return WAITING_SECONDS
+    return min((summary.next_attempt_at - datetime.now(UTC)).total_seconds(), WAITING_SECONDS)
 
 
 def _in_progress(detail: DeliveryDetail) -> bool:

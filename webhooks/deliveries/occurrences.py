@@ -23,7 +23,8 @@ from webhooks.contracts import Delivery, FanOut, Occurrence, UnmatchedOccurrence
 from webhooks.deliveries import visibility
 from webhooks.deliveries.history import known_of
 from webhooks.deliveries.pages import page
-from webhooks.deliveries.visibility import Filter, Position, found, newest_first
+from webhooks.deliveries.visibility import Filter, found
+from webhooks.deliveries.windows import Position, newest_first
 from webhooks.ids import fan_out_name, name_in, workflow_id
 from webhooks.temporal import codec
 from webhooks.temporal.codec import UnreadableError

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from temporalio.client import WorkflowExecution
 
-from webhooks.deliveries.visibility import Position
+from webhooks.deliveries.windows import Position
 
 Item = TypeVar("Item")
 

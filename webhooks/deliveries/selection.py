@@ -6,7 +6,7 @@ from datetime import datetime
 from temporalio.client import Client
 
 from webhooks.contracts import Job, JobKind
-from webhooks.deliveries import visibility
+from webhooks.deliveries import visibility, windows
 from webhooks.deliveries.bulk import was_attempted_since
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.deliveries.status import DeliveryStatus
@@ -93,7 +93,7 @@ async def _count_missing(client: Client, job: Job) -> Count:
     if total > _MAX_ROWS_READ:
         return Count(total, exact=False)
     occurrences, delivered = set(), set()
-    async for row in visibility.oldest_first(client, filter, None):
+    async for row in windows.oldest_first(client, filter, None):
         id = row.typed_search_attributes[OCCURRENCE_ID]
         occurrences.add(id)
         if row.typed_search_attributes.get(WEBHOOK_ID) == webhook_id:

@@ -1,19 +1,14 @@
-"""Finding deliveries by their search attributes, newest first.
+"""Finding deliveries by their search attributes, in Temporal's order. `windows.py` sorts them."""
 
-On SQL, Temporal's visibility has only one order: open workflows first, then closed ones by the time of their end. So
-deliveries are read in windows of creation time that are small enough to be sorted here.
-"""
-
-import json
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionAsyncIterator
 from temporalio.common import SearchAttributeKey
 
-from webhooks import cursors, outcomes
+from webhooks import outcomes
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.temporal.names import (
     AWAITING_RESEND,
@@ -30,21 +25,14 @@ from webhooks.temporal.names import (
     WEBHOOK_ID,
 )
 
-_WINDOW_ROWS = 200
-"""A window with more rows is made narrower."""
-_NARROWEST = timedelta(milliseconds=10)
-_FIRST_WIDTH = timedelta(seconds=10)
-_WIDEST = timedelta(days=30)
-"""After an empty window of this width, the next one reaches back to _LONG_AGO."""
-_CLOCKS_DIFFER = timedelta(seconds=5)
-"""How far the clock of another process may be ahead."""
-_TICK = timedelta(microseconds=1)
-_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 """There are no older deliveries."""
+CLOCKS_DIFFER = timedelta(seconds=5)
+"""How far the clock of another process may be ahead."""
 _COARSE = timedelta(milliseconds=2)
-"""SQLite compares times as text with milliseconds. So queries ask for a wider window, and the bounds are checked here.
-"""
-
+"""SQLite compares times as text with milliseconds. So queries ask for a wider window, and rows are checked again."""
+PAGE_ROWS = 200
+"""Rows of one call."""
 _NEVER_FOUND = re.compile(r'[\x00-\x1f"\\]')
 
 RUNNING = "ExecutionStatus = 'Running'"
@@ -104,6 +92,11 @@ class Filter:
             terms.append("ExecutionStatus != 'Completed'")
         return " AND ".join(terms)
 
+    @property
+    def is_of_state(self) -> bool:
+        """Whether it may find one run of a delivery, and not a later one."""
+        return bool(self.statuses or self.outcomes)
+
     def selects(self, row: WorkflowExecution) -> bool:
         """Return whether a row that the query found has one of the values exactly. Status and times aside."""
         return all(row.typed_search_attributes.get(attribute) in values for attribute, values in self._values())
@@ -121,103 +114,26 @@ class Filter:
                 yield attribute, values
 
 
-@dataclass(frozen=True, order=True)
-class Position:
-    """A position in the list of deliveries."""
-
-    created_at: datetime
-    workflow_id: str
-    run_id: str
-
-    @classmethod
-    def of(cls, row: WorkflowExecution) -> "Position":
-        return cls(row.typed_search_attributes[CREATED_AT], row.id, row.run_id)
-
-    def cursor(self) -> str:
-        return cursors.encode(json.dumps([self.created_at.isoformat(), self.workflow_id, self.run_id]))
-
-    @classmethod
-    def from_cursor(cls, cursor: str) -> "Position":
-        """Return the position in a cursor. Raises BadCursorError."""
-        try:
-            created_at, workflow_id, run_id = json.loads(cursors.decode(cursor))
-            return cls(datetime.fromisoformat(created_at).astimezone(UTC), str(workflow_id), str(run_id))
-        except (ValueError, TypeError, OverflowError):
-            raise cursors.BadCursorError("not a cursor of this list") from None
-
-
-async def newest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
-    """Yield the runs that the filter selects, newest first, beginning after the position `after`. A run may be one that
-    a later run has replaced."""
-    query = filter.query()
-    if query is None:
-        return
-    oldest = max(filter.since or _LONG_AGO, _LONG_AGO)
-    upper = after.created_at if after else filter.until or datetime.now(UTC) + _CLOCKS_DIFFER
-    width = _FIRST_WIDTH
-    while upper >= oldest:
-        lower = max(upper - width, oldest)
-        window = f"{query} AND {_created(lower, upper)}"
-        count = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
-        if count > _WINDOW_ROWS and width > _NARROWEST:
-            width /= 8
-            continue
-        rows = [(Position.of(row), row) async for row in found(client, window)] if count else []
-        for position, row in sorted(rows, key=lambda found: found[0], reverse=True):
-            inside = lower <= position.created_at <= upper and (after is None or position < after)
-            if inside and (filter.until is None or position.created_at < filter.until) and filter.selects(row):
-                yield row
-        upper = lower - _TICK
-        if count < _WINDOW_ROWS / 8:
-            width = width * 64 if width < _WIDEST else upper - _LONG_AGO
-
-
-async def oldest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
-    """Yield the runs that the filter selects, oldest first, beginning after the position `after`. The filter has an
-    `until`."""
-    query = filter.query()
-    if query is None:
-        return
-    assert filter.until is not None  # noqa: S101
-    lower = after.created_at if after else max(filter.since or _LONG_AGO, _LONG_AGO)
-    width = _FIRST_WIDTH
-    while lower < filter.until:
-        upper = min(lower + width, filter.until)
-        window = f"{query} AND {_created(lower, upper)}"
-        count = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
-        if count > _WINDOW_ROWS and width > _NARROWEST:
-            width /= 8
-            continue
-        rows = [(Position.of(row), row) async for row in found(client, window)] if count else []
-        for position, row in sorted(rows, key=lambda found: found[0]):
-            inside = lower <= position.created_at < upper and (after is None or position > after)
-            if inside and filter.selects(row):
-                yield row
-        lower = upper
-        if count < _WINDOW_ROWS / 8:
-            width *= 64
-
-
 async def count(client: Client, filter: Filter) -> int:
     """Return how many runs the query of the filter finds between its `since` and `until`. Histories could tell that
     some of them are not selected."""
     query = filter.query()
     if query is None:
         return 0
-    lower, upper = filter.since or _LONG_AGO, filter.until or datetime.now(UTC) + _CLOCKS_DIFFER
-    window = f"{query} AND {_created(lower, upper)}"
+    lower, upper = filter.since or LONG_AGO, filter.until or datetime.now(UTC) + CLOCKS_DIFFER
+    window = f"{query} AND {created(lower, upper)}"
     return (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
 
 
-def _created(lower: datetime, upper: datetime) -> str:
+def created(lower: datetime, upper: datetime) -> str:
     """Return the condition that a run was created in a window, which is wider than asked by what SQLite needs."""
     attribute = CREATED_AT.name
     return f"{attribute} >= {stamp(lower - _COARSE)} AND {attribute} <= {stamp(upper + _COARSE)}"
 
 
-def found(client: Client, query: str) -> AsyncIterator[WorkflowExecution]:
+def found(client: Client, query: str) -> WorkflowExecutionAsyncIterator:
     """Return the runs that a visibility query selects."""
-    return client.list_workflows(query, page_size=_WINDOW_ROWS, rpc_timeout=RPC_TIMEOUT)
+    return client.list_workflows(query, page_size=PAGE_ROWS, rpc_timeout=RPC_TIMEOUT)
 
 
 async def latest_runs(client: Client, workflow_ids: list[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from temporalio.client import Client
 
 from webhooks.deliveries.occurrences import Occurrences, PublishedOccurrence
-from webhooks.deliveries.visibility import Position
+from webhooks.deliveries.windows import Position
 from webhooks.inbound.recent import STORED, NotStored, Recent, Verdict
 
 Item = PublishedOccurrence | NotStored

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from webhooks.deliveries.visibility import Position
+from webhooks.deliveries.windows import Position
 from webhooks.ids import uuid7
 
 MAX_OF_SOURCE = 100

@@ -7,13 +7,25 @@ from webhooks.deliveries.summaries import Summaries
 def test_a_summary_is_of_one_run_ends_and_is_forgotten() -> None:
     clock = Clock()
     kept: Summaries[str] = Summaries(clock, most=2)
-    kept.keep("acme/a", "1", "first")
-    kept.keep("acme/b", "1", "other")
+    kept.keep("acme/a", "1", "first", 300, closed=True)
+    kept.keep("acme/b", "1", "other", 300, closed=True)
 
-    assert (kept.get("acme/a", "1"), kept.get("acme/a", "2"), kept.get("globex/a", "1")) == ("first", None, None)
-    kept.keep("acme/c", "1", "third")
-    assert (kept.get("acme/a", "1"), kept.get("acme/b", "1")) == ("first", None)
+    assert kept.get("acme/a", "1", closed=True) == "first"
+    assert kept.get("acme/a", "2", closed=True) is None
+    assert kept.get("globex/a", "1", closed=True) is None
+    kept.keep("acme/c", "1", "third", 300, closed=True)
+    assert (kept.get("acme/a", "1", closed=True), kept.get("acme/b", "1", closed=True)) == ("first", None)
     kept.forget("acme/c")
-    assert kept.get("acme/c", "1") is None
+    assert kept.get("acme/c", "1", closed=True) is None
     clock.now += 300
-    assert kept.get("acme/a", "1") is None
+    assert kept.get("acme/a", "1", closed=True) is None
+
+
+def test_the_summary_of_an_open_run_ends_with_the_run() -> None:
+    kept: Summaries[str] = Summaries(Clock())
+    kept.keep("acme/a", "1", "waits", 5, closed=False)
+    kept.keep("acme/b", "1", "delivered", 5, closed=True)
+
+    assert kept.get("acme/a", "1", closed=False) == "waits"
+    assert kept.get("acme/a", "1", closed=True) is None  # the row says that it has closed
+    assert kept.get("acme/b", "1", closed=False) == "delivered"  # the row does not know it yet

@@ -15,7 +15,7 @@ from webhooks.deliveries.jobs import Jobs
 from webhooks.deliveries.monitor import Deliveries, DeliverySummary
 from webhooks.deliveries.statistics import Statistics
 from webhooks.deliveries.summaries import Summaries
-from webhooks.deliveries.windows import Reached
+from webhooks.deliveries.windows import FirstPages
 from webhooks.disk import Disk
 from webhooks.egress.client import Egress
 from webhooks.identity.audit import Refusals
@@ -64,7 +64,7 @@ class Platform:
     """Of each tenant and client: a test takes as long as its receiver takes."""
     statistics: Statistics = field(default_factory=Statistics)
     summaries: Summaries[DeliverySummary] = field(default_factory=Summaries)
-    reached: Reached = field(default_factory=Reached)
+    first_pages: FirstPages = field(default_factory=FirstPages)
     publish_rates: PublishRates = field(init=False)
     failed_authentications: FailedAuthentications = field(init=False)
     refusals: Refusals = field(init=False)
@@ -145,7 +145,7 @@ class Platform:
             ui=self.settings.temporal_ui,
             task_queue=self.settings.task_queue,
             summaries=self.summaries,
-            reached=self.reached,
+            first_pages=self.first_pages,
         )
 
     @property

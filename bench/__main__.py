@@ -11,7 +11,7 @@ import sys
 
 import uvloop
 
-from bench import bulk, database, encryption, isolation, outage, overload, profile, rate
+from bench import bulk, database, encryption, isolation, lists, outage, overload, profile, rate
 from webhooks import process
 
 BENCHES = {
@@ -21,6 +21,7 @@ BENCHES = {
     "isolation": isolation.main,
     "overload": overload.main,
     "bulk": bulk.main,
+    "lists": lists.main,
     "outage": outage.main,
 }
 USUAL = ("rate", "profile", "encryption", "isolation", "overload")

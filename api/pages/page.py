@@ -85,6 +85,15 @@ class Page:
         )
         return HTMLResponse(html, status)
 
+    def render_rows(self, template: str, **fields: Any) -> Response:
+        """Return the rows that the template makes of the fields, or 304 if the page shows them already."""
+        version = f'"{shown.version_of(fields)}"'
+        if self.request.headers.get("if-none-match") == version:
+            return Response(status_code=HTTPStatus.NOT_MODIFIED)
+        rows = self.render(template, **fields)
+        rows.headers["ETag"] = version
+        return rows
+
     def go(self, path: str, *, said: str | None = None) -> Response:
         """Lead the browser to another page, which then says `said`, a key of `_SAID`."""
         if said:

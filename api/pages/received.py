@@ -31,7 +31,7 @@ async def list_received(page: CurrentPage) -> Response:
         "names": {source["id"]: source["name"] for source in sources},
     }
     if page.is_part:
-        return page.render("received_rows.html", **fields)
+        return page.render_rows("received_rows.html", **fields)
     here = urlencode([(name, value) for name, value in query.multi_items() if name in _FILTERS])
     return page.render(
         "received.html",

@@ -35,7 +35,7 @@ async def show_sent(page: CurrentPage) -> Response:
     }
     here = urlencode([(name, value) for name, value in query.multi_items() if name in _FILTERS])
     if page.is_part:
-        return page.render("sent_rows.html", **fields)
+        return page.render_rows("sent_rows.html", **fields)
     webhooks = await _choices(page, "/v1/webhooks", "webhook:list")
     return page.render(
         "sent.html",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from webhooks.deliveries import visibility
+from webhooks.deliveries import windows
 from webhooks.deliveries.monitor import Deliveries, DeliverySummary
 from webhooks.deliveries.visibility import Filter
 from webhooks.testing.platform_process import Json, PlatformProcess, until
@@ -183,7 +183,7 @@ async def test_more_deliveries_than_one_window_holds(
 ) -> None:
     """70 rows where a window holds 20: the list has to narrow its window of start times, and must neither lose nor
     repeat one. The list runs in this process, so that its window can be that small."""
-    monkeypatch.setattr(visibility, "_WINDOW_ROWS", 20)
+    monkeypatch.setattr(windows, "PAGE_ROWS", 20)
     monitor = Deliveries(await platform.temporal(), ui="", task_queue="")
     event = await platform.event()
     await platform.webhook(event, receiver.url(path))

@@ -21,7 +21,7 @@ from webhooks.deliveries.pages import page
 from webhooks.deliveries.status import DeliveryStatus, WaitingFor
 from webhooks.deliveries.summaries import BUSY_SECONDS, CLOSED_SECONDS, WAITING_SECONDS, Summaries
 from webhooks.deliveries.visibility import Filter, found, latest_runs, quoted
-from webhooks.deliveries.windows import Position, Reached, newest_first
+from webhooks.deliveries.windows import FirstPages, Position, newest_first
 from webhooks.errors import WebhooksError
 from webhooks.ids import name_in, workflow_id
 from webhooks.telemetry import traces
@@ -107,11 +107,11 @@ class Deliveries:
         ui: str,
         task_queue: str,
         summaries: Summaries[DeliverySummary] | None = None,
-        reached: Reached | None = None,
+        first_pages: FirstPages | None = None,
     ) -> None:
         self._client = client
         self._kept = summaries or Summaries()
-        self._reached = reached or Reached()
+        self._first_pages = first_pages or FirstPages()
         self._ui = ui
         self._task_queue = task_queue
 
@@ -138,7 +138,7 @@ class Deliveries:
         async def items_of(rows: Sequence[WorkflowExecution]) -> Sequence[DeliverySummary]:
             return await self._shown(filter, rows, self._summary_of)
 
-        return await page(newest_first(self._client, filter, after, self._reached), after, limit, items_of)
+        return await page(newest_first(self._client, filter, after, self._first_pages), after, limit, items_of)
 
     async def details(
         self, filter: Filter, *, limit: int, cursor: str | None

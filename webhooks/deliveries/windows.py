@@ -5,16 +5,17 @@ deliveries are read in windows of creation time that are small enough to be sort
 """
 
 import json
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
 from webhooks import cursors
 from webhooks.deliveries.visibility import CLOCKS_DIFFER, LONG_AGO, PAGE_ROWS, Filter, created, found
-from webhooks.temporal.names import CREATED_AT
+from webhooks.temporal.names import CREATED_AT, RPC_TIMEOUT
 
 _NARROWEST = timedelta(milliseconds=10)
 _FIRST_WIDTH = timedelta(seconds=10)
@@ -23,9 +24,16 @@ _WIDEST = timedelta(days=30)
 _TICK = timedelta(microseconds=1)
 _FEW_ROWS = PAGE_ROWS / 8
 """After a window with fewer rows, the next one is wider."""
-_FIRST_PAGE_ROWS = 100
-"""The largest page of the API."""
-_REMEMBERED_LISTS = 1_000
+_FIRST_PAGE_ROWS = 51
+"""What the monitor shows, and one more, which tells that others follow."""
+_MORE_ROWS = 20
+"""With more new rows than these, a page begins at a later time again."""
+_REMEMBERED_LISTS = 100
+"""With their rows, about 20 MB."""
+_ROWS_SECONDS = 30.0
+"""Then rows are read again. A count could miss two changes that cancel each other."""
+_NAMES = {status: "".join(map(str.title, status.name.split("_"))) for status in WorkflowExecutionStatus}
+"""As a count by status gives them."""
 
 
 @dataclass(frozen=True, order=True)
@@ -53,46 +61,81 @@ class Position:
             raise cursors.BadCursorError("not a cursor of this list") from None
 
 
-class Reached:
-    """Remembers how far back the first page of each list reached, so that it is found with one call the next time."""
+Found = tuple[Position, WorkflowExecution]
 
-    def __init__(self) -> None:
-        self._times: OrderedDict[str, datetime] = OrderedDict()
-        """By query: when the last row of a first page was created; LONG_AGO if it has all rows."""
 
-    def get(self, query: str) -> datetime | None:
-        return self._times.get(query)
+@dataclass(frozen=True)
+class _First:
+    lower: datetime
+    """When the last row of the first page was created; LONG_AGO if it has all rows."""
+    rows: Sequence[Found] | None
+    """Those since then, if they were read with one call."""
+    until: float
 
-    def remember(self, query: str, time: datetime) -> None:
-        self._times[query] = time
-        self._times.move_to_end(query)
-        if len(self._times) > _REMEMBERED_LISTS:
-            self._times.popitem(last=False)
+
+class FirstPages:
+    """Remembers the first page of each list. Reading a row costs Temporal as much as counting hundreds, so they are
+    read again only if a count by status differs, or after some seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first: OrderedDict[str, _First] = OrderedDict()
+        """By query."""
+
+    def lower(self, query: str) -> datetime | None:
+        """Return how far back the page reached."""
+        return self._first[query].lower if query in self._first else None
+
+    async def rows(self, client: Client, query: str, window: str) -> Sequence[Found] | None:
+        """Return the rows of the window from `lower`, if they are as they were. Raises RPCError."""
+        first = self._first.get(query)
+        if first is None or first.rows is None or first.until <= self._clock():
+            return None
+        answer = await client.count_workflows(f"{window} GROUP BY ExecutionStatus", rpc_timeout=RPC_TIMEOUT)
+        counts = {str(group.group_values[0]): group.count for group in answer.groups}
+        same = counts == Counter(_NAMES[row.status] for _, row in first.rows if row.status is not None)
+        return first.rows if same else None
+
+    def note(self, query: str, lower: datetime, rows: Sequence[Found], newest: Sequence[Found], seen: int) -> None:
+        """Remember the end of the first page, if it is in this window: `seen` rows were in those before."""
+        if seen == 0 and _FIRST_PAGE_ROWS <= len(newest) <= _FIRST_PAGE_ROWS + _MORE_ROWS:
+            self.remember(query, lower, rows)
+        elif seen < _FIRST_PAGE_ROWS <= seen + len(newest):
+            self.remember(query, newest[_FIRST_PAGE_ROWS - seen - 1][0].created_at)
+
+    def remember(self, query: str, lower: datetime, rows: Sequence[Found] | None = None) -> None:
+        self._first[query] = _First(lower, rows, self._clock() + _ROWS_SECONDS)
+        self._first.move_to_end(query)
+        if len(self._first) > _REMEMBERED_LISTS:
+            self._first.popitem(last=False)
 
 
 async def newest_first(
-    client: Client, filter: Filter, after: Position | None, reached: Reached | None = None
+    client: Client, filter: Filter, after: Position | None, first_pages: FirstPages | None = None
 ) -> AsyncIterator[WorkflowExecution]:
-    """Yield the runs that the filter selects, newest first, beginning after the position `after`. If the filter is
-    about what changes (`Filter.is_of_state`), a run may be one that a later run has replaced."""
+    """Yield the runs that the filter selects, newest first, beginning after the position `after`. A run may be one that
+    a later run has replaced, if the filter is about what changes (`Filter.is_of_state`)."""
     query = filter.query()
     if query is None:
         return
     oldest = max(filter.since or LONG_AGO, LONG_AGO)
     upper = after.created_at if after else filter.until or datetime.now(UTC) + CLOCKS_DIFFER
-    width = _FIRST_WIDTH
-    if reached and not after and (time := reached.get(query)) and time < upper:
-        width = upper - time
-    seen = 0
+    width, reached, seen = _FIRST_WIDTH, None, 0
+    first = first_pages if not (after or filter.until) else None
+    if first and (reached := first.lower(query)):
+        width = upper - reached
     while upper >= oldest:
         lower = max(upper - width, oldest)
-        rows = await _rows(client, f"{query} AND {created(lower, upper)}", all=width <= _NARROWEST)
+        window = f"{query} AND {created(lower, upper)}"
+        known = first is not None and reached == lower
+        kept = await first.rows(client, query, window) if first and known else None
+        rows = kept if kept is not None else await _rows(client, window, width, count=not known)
         if rows is None:
             width /= 8
             continue
-        newest = sorted(rows, key=lambda found: found[0], reverse=True)
-        if reached and not after and seen < _FIRST_PAGE_ROWS <= seen + len(newest):
-            reached.remember(query, newest[_FIRST_PAGE_ROWS - seen - 1][0].created_at)
+        newest = _newest(rows)
+        if first and kept is None:
+            first.note(query, lower, rows, newest, seen)
         seen += len(newest)
         for position, row in newest:
             inside = lower <= position.created_at <= upper and (after is None or position < after)
@@ -101,8 +144,8 @@ async def newest_first(
         upper = lower - _TICK
         if len(rows) < _FEW_ROWS:
             width = width * 64 if width < _WIDEST else upper - LONG_AGO
-    if reached and not after and seen < _FIRST_PAGE_ROWS:
-        reached.remember(query, LONG_AGO)
+    if first and kept is None and seen < _FIRST_PAGE_ROWS and not filter.since:
+        first.remember(query, LONG_AGO, rows if seen == len(newest) else None)
 
 
 async def oldest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
@@ -116,11 +159,11 @@ async def oldest_first(client: Client, filter: Filter, after: Position | None) -
     width = _FIRST_WIDTH
     while lower < filter.until:
         upper = min(lower + width, filter.until)
-        rows = await _rows(client, f"{query} AND {created(lower, upper)}", all=width <= _NARROWEST)
+        rows = await _rows(client, f"{query} AND {created(lower, upper)}", width)
         if rows is None:
             width /= 8
             continue
-        for position, row in sorted(rows, key=lambda found: found[0]):
+        for position, row in reversed(_newest(rows)):
             inside = lower <= position.created_at < upper and (after is None or position > after)
             if inside and filter.selects(row):
                 yield row
@@ -129,15 +172,27 @@ async def oldest_first(client: Client, filter: Filter, after: Position | None) -
             width *= 64
 
 
-async def _rows(client: Client, query: str, *, all: bool) -> list[tuple[Position, WorkflowExecution]] | None:
-    """Return the rows that the query selects; None if they are more than a page, unless `all` are wanted. Leave out
-    runs that another of the rows has replaced."""
-    rows = found(client, query)
+async def _rows(client: Client, window: str, width: timedelta, *, count: bool = True) -> list[Found] | None:
+    """Return the rows of a window; None if they are more than a page, and the window can be narrower. With `count`,
+    count them first, which is cheap."""
+    can_narrow = width > _NARROWEST
+    if count:
+        rows_there = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
+        if rows_there == 0:
+            return []
+        if rows_there > PAGE_ROWS and can_narrow:
+            return None
+    rows = found(client, window)
     await rows.fetch_next_page()
-    if rows.next_page_token and not all:
+    if rows.next_page_token and can_narrow:
         return None
-    newest: dict[str, WorkflowExecution] = {}
-    async for row in rows:
-        if row.id not in newest or row.start_time > newest[row.id].start_time:
-            newest[row.id] = row
-    return [(Position.of(row), row) for row in newest.values()]
+    return [(Position.of(row), row) async for row in rows]
+
+
+def _newest(rows: Sequence[Found]) -> list[Found]:
+    """Return the rows, newest first, without runs that another of them has replaced."""
+    latest: dict[str, Found] = {}
+    for position, row in rows:
+        if row.id not in latest or row.start_time > latest[row.id][1].start_time:
+            latest[row.id] = position, row
+    return sorted(latest.values(), key=lambda found: found[0], reverse=True)

@@ -44,6 +44,7 @@ class LiveRows {
     this.offer = document.querySelector("[data-offer]");
     this.waiting = [];
     this.quiet = 0;
+    this.version = "";
     if (this.offer) this.offer.addEventListener("click", () => this.insert());
     this.later();
   }
@@ -64,10 +65,17 @@ class LiveRows {
   }
 
   async load() {
-    const answer = await fetch(this.body.dataset.live, { headers: { "HX-Request": "true" }, redirect: "error" });
+    const headers = { "HX-Request": "true", "If-None-Match": this.version };
+    const answer = await fetch(this.body.dataset.live, { headers, redirect: "error", cache: "no-store" });
     if (answer.status === 401) return location.reload();
+    if (answer.status === 304) {
+      this.quiet++;
+      showTimes(document);
+      return this.say("live");
+    }
     if (!answer.ok) return this.say("not current");
     this.say("live");
+    this.version = answer.headers.get("ETag") ?? "";
     const fresh = document.createElement("template");
     fresh.innerHTML = await answer.text();
     let changes = 0;

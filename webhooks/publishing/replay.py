@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from webhooks.contracts import Delivery, Job, Occurrence
-from webhooks.deliveries import visibility
+from webhooks.deliveries import windows
 from webhooks.deliveries.bulk import DONE
 from webhooks.deliveries.occurrences import Occurrences
 from webhooks.deliveries.selection import Count, filter_of
@@ -53,7 +53,7 @@ class Replays:
         """Return of how many occurrences that the job names the webhook would get a delivery. Each is read. Raises
         RPCError."""
         client, [webhook_id] = self._publisher.client, job.selection.webhook_ids
-        rows = [row async for row in visibility.oldest_first(client, filter_of(job), None)]
+        rows = [row async for row in windows.oldest_first(client, filter_of(job), None)]
         number, exact = 0, True
         for published in await Occurrences(client, job.tenant).first_of(rows):
             if published.goes_to(webhook_id):

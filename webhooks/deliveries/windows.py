@@ -144,7 +144,7 @@ async def newest_first(
         upper = lower - _TICK
         if len(rows) < _FEW_ROWS:
             width = width * 64 if width < _WIDEST else upper - LONG_AGO
-    if first and kept is None and seen < _FIRST_PAGE_ROWS and not filter.since:
+    if first and not filter.since and kept is None and seen < _FIRST_PAGE_ROWS:
         first.remember(query, LONG_AGO, rows if seen == len(newest) else None)
 
 

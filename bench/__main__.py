@@ -11,7 +11,7 @@ import sys
 
 import uvloop
 
-from bench import bulk, database, encryption, isolation, lists, outage, overload, profile, rate
+from bench import bulk, database, encryption, isolation, lists, outage, overload, processes, profile, rate
 from webhooks import process
 
 BENCHES = {
@@ -22,6 +22,7 @@ BENCHES = {
     "overload": overload.main,
     "bulk": bulk.main,
     "lists": lists.main,
+    "processes": processes.main,
     "outage": outage.main,
 }
 USUAL = ("rate", "profile", "encryption", "isolation", "overload")

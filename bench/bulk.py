@@ -22,7 +22,7 @@ from webhooks.testing.platform_process import Json, PlatformProcess, until
 from webhooks.testing.receiver import Receiver
 
 MISSED = int(os.environ.get("BENCH_MISSED", "10000"))
-"""Occurrences that are replayed."""
+"""Occurrences that can be replayed: more than the job sends in all rounds."""
 ROUNDS, SECONDS, RATE = 4, 30, 10
 """Of each round: so long while the job is paused, and so long while it works, with so many occurrences per second."""
 MAX_CONCURRENT = 20
@@ -35,14 +35,10 @@ async def main() -> None:
             for number in range(ROUNDS):
                 await scene.measure(f"alone-{number}", scene.alone)
                 await scene.ask("resume", "running")
-                before = await scene.job()
+                before = len(await scene.receiver.wait_for("/missed", scene.sent + 1))
                 await scene.measure(f"beside-{number}", scene.beside)
-                after = await scene.job()
+                print(f"  round {number + 1}: the job has sent {scene.sent - before} in {SECONDS} s", flush=True)
                 await scene.ask("pause", "paused")
-                print(
-                    f"  round {number + 1}: the job has sent {after['done'] - before['done']} in {SECONDS} s",
-                    flush=True,
-                )
             scene.report()
 
 
@@ -82,6 +78,11 @@ class Replay:
     beside: list[list[float]] = field(default_factory=list)
     """Milliseconds from publication to arrival, for each PART seconds."""
 
+    @property
+    def sent(self) -> int:
+        """Requests of the job that have arrived."""
+        return len(self.receiver.got("/missed"))
+
     async def job(self) -> Json:
         return await self.platform.get(f"/v1/jobs/{self.job_id}")
 
@@ -90,7 +91,9 @@ class Replay:
         await self.platform.post(f"/v1/jobs/{self.job_id}/{what}", expect=202)
 
         async def is_so() -> bool:
-            return bool((await self.job())["state"] == state)
+            job = await self.job()
+            assert not job["ended_at"], "the job has ended: BENCH_MISSED is too small"
+            return bool(job["state"] == state)
 
         await until(is_so, timeout=60, what=f"a job that is {state}")
 

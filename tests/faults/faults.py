@@ -119,7 +119,7 @@ async def _ended(platform: PlatformProcess, id: str) -> Json:
         job = answer.json() if answer.status_code == 200 else job
         return bool(job and job["ended_at"])
 
-    await until(ended, timeout=180, what="the end of the job", shown=lambda: str(job))
+    await until(ended, timeout=300, what="the end of the job", shown=lambda: str(job))
     return job
 
 

@@ -72,7 +72,8 @@ async def look(pid: int, file: Path) -> list[tuple[Stack, int]]:
 
 def _read(file: Path) -> list[tuple[Stack, int]]:
     lines = (line.rpartition(" ") for line in file.read_text().splitlines())
-    return [(stack.split(";"), int(times)) for stack, _, times in lines]
+    # The process runs on while py-spy reads its memory, so a name may be torn, and with it a line.
+    return [(stack.split(";"), int(times)) for stack, _, times in lines if times.isdigit()]
 
 
 def library(stack: Stack) -> str:

@@ -26,7 +26,7 @@ from webhooks.identity.rates import FailedAuthentications, PublishRates
 from webhooks.identity.sessions import Sessions
 from webhooks.identity.signing_keys import SigningKeys
 from webhooks.identity.tokens import OwnTokens, Tokens
-from webhooks.inbound.recent import Recent
+from webhooks.inbound.not_stored import LastNotStored
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
 from webhooks.isolation.lanes import Lanes
@@ -69,7 +69,7 @@ class Platform:
     failed_authentications: FailedAuthentications = field(init=False)
     refusals: Refusals = field(init=False)
     refused_senders: FailedAuthentications = field(init=False)
-    not_stored: Recent = field(default_factory=Recent)
+    not_stored: LastNotStored = field(default_factory=LastNotStored)
     """Requests to sources that became no occurrence."""
     publisher: Publisher | None = None
     worker: Worker | None = None

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.pages.advice import advice
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
-from api.pages.retry_chain import chain
+from api.pages.retry_chain import NARROW, WIDE, chain
 from api.pages.shown import segment, version_of
 
 router = APIRouter(prefix="/deliveries", include_in_schema=False, route_class=PageRoute)
@@ -34,7 +34,7 @@ async def show_delivery(id: str, page: CurrentPage) -> Response:
     fields = {
         "title": f"{delivery['event']} {delivery['occurrence_id']}",
         "delivery": delivery,
-        "chain": chain(delivery, now),
+        "chains": {"wide-only": chain(delivery, now, WIDE), "narrow-only": chain(delivery, now, NARROW)},
         "advice": advice(delivery),
         "webhook": await _or_none(page, "webhook:list", f"/v1/webhooks/{delivery['webhook_id']}"),
         "version": version,

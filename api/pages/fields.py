@@ -1,6 +1,7 @@
 """Forms: the JSON that people write in their fields, and where the API finds a field wrong."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from api.pages.calls import CallError
@@ -26,11 +27,17 @@ def with_json(body: dict[str, Any], **texts: str) -> bytes:
     return f"{{{', '.join(members)}}}".encode()
 
 
-def faults_in(error: CallError, *shown: str) -> Faults:
-    """Return what the API says of the fields that the form shows."""
+def _first_step(pointer: str) -> tuple[str, str]:
+    name, _, rest = pointer.removeprefix("/").partition("/")
+    return name, rest
+
+
+def faults_in(error: CallError, *shown: str, place: Callable[[str], tuple[str, str]] = _first_step) -> Faults:
+    """Return what the API says of the fields that the form shows. `place` returns the field that a JSON pointer is in,
+    and where in its value; by default the first step of the pointer is the field."""
     found: Faults = {}
     for pointer, detail in error.errors.items():
-        name, _, rest = pointer.removeprefix("/").partition("/")
+        name, rest = place(pointer)
         if name in shown:
             text = f"at /{rest}: {detail}" if rest else detail
         else:

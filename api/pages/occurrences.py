@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.pages import spans
+from api.pages import choices, spans
 from api.pages.calls import CallError
 from api.pages.fields import faults_in, with_json
 from api.pages.page import CurrentPage, Page, PageRoute
@@ -43,7 +43,7 @@ async def show_occurrences(page: CurrentPage) -> Response:
         occurrences=found["items"],
         next_cursor=found["next_cursor"],
         names=await _names(page, *found["items"]),
-        events={event["key"]: "" for event in await _events(page)},
+        events=await choices.events(page, chosen["event"]),
         times=spans.NAMES,
         chosen=chosen,
         is_first="cursor" not in query,

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api.pages import spans
 from api.pages.occurrences import missed_by
 from api.pages.page import CurrentPage, PageRoute
-from webhooks.inbound.recent import Verdict
+from webhooks.inbound.not_stored import Verdict
 
 router = APIRouter(prefix="/received", include_in_schema=False, route_class=PageRoute)
 

@@ -12,8 +12,9 @@ from typing import Any
 from api.pages.shown import duration, short_outcome
 from webhooks.outcomes import DELIVERED
 
-_FULL = 980.0
-"""The width that a short chain is stretched to, in pixels. A long one is wider, and its card scrolls."""
+WIDE, NARROW = 980.0, 326.0
+"""The widths that a short chain is stretched to, in pixels: beside the navigation, and on a telephone. A long one is
+wider, and its card scrolls."""
 _EDGE, _NARROWEST = 46.0, 16.0
 _CHARACTER = 7.0
 """The width of a character of a label."""
@@ -86,20 +87,20 @@ class _Wait:
         return f"{words[self.kind]}, {text}" if self.kind in words else text
 
 
-def chain(delivery: Mapping[str, Any], now: datetime) -> Chain:
-    """Return the picture of a delivery as the API shows it."""
+def chain(delivery: Mapping[str, Any], now: datetime, full: float = WIDE) -> Chain:
+    """Return the picture of a delivery as the API shows it. `full`: the width that a short one is stretched to."""
     attempts = delivery["attempts"]
     waits = [_between(before, after) for before, after in pairwise(attempts)]
     last = _after(delivery, now)
     if last:
         waits.append(last)
     is_next = bool(delivery["next_attempt_at"]) or (not attempts and not delivery["closed_at"])
-    scale = max(_NARROWEST, (_FULL - 2 * _EDGE) / max(sum(wait.weight for wait in waits), 1e-9)) if waits else 0
+    scale = max(_NARROWEST, (full - 2 * _EDGE) / max(sum(wait.weight for wait in waits), 1e-9)) if waits else 0
     scale = min(scale, 240.0)
     positions = [_EDGE]
     for wait in waits:
         positions.append(positions[-1] + max(wait.weight * scale, _NARROWEST))
-    drawn = Chain(width=max(positions[-1] + _EDGE, 320))
+    drawn = Chain(width=max(positions[-1] + _EDGE, 260))
     drawn.shows_days = sum(wait.seconds for wait in waits) > _LONGEST_WITHOUT_DAYS
     _draw_marks(drawn, attempts, positions)
     _draw_bars(drawn, waits, positions)

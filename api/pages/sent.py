@@ -7,18 +7,23 @@ from fastapi import APIRouter
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
-from api.pages import spans, start
+from api.pages import choices, spans, start
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
 from webhooks.deliveries.status import DeliveryStatus
 from webhooks.ids import is_delivery_id
-from webhooks.store import webhooks as stored_webhooks
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _ROWS = 50
 _MOST_RESENT = 200
-_MOST_CHOICES = 100
+_MOST_NAMES = 100
+_COUNTED = {
+    "delivered": (DeliveryStatus.DELIVERED,),
+    "failed": (DeliveryStatus.FAILED, DeliveryStatus.EXPIRED, DeliveryStatus.CANCELED),
+    "waiting": (DeliveryStatus.PENDING, DeliveryStatus.RETRYING),
+}
+"""The statuses that each figure counts."""
 _FILTERS = ("status", "event", "webhook_id", "client_identifier", "time", "since", "until", "q")
 
 
@@ -36,16 +41,16 @@ async def show_sent(page: CurrentPage) -> Response:
     here = urlencode([(name, value) for name, value in query.multi_items() if name in _FILTERS])
     if page.is_part:
         return page.render_rows("sent_rows.html", **fields)
-    webhooks = await _choices(page, "/v1/webhooks", "webhook:list")
+    chosen = {name: choices.given(query.getlist(name)) or [] for name in _FILTERS}
     return page.render(
         "sent.html",
         **fields,
         title="Sent",
-        webhooks={webhook["id"]: webhook["name"] for webhook in webhooks},
-        events={event["key"]: "" for event in await _choices(page, "/v1/events", "event:list")},
+        webhooks=await choices.webhooks(page, chosen["webhook_id"]),
+        events=await choices.events(page, chosen["event"]),
         statuses={status.value: "" for status in DeliveryStatus},
         times=spans.NAMES,
-        chosen={name: query.getlist(name) for name in _FILTERS},
+        chosen=chosen,
         is_filtered=any(query.get(name) for name in _FILTERS),
         is_first="cursor" not in query,
         can_start=all(map(page.may, start.STEPS)),
@@ -58,9 +63,27 @@ async def show_figures(page: CurrentPage) -> Response:
     """Return the figures above the list, of the same filters. The page asks for them after it is shown."""
     query = page.request.query_params
     span = query.get("time", "")
-    asked = {name: query.getlist(name) or None for name in ("webhook_id", "event", "client_identifier")}
-    figures = await page.api.get("/v1/statistics", **asked, window=span if span in spans.NAMES else "24h")
-    return page.render("sent_figures.html", figures=figures, here=urlencode(query.multi_items(), doseq=True), span=span)
+    asked = {name: choices.given(query.getlist(name)) for name in ("webhook_id", "event", "client_identifier")}
+    window = span if span in spans.NAMES else "24h"
+    figures = await page.api.get("/v1/statistics", **asked, window=window)
+    others = [(name, value) for name, value in query.multi_items() if name not in ("status", "time")]
+    return page.render(
+        "sent_figures.html",
+        figures=figures,
+        here=urlencode(query.multi_items()),
+        span=span,
+        links={
+            name: f"/sent?{urlencode([*others, *(('status', status) for status in statuses), ('time', window)])}"
+            for name, statuses in _COUNTED.items()
+        },
+    )
+
+
+@router.get("/sent/failed-count")
+async def show_failed_count(page: CurrentPage) -> Response:
+    """Return the number beside Sent in the navigation, which every page asks for after it is shown."""
+    number = (await page.api.get("/v1/statistics/awaiting-resend"))["awaiting_resend"]
+    return page.render("failed_count.html", number=number)
 
 
 @router.post("/sent/resend")
@@ -82,10 +105,7 @@ async def resend(page: CurrentPage) -> Response:
 async def _found(page: Page, query: QueryParams) -> Any:
     """Return the page of the API's list that the query of the URL asks for."""
     asked: dict[str, Any] = {
-        "status": query.getlist("status") or None,
-        "event": query.getlist("event") or None,
-        "webhook_id": query.getlist("webhook_id") or None,
-        "client_identifier": query.getlist("client_identifier") or None,
+        **{name: choices.given(query.getlist(name)) for name in ("status", "event", "webhook_id", "client_identifier")},
         "since": spans.begin(query),
         "until": query.get("until") or None,
         "cursor": query.get("cursor") or None,
@@ -104,14 +124,13 @@ async def searched_field(page: Page, text: str, **asked: Any) -> str:
     return "occurrence_id" if found["items"] else "client_identifier"
 
 
-async def _choices(page: Page, path: str, permission: str) -> list[Any]:
-    """Return what can be chosen in a filter."""
-    return await page.api.all(path, most=_MOST_CHOICES) if page.may(permission) else []
-
-
 async def webhook_names(page: Page, deliveries: list[dict[str, Any]]) -> dict[str, str]:
     """Return the names of the deliveries' webhooks, by id."""
-    if not deliveries or not page.may("webhook:list"):
+    if not page.may("webhook:list"):
         return {}
-    async with page.platform.database.read() as session:
-        return await stored_webhooks.names(session, page.caller.tenant, {item["webhook_id"] for item in deliveries})
+    ids = sorted({item["webhook_id"] for item in deliveries})
+    names: dict[str, str] = {}
+    for first in range(0, len(ids), _MOST_NAMES):
+        found = await page.api.get("/v1/webhooks/names", webhook_id=ids[first : first + _MOST_NAMES])
+        names |= {item["id"]: item["name"] for item in found["items"]}
+    return names

@@ -138,7 +138,7 @@ def policy(rules: Mapping[str, Any]) -> str:
     attempts = f"{number} attempt{'' if number == 1 else 's'}"
     if rules["schedule"]:
         return f"{attempts}, after {', '.join(duration(wait * 1000) for wait in rules['schedule'])}"
-    grows = "" if rules["backoff_coefficient"] == 1 else f" x {rules['backoff_coefficient']:g}"
+    grows = "" if rules["backoff_coefficient"] == 1 else f" \N{MULTIPLICATION SIGN} {rules['backoff_coefficient']:g}"
     most = "" if rules["backoff_coefficient"] == 1 else f", at most {duration(rules['maximum_interval'] * 1000)}"
     return f"{duration(rules['initial_interval'] * 1000)}{grows}{most}, {attempts}"
 

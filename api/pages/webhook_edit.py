@@ -71,7 +71,7 @@ async def _refused(
         raise error
     if error.status == HTTPStatus.PRECONDITION_FAILED:
         return await _form(page, fields, faults={"": _CHANGED}, **shown | {"tag": newest})
-    faults = webhook_faults.by_field(error.errors, fields) or {"": error.detail}
+    faults = webhook_faults.by_field(error, fields)
     return await _form(page, fields, faults=faults, **shown)
 
 
@@ -89,6 +89,7 @@ async def _form(
         title="Edit webhook" if webhook else "New webhook",
         fields=fields,
         faults=faults or {},
+        opened=webhook_form.opened(fields, faults or {}),
         webhook=webhook,
         tag=tag,
         events=await _events(page, fields["events"]),

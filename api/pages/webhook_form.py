@@ -29,8 +29,23 @@ _TEXTS = (
 )
 _SWITCHES = ("active", "sends_json", "bulk", "retry_only_5xx")
 _LISTS = ("events", "signatures")
-_ROWS = ("headers", "parameters")
+ROWS = ("headers", "parameters")
 _MOST_ROWS = 50
+SECTIONS = {
+    "selection": ("clients", "client_identifier", "filter", "bulk"),
+    "request": ("method", "format", "sends_json", "headers", "timeout"),
+    "authentication": (
+        *("auth", "pair_name", "pair_value", "pair_in", *_OAUTH, "username", "password", "parameters"),
+        *("certificate", "private_key"),
+    ),
+    "signatures": ("signatures", "signing_secret"),
+    "retries": (
+        *("retry", "retry_schedule", "retry_non_retryable_statuses", "retry_only_5xx"),
+        *(f"retry_{name}" for name in _GROWING),
+    ),
+    "more": ("description", "active"),
+}
+"""The fields that not every webhook needs. A section is closed while its fields have their defaults."""
 CHOICES = {
     "modes": [(mode, mode) for mode in MODES],
     "formats": [(format.value, format.value) for format in Format],
@@ -75,13 +90,24 @@ def of(webhook: dict[str, Any]) -> Fields:
     }
 
 
+def opened(fields: Fields, faults: Faults) -> set[str]:
+    """Return the sections that are open: those that hold a value or a fault."""
+    defaults = new()
+    wrong = {re.sub(r"_\d+$", "", name) for name in faults}
+    return {
+        section
+        for section, names in SECTIONS.items()
+        if any(fields[name] != defaults[name] or name in wrong for name in names)
+    }
+
+
 def typed(form: Form) -> Fields:
     """Return the fields as somebody has filled them in."""
     return {
         **{name: form.get(name) for name in _TEXTS},
         **{name: name in form for name in _SWITCHES},
         **{name: form.all(name) for name in _LISTS},
-        **{name: _rows(form, name) for name in _ROWS},
+        **{name: _rows(form, name) for name in ROWS},
     }
 
 

@@ -8,13 +8,14 @@ from urllib.parse import urlencode
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.pages import spans
+from api.pages import choices, spans
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-_FILTERS = ("event", "client_identifier", "url", "active")
+_FILTERS = ("url", "event", "client_identifier", "active")
+_ACTIVE = {"true": "active", "false": "disabled"}
 _REQUESTS = 20
 _A_MINUTE = timedelta(minutes=1)
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z")
@@ -24,16 +25,17 @@ _OVERLAPS = {"86400": "24 h", "604800": "7 days", "3600": "1 h", "0": "none: the
 @router.get("/webhooks")
 async def show_webhooks(page: CurrentPage) -> Response:
     query = page.request.query_params
-    chosen = {name: query.get(name) or None for name in _FILTERS}
+    chosen = {name: choices.given(query.getlist(name)) or [] for name in _FILTERS}
     found = await page.api.get("/v1/webhooks", **chosen, limit=50, cursor=query.get("cursor"))
     return page.render(
         "webhooks.html",
         title="Webhooks",
         webhooks=found["items"],
         next_cursor=found["next_cursor"],
+        events=await choices.events(page, chosen["event"]),
+        states=_ACTIVE,
         chosen=chosen,
-        is_filtered=any(chosen.values()),
-        here=urlencode({name: value for name, value in chosen.items() if value}),
+        here=urlencode(chosen, doseq=True),
     )
 
 

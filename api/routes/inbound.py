@@ -20,8 +20,8 @@ from webhooks.deliveries.fan_outs import TooManyFanOutsError
 from webhooks.deliveries.start import OccurrenceConflictError
 from webhooks.identity.caller import Caller
 from webhooks.inbound.content import MAX_BODY_BYTES
+from webhooks.inbound.not_stored import NotStored, Verdict
 from webhooks.inbound.receiving import Message, Receiver
-from webhooks.inbound.recent import NotStored, Verdict
 from webhooks.inbound.verification import Head, NotVerifiedError
 from webhooks.isolation.delayed_starts import TooManyDelayedError
 from webhooks.publishing.accept import NotAcceptedError

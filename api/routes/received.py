@@ -15,8 +15,8 @@ from api.schemas.received import ReceivedDetail, ReceivedOut
 from webhooks.contracts import Received
 from webhooks.ids import is_occurrence_id
 from webhooks.inbound.content import unpacked
+from webhooks.inbound.not_stored import NotStored, Verdict
 from webhooks.inbound.received import Item, ReceivedRequests
-from webhooks.inbound.recent import NotStored, Verdict
 
 router = APIRouter(prefix="/v1/received", tags=["received"], responses=RESPONSES, route_class=StrictRoute)
 

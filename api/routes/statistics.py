@@ -10,7 +10,7 @@ from api.deps import CurrentCaller, CurrentPlatform, Terms, Time
 from api.platform import Platform
 from api.protocol.problems import RESPONSES, invalid
 from api.protocol.strict_json import StrictRoute
-from api.schemas.statistics import BarOut, Span, StatisticsOut
+from api.schemas.statistics import AwaitingResendOut, BarOut, Span, StatisticsOut
 from api.visible import visible
 from webhooks.deliveries.statistics import Numbers, Result, Window
 from webhooks.deliveries.visibility import Filter
@@ -53,6 +53,26 @@ async def get_statistics(
         )
         result = await counted(platform, filter, asked)
     return StatisticsOut(since=asked.since, until=until or result.as_of, **figures(result))
+
+
+@router.get("/awaiting-resend", dependencies=[needs("delivery:list")])
+async def get_awaiting_resend(caller: CurrentCaller, platform: CurrentPlatform) -> AwaitingResendOut:
+    """Counts the deliveries that failed and wait for a resend. Up to 10 seconds old."""
+    seen = await visible(platform.database, caller, None, None)
+    if seen is None:
+        return AwaitingResendOut(awaiting_resend=0)
+    if platform.publisher is None:
+        return AwaitingResendOut(awaiting_resend=None)
+    filter = Filter(
+        tenant=caller.tenant,
+        webhook_ids=seen.webhook_ids or (),
+        client_identifiers=seen.client_identifiers or (),
+    )
+    try:
+        number = await platform.statistics.awaiting_resend(platform.publisher.client, filter)
+    except RPCError:
+        number = None
+    return AwaitingResendOut(awaiting_resend=number)
 
 
 async def counted(platform: Platform, filter: Filter, window: Window) -> Result:

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field, JsonValue
 
 from api.schemas.occurrences import PublishedOut
-from webhooks.inbound.recent import Verdict
+from webhooks.inbound.not_stored import Verdict
 
 
 class ReceivedOut(BaseModel):

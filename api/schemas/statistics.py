@@ -43,6 +43,10 @@ class StatisticsOut(_Figures):
     until: datetime
 
 
+class AwaitingResendOut(BaseModel):
+    awaiting_resend: int | None = Field(description="null while Temporal does not answer")
+
+
 class HealthOut(_Figures):
     webhook_id: str
     window: Span

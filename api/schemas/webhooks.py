@@ -245,6 +245,11 @@ class WebhookOut(BaseModel):
     updated_at: datetime
 
 
+class WebhookName(BaseModel):
+    id: str
+    name: str
+
+
 class WebhookCreated(WebhookOut):
     signing_secret: str = Field(
         description="Verifies the platform's signatures (Standard Webhooks). Only this response shows it",

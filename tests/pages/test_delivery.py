@@ -32,14 +32,14 @@ async def test_a_failed_delivery_is_explained_and_sent_again(
     tab = await monitor.open(f"/deliveries/{delivery}")
     await expect(tab.get_by_text("The receiver refused the payload (400)")).to_be_visible()
     await expect(tab.get_by_text('"unknown account"')).to_be_visible()
-    await expect(tab.locator("circle.mark.bad")).to_have_count(2)
+    await expect(tab.locator(".wide-only circle.mark.bad")).to_have_count(2)
     await tab.get_by_role("button", name="Resend").click()
 
     await expect(
         tab.get_by_text("Delivered by hand (bootstrap). Attempt 2 had failed: 400 Bad Request, “unknown account”.")
     ).to_be_visible()
-    await expect(tab.locator("circle.mark.good")).to_have_count(1)
-    await expect(tab.locator("text.flag")).to_have_text("resend by bootstrap")
+    await expect(tab.locator(".wide-only circle.mark.good")).to_have_count(1)
+    await expect(tab.locator(".wide-only text.flag")).to_have_text("resend by bootstrap")
     assert len(receiver.got(path)) == 3
 
 

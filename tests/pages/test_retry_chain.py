@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.pages.retry_chain import Chain, chain
+from api.pages.retry_chain import NARROW, WIDE, Chain, chain
 
 BEGAN = datetime(2026, 1, 10, 10, 30, tzinfo=UTC)
 
@@ -36,8 +36,8 @@ def delivery(
     return given | fields
 
 
-def drawn(shown: dict[str, Any], after: float = 600) -> Chain:
-    return chain(shown, datetime.fromisoformat(shown["attempts"][-1]["started_at"]) + timedelta(seconds=after))
+def drawn(shown: dict[str, Any], after: float = 600, full: float = WIDE) -> Chain:
+    return chain(shown, datetime.fromisoformat(shown["attempts"][-1]["started_at"]) + timedelta(seconds=after), full)
 
 
 SHAPES = {
@@ -54,9 +54,10 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize("full", [WIDE, NARROW])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_marks_and_bars_are_in_order_and_inside(shape: str) -> None:
-    picture = drawn(SHAPES[shape])
+def test_marks_and_bars_are_in_order_and_inside(shape: str, full: float) -> None:
+    picture = drawn(SHAPES[shape], full=full)
 
     assert all(after.x - before.x >= 16 for before, after in pairwise(picture.marks))
     assert all(0 < mark.x < picture.width for mark in picture.marks)
@@ -64,9 +65,10 @@ def test_marks_and_bars_are_in_order_and_inside(shape: str) -> None:
     assert picture.width < 110 * 200
 
 
+@pytest.mark.parametrize("full", [WIDE, NARROW])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_labels_do_not_cover_each_other(shape: str) -> None:
-    picture = drawn(SHAPES[shape])
+def test_labels_do_not_cover_each_other(shape: str, full: float) -> None:
+    picture = drawn(SHAPES[shape], full=full)
     below = [(mark.label_x, max(len(mark.label), 8)) for mark in picture.marks if mark.labelled]
     above = [(flag.label_x, len(flag.label)) for flag in picture.flags if flag.labelled]
 

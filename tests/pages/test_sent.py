@@ -5,8 +5,9 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from api.pages.page import templates
 from tests.pages.conftest import Monitor, Open
-from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.platform_process import PlatformProcess, until
 from webhooks.testing.receiver import Receiver
 
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
@@ -154,3 +155,29 @@ async def test_figures_are_those_of_the_filter(
     figures = tab.locator("#figures .value")
     await expect(figures).to_have_text(["1", "1", "0", "50.0 %"])
     await expect(tab.locator("#figures rect.good")).not_to_have_count(0)
+    await tab.locator("#figures").get_by_role("link").nth(1).click()
+    await expect(tab.get_by_role("row")).to_have_count(2)
+    await expect(tab.get_by_role("row").nth(1)).to_contain_text("failed")
+
+
+async def test_every_page_counts_what_waits_for_a_resend(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.tell(path, [400]))
+    await platform.wait(await platform.delivery(await platform.publish(event)), "failed")
+
+    async def is_counted() -> bool:
+        return bool((await platform.get("/v1/statistics/awaiting-resend"))["awaiting_resend"])
+
+    await until(is_counted, timeout=20, what="the count")
+
+    tab = await monitor.open("/webhooks")
+
+    number = (await platform.get("/v1/statistics/awaiting-resend"))["awaiting_resend"]
+    await expect(tab.get_by_role("link", name=re.compile(rf"^Sent\s*{number}\s*failed$"))).to_be_visible()
+
+
+@pytest.mark.parametrize("number", [0, None])
+def test_an_unknown_count_is_not_shown_as_a_number(number: int | None) -> None:
+    assert ">0<" not in templates.get_template("failed_count.html").render(number=number)

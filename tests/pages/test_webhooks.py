@@ -3,12 +3,15 @@
 import json
 
 import pytest
+import trustme
 from playwright.async_api import Page as Tab
 from playwright.async_api import expect
 from standardwebhooks import Webhook as Verifier
 
 from tests.pages.conftest import Monitor, Open
 from tests.support.oauth_server import OAuthServer
+from tests.support.tenants import new_tenant
+from tests.support.tls_receiver import pem_of
 from webhooks.testing.platform_process import Json, PlatformProcess
 from webhooks.testing.receiver import Receiver, Reply
 
@@ -22,6 +25,12 @@ async def fill_in(monitor: Monitor, event: str, url: str, name: str = "Orders") 
     await tab.get_by_label("Name", exact=True).fill(name)
     await tab.get_by_label("URL", exact=True).fill(url)
     return tab
+
+
+async def unfold(tab: Tab, *sections: str) -> None:
+    """Open sections of the form."""
+    for section in sections:
+        await tab.locator(f"#section-{section} summary").click()
 
 
 async def create(tab: Tab) -> tuple[str, str]:
@@ -44,6 +53,8 @@ async def test_the_form_creates_a_webhook_with_everything(
 ) -> None:
     event = await platform.event()
     tab = await fill_in(monitor, event, receiver.url(path))
+    await expect(tab.get_by_label("Method")).to_be_hidden()
+    await unfold(tab, "selection", "request", "signatures", "retries")
     await tab.get_by_label("Method").select_option("PUT")
     await tab.get_by_label("Timeout").fill("7")
     await tab.get_by_label("Client identifiers").fill(f"c-{path[1:9]}\nzenith\n")
@@ -75,6 +86,7 @@ async def test_a_key_in_a_header_and_masked_secrets_that_stay(
 ) -> None:
     event = await platform.event()
     tab = await fill_in(monitor, event, receiver.url(path))
+    await unfold(tab, "authentication", "request")
     await expect(tab.get_by_label("Key name")).to_be_hidden()
     await tab.get_by_label("Mode").select_option(PAIR)
     await expect(tab.get_by_label("Token URL")).to_be_hidden()
@@ -88,6 +100,7 @@ async def test_a_key_in_a_header_and_masked_secrets_that_stay(
 
     await monitor.open(f"/webhooks/{id}/edit")
     assert "canary" not in await tab.content()
+    await unfold(tab, "more")
     await tab.get_by_label("Description").fill("changed")
     await tab.get_by_label("Headers, name 3").fill("X-New")
     await tab.get_by_label("Headers, value 3").fill("new")
@@ -112,9 +125,13 @@ async def test_a_token_by_oauth(
     event = await platform.event()
     async with OAuthServer().serving() as server:
         user: Json = {"grant": "password", "username": "ulla", "password": "pass"} if mode == PASSWORD else {}
-        server.client("client", "client-secret", **user)
+        server.client("client", "client-secret", scope="read write", **user)
         tab = await fill_in(monitor, event, receiver.tell(path, [server.protected]))
+        await unfold(tab, "authentication")
         await tab.get_by_label("Mode").select_option(mode)
+        await tab.get_by_label("Scope").fill("read write")
+        await tab.get_by_label("Further parameters, name 1").fill("resource")
+        await tab.get_by_label("Further parameters, value 1").fill("urn:orders")
         await tab.get_by_label("Token URL").fill(server.token_url)
         await tab.get_by_label("Client id", exact=True).fill("client")
         await tab.get_by_label("Client secret").fill("client-secret")
@@ -129,6 +146,65 @@ async def test_a_token_by_oauth(
 
     shown = (await platform.get(f"/v1/webhooks/{id}"))["authentication"]
     assert (shown["type"], shown["client_id"], shown["client_secret"]) == (mode, "client", "********")
+    assert (shown["scope"], shown["parameters"]) == ("read write", {"resource": "urn:orders"})
+
+
+async def test_a_client_certificate_and_a_preset_stay_until_they_are_changed(
+    monitor: Monitor, platform: PlatformProcess
+) -> None:
+    chain, key = pem_of(trustme.CA().issue_cert("client.test", organization_unit_name="client.test"))
+    tab = await fill_in(monitor, await platform.event(), "https://api.example.com/orders")
+    await unfold(tab, "authentication", "retries")
+    await tab.get_by_label("TLS client certificate").fill(chain)
+    await tab.get_by_label("Its private key").fill("no key")
+    await tab.get_by_label("Policy").select_option("logto")
+    await tab.get_by_role("button", name="Create webhook").click()
+    await expect(tab.locator("#private_key-fault")).to_be_visible()
+    await tab.get_by_label("Its private key").fill(key)
+    id, _ = await create(tab)
+
+    await monitor.open(f"/webhooks/{id}/edit")
+    await expect(tab.get_by_label("TLS client certificate")).to_have_value("********")
+    await expect(tab.get_by_label("Policy")).to_have_value("logto")
+    await expect(tab.get_by_label("Waits")).to_be_hidden()
+    await save(tab)
+    shown = await platform.get(f"/v1/webhooks/{id}")
+    assert "client.test" in shown["client_certificate"]["subject"]
+    assert (shown["retry_policy"]["only_5xx"], shown["retry_policy"]["maximum_attempts"]) == (True, 4)
+
+    await monitor.open(f"/webhooks/{id}/edit")
+    await tab.get_by_label("TLS client certificate").fill("")
+    await tab.get_by_label("Its private key").fill("")
+    await tab.get_by_label("Policy").select_option("growing")
+    await save(tab)
+    shown = await platform.get(f"/v1/webhooks/{id}")
+    assert shown["client_certificate"] is None
+
+
+async def test_filters_are_choices_also_of_more_events_than_a_filter_shows(
+    open_monitor: Open, platform: PlatformProcess
+) -> None:
+    events = [f"Zebra{number:03}" for number in range(110)]
+    async with new_tenant(platform) as (_, inside):
+        await inside.post("/v1/events/import", {"events": [{"key": key} for key in events]})
+        for key in (events[3], events[109]):
+            await inside.webhook(key, "http://127.0.0.1:9999/", name=f"of {key}")
+        made = await inside.post("/v1/api-keys", {"name": "looks", "role": "viewer"})
+        monitor = await open_monitor(key=made["key"])
+        tab = await monitor.open("/webhooks")
+
+        await tab.get_by_text("Event any").click()
+        await tab.get_by_label("Another event").fill(events[109])
+        await tab.get_by_label("Another event").press("Enter")
+        await expect(tab.get_by_role("row")).to_have_count(2)
+        await tab.get_by_text(f"Event {events[109]}").click()
+        await tab.get_by_label("Narrow the list").fill("zebra109")
+        await expect(tab.get_by_role("checkbox")).to_have_count(1)
+        await expect(tab.get_by_label(events[109])).to_be_checked()
+        await tab.get_by_label("Narrow the list").fill("")
+        await tab.get_by_label(events[3]).check()
+        await expect(tab.get_by_role("row")).to_have_count(3)
+        assert await monitor.axe() == []
 
 
 async def test_faults_are_beside_their_fields_and_what_was_typed_stays(
@@ -136,6 +212,7 @@ async def test_faults_are_beside_their_fields_and_what_was_typed_stays(
 ) -> None:
     event = await platform.event()
     tab = await fill_in(monitor, event, "ftp://example.com")
+    await unfold(tab, "selection", "request", "retries")
     await tab.get_by_label("Timeout").fill("soon")
     await tab.get_by_label("Headers, name 1").fill("Host")
     await tab.get_by_label("Headers, value 1").fill("x")
@@ -149,8 +226,8 @@ async def test_faults_are_beside_their_fields_and_what_was_typed_stays(
     await expect(tab.locator("#headers_0-fault")).to_contain_text("set by the platform")
     await tab.get_by_label("Headers, name 1").fill("X-Fine")
     await tab.get_by_role("button", name="Create webhook").click()
-    await expect(tab.locator("#timeout-fault")).to_contain_text("number")
-    await expect(tab.locator("#retry_schedule-fault")).to_contain_text("number")
+    await expect(tab.locator("#timeout-fault")).to_contain_text("Must be a number")
+    await expect(tab.locator("#retry_schedule-fault")).to_contain_text("Must be a number")
     await expect(tab.get_by_label("Timeout")).to_have_attribute("aria-invalid", "true")
     await tab.get_by_label("Timeout").fill("5")
     await tab.get_by_label("Waits").fill("5")

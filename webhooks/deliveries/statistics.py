@@ -23,6 +23,7 @@ _FEW = 200
 """Deliveries that are read with one call and counted here, which is cheaper than a count for each bar."""
 _KEPT_RESULTS, _KEPT_BARS, _KEPT_TIMES = 1000, 10_000, 1000
 _RESULT_SECONDS, _NEW_BAR_SECONDS, _OLD_BAR_SECONDS, _TIMES_SECONDS = 2.0, 5.0, 60.0, 15.0
+_AWAITING_SECONDS = 10.0
 _OLD = timedelta(hours=1)
 """Deliveries that were accepted before this seldom change."""
 _MAX_CONCURRENT_COUNTS = 8
@@ -117,6 +118,7 @@ class Statistics:
         self._results: Recent[Result] = Recent(_KEPT_RESULTS)
         self._bars: Recent[Numbers] = Recent(_KEPT_BARS)
         self._times: Recent[Times] = Recent(_KEPT_TIMES)
+        self._awaiting: Recent[int] = Recent(_KEPT_RESULTS)
         self._gate = asyncio.Semaphore(_MAX_CONCURRENT_COUNTS)
 
     async def count(self, client: Client, filter: Filter, window: Window) -> Result:
@@ -133,6 +135,20 @@ class Statistics:
         """Return how long the last attempts of the newest `most` deliveries took; up to 15 s old. Raises RPCError."""
         key = (filter.query(), filter.since, most)
         return await self._times.get(key, _TIMES_SECONDS, lambda: _times(deliveries, filter, most))
+
+    async def awaiting_resend(self, client: Client, filter: Filter) -> int:
+        """Count the deliveries that wait for a person, of those that the filter selects; up to 10 s old. Raises
+        RPCError."""
+        query = filter.query()
+        if query is None:
+            return 0
+
+        async def count() -> int:
+            async with self._gate:
+                asked = f"{query} AND {RUNNING} AND {AWAITING}"
+                return (await client.count_workflows(asked, rpc_timeout=RPC_TIMEOUT)).count
+
+        return await self._awaiting.get(query, _AWAITING_SECONDS, count)
 
     async def _count(self, client: Client, query: str, window: Window) -> Result:
         as_of, starts = datetime.now(UTC), window.bars()

@@ -7,7 +7,7 @@ from temporalio.client import Client
 
 from webhooks.deliveries.occurrences import Occurrences, PublishedOccurrence
 from webhooks.deliveries.windows import Position
-from webhooks.inbound.recent import STORED, NotStored, Recent, Verdict
+from webhooks.inbound.not_stored import STORED, LastNotStored, NotStored, Verdict
 
 Item = PublishedOccurrence | NotStored
 
@@ -15,7 +15,7 @@ Item = PublishedOccurrence | NotStored
 class ReceivedRequests:
     """Lists and reads the requests to the sources of a tenant."""
 
-    def __init__(self, client: Client, tenant: str, recent: Recent) -> None:
+    def __init__(self, client: Client, tenant: str, recent: LastNotStored) -> None:
         self._occurrences = Occurrences(client, tenant)
         self._tenant = tenant
         self._recent = recent

@@ -3,7 +3,7 @@
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long", hour12: false });
 
 function length(seconds) {
   if (seconds < 60) return `${Math.max(0, Math.floor(seconds))} s`;
@@ -140,7 +140,7 @@ class LiveRows {
 }
 
 // A part of a page that is fetched again now and then: data-refresh is its address, data-every the seconds. What is read
-// stays: opened details, how far something is scrolled, the focus. Nothing changes under a selection or a field.
+// stays: opened details, how far something is scrolled, the focus, and what has data-keep. Nothing changes under a selection or a field.
 class LivePart {
   constructor(element) {
     this.id = element.id;
@@ -185,6 +185,7 @@ class LivePart {
     const strip = old.querySelector("[data-end]");
     const left = strip && strip.scrollLeft + strip.clientWidth < strip.scrollWidth - 2 ? strip.scrollLeft : null;
 
+    for (const kept of old.querySelectorAll("[data-keep]")) part.querySelector(`#${kept.id}`)?.replaceWith(kept);
     old.replaceWith(part);
     htmx.process(part);
     showTimes(part);
@@ -218,13 +219,21 @@ function countChosen() {
   }
 }
 
+// Who types the beginning of a choice changes a list with each letter.
+let waiting;
+function soon(action) {
+  clearTimeout(waiting);
+  waiting = setTimeout(action, 500);
+}
+
 document.addEventListener("change", (event) => {
   const input = event.target;
   if (input.matches("input.choose-all")) {
     for (const choice of document.querySelectorAll("input.choose:not(:disabled)")) choice.checked = input.checked;
   }
   if (input.matches("input.choose, input.choose-all")) countChosen();
-  if (input.matches("form.filters input, form.filters select")) input.form.requestSubmit();
+  if (input.matches("form.filters input:not([data-narrows])")) input.form.requestSubmit();
+  if (input.matches("form.filters select")) soon(() => input.form.requestSubmit());
   if (input.matches("[data-shows]")) showChosenPart(input);
 });
 
@@ -234,6 +243,15 @@ function showChosenPart(input) {
     part.hidden = !part.dataset.when.split(" ").includes(input.value.replaceAll(" ", "-"));
   }
 }
+
+// A field that hides those of the choices beside it that do not have its text.
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-narrows]")) return;
+  const wanted = event.target.value.trim().toLowerCase();
+  for (const label of event.target.parentElement.querySelectorAll("label:has([type=checkbox])")) {
+    label.hidden = !label.textContent.toLowerCase().includes(wanted);
+  }
+});
 
 // One filter is open at a time; Escape and a click elsewhere close it.
 document.addEventListener("click", (event) => {
@@ -283,6 +301,7 @@ document.addEventListener("DOMContentLoaded", () => {
   showTimes(document);
   showClocks(document);
   showEnds(document);
+  document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   countChosen();
   for (const input of document.querySelectorAll("[data-shows]")) showChosenPart(input);
   for (const body of document.querySelectorAll("tbody[data-live]")) new LiveRows(body);

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import JsonValue
 
 from api.auth import needs
-from api.deps import CurrentCaller, CurrentPlatform, Cursor, Either, Limit, Reading, Writing
+from api.deps import CurrentCaller, CurrentPlatform, Cursor, Either, Limit, Reading, Term, Writing
 from api.platform import Platform
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, unmasked, validated
@@ -32,6 +32,7 @@ from api.schemas.webhooks import (
     WebhookBody,
     WebhookCreated,
     WebhookIn,
+    WebhookName,
     WebhookOut,
 )
 from webhooks import cursors
@@ -50,6 +51,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES
 
 _NARROWING = {"allowedClientIdentifiers": "allowed_client_identifiers", "filter": "filter"}
 """Fields of a webhook that set a column of its subscriptions."""
+_MAX_NAMES = 100
 _NO_SUBSCRIPTION = "it applies to subscriptions, and the webhook has none; add events"
 
 
@@ -124,6 +126,17 @@ async def list_webhooks(
     rows, next_cursor = cursors.page(found, limit, lambda webhook: webhook.id)
     subscribed = await stored_subscriptions.of_webhooks(session, caller.tenant, [row.id for row in rows])
     return Page(items=[view(row, subscribed[row.id]) for row in rows], next_cursor=next_cursor)
+
+
+@router.get("/names", dependencies=[needs("webhook:list")])
+async def list_names(
+    caller: CurrentCaller,
+    session: Reading,
+    webhook_id: Annotated[list[Term], Query(min_length=1, max_length=_MAX_NAMES, description="Repeat it")],
+) -> Page[WebhookName]:
+    """Returns the names of up to 100 webhooks. Unknown ones are left out."""
+    found = await stored_webhooks.names(session, caller.tenant, webhook_id, caller.client_identifier)
+    return Page(items=[WebhookName(id=id, name=name) for id, name in found.items()], next_cursor=None)
 
 
 @router.get("/{id}", dependencies=[needs("webhook:list")], responses=responses(404))

@@ -2,7 +2,7 @@
 
 import time
 
-from webhooks.inbound.recent import KEPT_SECONDS, MAX_OF_SOURCE, MAX_SOURCES, NotStored, Recent, Verdict
+from webhooks.inbound.not_stored import KEPT_SECONDS, MAX_OF_SOURCE, MAX_SOURCES, LastNotStored, NotStored, Verdict
 
 
 def refused(source: str, *, tenant: str = "t", kept_until: float | None = None) -> NotStored:
@@ -11,7 +11,7 @@ def refused(source: str, *, tenant: str = "t", kept_until: float | None = None) 
 
 
 def test_a_source_keeps_its_last_hundred() -> None:
-    recent, all_of_them = Recent(), [refused("a") for _ in range(MAX_OF_SOURCE + 7)]
+    recent, all_of_them = LastNotStored(), [refused("a") for _ in range(MAX_OF_SOURCE + 7)]
     for one in all_of_them:
         recent.add(one)
 
@@ -21,7 +21,7 @@ def test_a_source_keeps_its_last_hundred() -> None:
 
 
 def test_the_source_that_was_quiet_longest_makes_room() -> None:
-    recent = Recent()
+    recent = LastNotStored()
     for number in range(MAX_SOURCES):
         recent.add(refused(f"source-{number}"))
     recent.add(refused("source-0"))
@@ -34,7 +34,7 @@ def test_the_source_that_was_quiet_longest_makes_room() -> None:
 
 
 def test_what_is_older_than_an_hour_is_not_shown_and_no_tenant_sees_another_s() -> None:
-    recent = Recent()
+    recent = LastNotStored()
     old, new, foreign = refused("a", kept_until=time.monotonic() - 1), refused("a"), refused("b", tenant="other")
     for one in (old, new, foreign):
         recent.add(one)

@@ -53,7 +53,7 @@ class NotStored:
         return Position(self.at, self.id, "")
 
 
-class Recent:
+class LastNotStored:
     """The last requests of each source that were not stored. A process has one."""
 
     def __init__(self) -> None:

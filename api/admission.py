@@ -1,33 +1,57 @@
-"""Refuses publications early, cheaply, and with nothing started: while too many deliveries wait to be begun, and for a
-moment after a caller was refused for publishing too fast."""
+"""Room for publications and for received webhooks: they wait for it, and are refused cheaply if they cannot have it."""
 
+import contextlib
 import json
 import time
+from collections.abc import AsyncIterator, Hashable
+from functools import partial
 from http import HTTPStatus
 
+from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.platform import Platform
+from api.protocol.disconnect import disconnected
+from api.protocol.problems import ProblemError
+from webhooks.isolation.waiting_room import CallerGoneError, TooManyWaitingError
 from webhooks.telemetry import metrics
 
-_MAX_CONCURRENT = 128
-"""Publications that are on their way into Temporal."""
-_REFUSED_SECONDS = 0.2
-"""A caller that got a 429 gets the same one again for so long: to find it out each time costs CPU that others need."""
-_MAX_REFUSED = 1_000
+_LIMITED_SECONDS = 0.05
+"""A caller that got a 429 gets the same one again for so long: to find it out each time costs CPU that others need.
+Short, so that what it may publish comes evenly and not in bursts."""
+_MAX_LIMITED = 1_000
 """Callers that are remembered."""
 _PATH = "/v1/occurrences"
 _INBOUND = "/in/"
-"""Senders have no key. How many of their requests are inside is bounded for each source."""
 _STATUS = HTTPStatus.SERVICE_UNAVAILABLE
-_BODY = json.dumps(
-    {"type": "about:blank", "title": _STATUS.phrase, "status": _STATUS, "detail": "too much at once; try again"}
-).encode()
+_DETAIL = "too much at once; try again"
+_RETRY_AFTER = "1"
+_REFUSALS = (_STATUS, HTTPStatus.TOO_MANY_REQUESTS)
+_BODY = json.dumps({"type": "about:blank", "title": _STATUS.phrase, "status": _STATUS, "detail": _DETAIL}).encode()
 _HEADERS = [
     (b"content-type", b"application/problem+json"),
     (b"content-length", str(len(_BODY)).encode()),
-    (b"retry-after", b"1"),
+    (b"retry-after", _RETRY_AFTER.encode()),
 ]
+_NO_ROOM: list[Message] = [
+    {"type": "http.response.start", "status": _STATUS, "headers": _HEADERS},
+    {"type": "http.response.body", "body": _BODY},
+]
+
+
+@contextlib.asynccontextmanager
+async def place(request: Request, tenant: str, caller: str) -> AsyncIterator[None]:
+    """Have a place among what is on its way into Temporal. The request's body must have been read. Raises ProblemError
+    503 if there is no room in time, and 400 if the client has closed the connection meanwhile."""
+    platform: Platform = request.app.state.platform
+    try:
+        async with platform.room.place(tenant, caller, partial(disconnected, request.receive)):
+            yield
+    except TooManyWaitingError:
+        metrics.occurrence(metrics.REFUSED)
+        raise ProblemError(_STATUS, _DETAIL, headers={"Retry-After": _RETRY_AFTER}) from None
+    except CallerGoneError:
+        raise ProblemError(400, "the connection was closed before there was room") from None
 
 
 class Admission:
@@ -36,60 +60,65 @@ class Admission:
     def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self._app = app
         self._platform = platform
-        self._inside = 0
-        self._refused: dict[bytes, tuple[float, list[Message]]] = {}
-        """By `Authorization`: until when, and the answer."""
+        self._limited: dict[Hashable, tuple[float, list[Message]]] = {}
+        """By caller: until when, and the 429."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if not _publishes(scope):
             await self._app(scope, receive, send)
-        elif scope["path"].startswith(_INBOUND):
-            if self._platform.backlog.full():
-                await self._refuse(send)
-            else:
-                await self._app(scope, receive, send)
-        elif scope["path"] != _PATH:
-            await self._app(scope, receive, send)
-        elif self._inside >= _MAX_CONCURRENT or self._platform.backlog.full():
-            await self._refuse(send)
-        elif self._refused and (answer := self._refusal(_authorization(scope))):
-            metrics.occurrence(metrics.LIMITED)
-            for message in answer:
-                await send({**message})
+            return
+        caller = _caller(scope)
+        if answer := self._known_answer(caller):
+            await self._refuse(caller, answer, receive, send)
         else:
-            self._inside += 1
-            try:
-                await self._app(scope, receive, self._noting(scope, send))
-            finally:
-                self._inside -= 1
+            await self._app(scope, receive, self._noting(caller, receive, send))
 
-    async def _refuse(self, send: Send) -> None:
-        metrics.occurrence(metrics.REFUSED)
-        await send({"type": "http.response.start", "status": _STATUS, "headers": _HEADERS})
-        await send({"type": "http.response.body", "body": _BODY})
+    def _known_answer(self, caller: Hashable) -> list[Message] | None:
+        """Return what the caller would be answered, if that is known before it is asked who it is."""
+        if self._limited:
+            until, limited = self._limited.get(caller, (0.0, None))
+            if limited and time.monotonic() < until:
+                metrics.occurrence(metrics.LIMITED)
+                return limited
+        if self._platform.held_back.ignores_retry_after(caller) and self._platform.room.full():
+            metrics.occurrence(metrics.REFUSED)
+            return _NO_ROOM
+        return None
 
-    def _refusal(self, authorization: bytes) -> list[Message] | None:
-        until, answer = self._refused.get(authorization, (0.0, None))
-        return answer if time.monotonic() < until else None
+    async def _refuse(self, caller: Hashable, answer: list[Message], receive: Receive, send: Send) -> None:
+        await self._platform.held_back.hold(caller, partial(disconnected, receive))
+        self._platform.held_back.note(caller)
+        for message in answer:
+            await send({**message})  # outer middlewares add to the message itself
 
-    def _noting(self, scope: Scope, send: Send) -> Send:
-        """Return a `send` that remembers the answer if the caller publishes too fast."""
+    def _noting(self, caller: Hashable, receive: Receive, send: Send) -> Send:
+        """Return a `send` that holds a refusal back, and remembers one for publishing too fast."""
         answer: list[Message] = []
 
         async def noting(message: Message) -> None:
-            if answer or _is_limit(message):
-                answer.append({**message})  # outer middlewares add to the message itself
-                if not message.get("more_body") and len(answer) > 1:
-                    self._remember(_authorization(scope), answer)
-            await send(message)
+            if not answer and message.get("status") not in _REFUSALS:
+                await send(message)
+                return
+            answer.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self._remember(caller, answer)
+                await self._refuse(caller, answer, receive, send)
 
         return noting
 
-    def _remember(self, authorization: bytes, answer: list[Message]) -> None:
-        if authorization:  # who has signed in has a cookie instead: each has one of their own
-            if len(self._refused) >= _MAX_REFUSED:
-                self._refused.clear()
-            self._refused[authorization] = time.monotonic() + _REFUSED_SECONDS, answer
+    def _remember(self, caller: Hashable, answer: list[Message]) -> None:
+        # An address may be that of many callers.
+        if isinstance(caller, bytes) and _is_limit(answer[0]):
+            if len(self._limited) >= _MAX_LIMITED:
+                self._limited.clear()
+            self._limited[caller] = time.monotonic() + _LIMITED_SECONDS, answer
+
+
+def _publishes(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["method"] != "POST":
+        return False
+    path: str = scope["path"]
+    return path == _PATH or path.startswith(_INBOUND)
 
 
 def _is_limit(message: Message) -> bool:
@@ -99,5 +128,10 @@ def _is_limit(message: Message) -> bool:
     )
 
 
-def _authorization(scope: Scope) -> bytes:
-    return next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+def _caller(scope: Scope) -> Hashable:
+    """Return the caller's key, or else its address and what it calls: who has signed in has a cookie, and senders of
+    webhooks have no key."""
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return bytes(value)
+    return (scope.get("client") or ("",))[0], scope["path"]

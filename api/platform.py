@@ -29,7 +29,9 @@ from webhooks.identity.tokens import OwnTokens, Tokens
 from webhooks.inbound.not_stored import LastNotStored
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.delayed_starts import DelayedStarts
+from webhooks.isolation.held_back import HeldBack
 from webhooks.isolation.lanes import Lanes
+from webhooks.isolation.waiting_room import WaitingRoom
 from webhooks.publishing.publish import Publisher
 from webhooks.sending.resources import Resources
 from webhooks.sending.sender import Sender
@@ -60,6 +62,9 @@ class Platform:
     provider: IdentityProvider | None = field(init=False)
     tokens: Tokens = field(init=False)
     sessions: Sessions = field(init=False)
+    room: WaitingRoom = field(init=False)
+    """Where publications wait."""
+    held_back: HeldBack = field(default_factory=HeldBack)
     test_slots: Shares = field(default_factory=lambda: Shares(_MAX_CONCURRENT_TESTS, _MAX_WAITING_TESTS))
     """Of each tenant and client: a test takes as long as its receiver takes."""
     statistics: Statistics = field(default_factory=Statistics)
@@ -76,6 +81,7 @@ class Platform:
 
     def __post_init__(self) -> None:
         self.keys = KeyRing(self.database)
+        self.room = WaitingRoom(self.backlog, self.settings.publish_wait, self.settings.publish_queue)
         self.refusals = Refusals(self.database)
         self.publish_rates = PublishRates(self.settings.publish_rate)
         self.failed_authentications = FailedAuthentications(self.settings.max_failed_authentications)
@@ -181,6 +187,11 @@ class Platform:
         except (SQLAlchemyError, DatabaseAwayError):
             return "the configuration database cannot be read"
         return None
+
+    def stop_waiting(self) -> None:
+        """Answer all that wait, so that the process can end."""
+        self.room.close()
+        self.held_back.close()
 
     async def close(self) -> None:
         """Wait for what is being written, and end what is being fetched."""

@@ -111,6 +111,10 @@ class Settings(BaseSettings):
     """Whether the API's process also delivers. If not, run `worker.py` processes."""
     max_backlog: Annotated[int, Field(ge=1)] = 10_000
     """An API without an embedded worker refuses occurrences while this many deliveries wait for a worker."""
+    publish_wait: Annotated[float, Field(ge=0, le=60)] = 4
+    """Seconds that a publication waits for room before it is refused."""
+    publish_queue: Annotated[int, Field(ge=0, le=10_000)] = 200
+    """Publications that wait for room at most."""
     egress_allow: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """CIDRs of private networks that deliveries may go to, also without TLS."""
     egress_proxy: SecretStr | None = None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from fastapi import APIRouter, Request, Response
 from temporalio.service import RPCError
 
-from api import rates
+from api import admission, rates
 from api.auth import address_of
 from api.platform import Platform
 from api.protocol.bounded_body import bounded_body
@@ -165,7 +165,7 @@ async def _receive(request: Request, arrival: _Arrival) -> Response:
     if message.challenge:
         return arrival.challenged(message.challenge)
     await _limit(arrival)
-    await _store(arrival, receiver, message, body)
+    await _store(request, arrival, receiver, message, body)
     return Response()
 
 
@@ -178,11 +178,13 @@ async def _limit(arrival: _Arrival) -> None:
         raise arrival.refused(429, problem.detail, "too many requests", headers={"Retry-After": "1"}) from None
 
 
-async def _store(arrival: _Arrival, receiver: Receiver, message: Message, body: bytes) -> None:
+async def _store(request: Request, arrival: _Arrival, receiver: Receiver, message: Message, body: bytes) -> None:
     """Raises ProblemError."""
-    platform = arrival.platform
+    platform, source = arrival.platform, arrival.source
+    publisher = platform.publishing
     try:
-        accepted, id = await receiver.store(platform.publishing, platform.database, message, body)
+        async with admission.place(request, source.tenant, f"source:{source.id}"):
+            accepted, id = await receiver.store(publisher, platform.database, message, body)
     except NotAcceptedError as error:
         raise arrival.refused(422, "; ".join([str(error), *(f"{at}: {why}" for at, why in error.errors)])) from None
     except OccurrenceConflictError as error:

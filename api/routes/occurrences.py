@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from temporalio.service import RPCError
 
+from api import admission
 from api.auth import needs, require_not_suspended
 from api.deps import CurrentCaller, CurrentPlatform, Cursor, Limit, Terms, Time
 from api.protocol.problems import (
@@ -42,7 +43,7 @@ router = APIRouter(prefix="/v1/occurrences", tags=["occurrences"], responses=RES
 
 @router.post("", dependencies=[needs("occurrence:publish")], status_code=202, responses=responses(409))
 async def publish_occurrence(
-    body: OccurrenceIn, digits: DigitsOfData, caller: CurrentCaller, platform: CurrentPlatform
+    body: OccurrenceIn, digits: DigitsOfData, caller: CurrentCaller, platform: CurrentPlatform, request: Request
 ) -> OccurrenceOut:
     """Publish an occurrence of an event to every webhook that matches.
 
@@ -62,7 +63,8 @@ async def publish_occurrence(
     )
     repeat = f'publish again with "id": "{occurrence.id}": what is stored already is not started again'
     try:
-        accepted = await accept(publisher, platform.database, caller.tenant, occurrence)
+        async with admission.place(request, caller.tenant, caller.actor):
+            accepted = await accept(publisher, platform.database, caller.tenant, occurrence)
     except NotAcceptedError as error:
         raise ProblemError(422, str(error), errors=error.errors) from None
     except OccurrenceConflictError as error:

@@ -1,6 +1,7 @@
 """One receiver's trouble is nobody else's: what it cannot take waits, and comes when it is back."""
 
 import asyncio
+import time
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -177,14 +178,17 @@ async def test_an_api_without_a_worker_accepts_no_more_than_is_set(
 ) -> None:
     """What waits to be begun is bounded, and what was accepted comes when there is a worker."""
     own = PlatformProcess(tmp_path / "platform", WEBHOOKS_EMBEDDED_WORKER="false", WEBHOOKS_MAX_BACKLOG="20")
+    wait = own.environment["WEBHOOKS_PUBLISH_WAIT"] = "0.5"
     await own.start(ready=False)
     event = await own.event()
     await own.webhook(event, receiver.url(path))
-    accepted = 0
+    accepted, waited = 0, 0.0
 
     async def refused() -> bool:
-        nonlocal accepted
+        nonlocal accepted, waited
+        started = time.monotonic()
         answer = await own.http.post("/v1/occurrences", json={"event": event, "data": {}})
+        waited = time.monotonic() - started
         if answer.status_code == 503 and "too much" in answer.text:
             return True
         accepted += answer.status_code == 202
@@ -197,6 +201,7 @@ async def test_an_api_without_a_worker_accepts_no_more_than_is_set(
         await receiver.wait_for(path, accepted)
 
     assert accepted >= 20
+    assert waited >= float(wait)
 
 
 async def test_publishing_again_what_was_delivered_closes_no_door(

@@ -1,0 +1,69 @@
+"""Refusals that are held back: whoever was told when to come again, and comes earlier, is answered late. So a caller
+that repeats without a pause does not cost the others what they share with it."""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+
+HELD_SECONDS = 2.0
+RETRY_AFTER_SECONDS = 1.0
+"""Each refusal asks for at least this pause."""
+_MAX_HELD = 1_000
+"""In a process. One more is answered immediately: to be held must not be an attack on memory."""
+_MAX_HELD_PER_CALLER = 500
+_MAX_REMEMBERED = 1_000
+"""Callers. With one more, the one that was refused longest ago is forgotten."""
+
+
+class HeldBack:
+    """One for each process with an API. A caller is its key, or else its address."""
+
+    def __init__(self) -> None:
+        self._refused: OrderedDict[Hashable, float] = OrderedDict()
+        """When each caller was refused last, in seconds of the monotonic clock."""
+        self._held: Counter[Hashable] = Counter()
+        self._timeouts: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    def held(self) -> int:
+        """Return how many are held back. Other threads may call this too."""
+        return len(self._timeouts)
+
+    def note(self, caller: Hashable) -> None:
+        """Remember that the caller has been refused now."""
+        self._refused[caller] = time.monotonic()
+        self._refused.move_to_end(caller)
+        if len(self._refused) > _MAX_REMEMBERED:
+            self._refused.popitem(last=False)
+
+    def ignores_retry_after(self, caller: Hashable) -> bool:
+        """Return whether the caller, which is here now, was told to come later."""
+        refused = self._refused.get(caller)
+        return refused is not None and time.monotonic() < refused + RETRY_AFTER_SECONDS
+
+    async def hold(self, caller: Hashable, gone: Callable[[], Awaitable[None]]) -> None:
+        """Wait before a refusal, if the caller has come too early. `gone` returns when it has closed the connection."""
+        many = len(self._timeouts) >= _MAX_HELD or self._held[caller] >= _MAX_HELD_PER_CALLER
+        if self._closed or many or not self.ignores_retry_after(caller):
+            return
+        self._held[caller] += 1
+        timeout = asyncio.timeout(HELD_SECONDS)
+        self._timeouts.add(timeout)
+        try:
+            async with timeout:
+                await gone()
+        except TimeoutError:
+            pass
+        finally:
+            self._timeouts.remove(timeout)
+            self._held[caller] -= 1
+            if not self._held[caller]:
+                del self._held[caller]
+
+    def close(self) -> None:
+        """Answer all that are held back, and hold nobody from now on."""
+        self._closed = True
+        for timeout in self._timeouts:
+            if not timeout.expired():
+                timeout.reschedule(0)

@@ -1,5 +1,6 @@
-"""Who was refused for publishing too fast gets the same answer again, and nobody else does."""
+"""Who was refused for publishing too fast gets the same answer again, later, and nobody else does."""
 
+import asyncio
 import time
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -12,7 +13,10 @@ from starlette.types import Receive, Scope, Send
 from api import admission
 from api.admission import Admission
 from api.headers import SecurityHeaders
+from webhooks.isolation import held_back
 from webhooks.isolation.backlog import LocalBacklog
+from webhooks.isolation.held_back import HeldBack
+from webhooks.isolation.waiting_room import WaitingRoom
 from webhooks.testing.platform_process import PlatformProcess
 
 Answer = list[MutableMapping[str, Any]]
@@ -39,21 +43,28 @@ async def call(inside: SecurityHeaders, authorization: bytes | None) -> Answer:
     async def send(message: MutableMapping[str, Any]) -> None:
         answer.append({**message})
 
-    await inside(scope, None, send)  # type: ignore[arg-type]
+    await inside(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]
     return answer
 
 
 def guarding(inside: Inside) -> SecurityHeaders:
-    return SecurityHeaders(Admission(inside, SimpleNamespace(backlog=LocalBacklog())))  # type: ignore[arg-type]
+    platform = SimpleNamespace(room=WaitingRoom(LocalBacklog(), 1, 1), held_back=HeldBack())
+    return SecurityHeaders(Admission(inside, platform))  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_back, "HELD_SECONDS", 0.01)
 
 
 async def test_the_same_caller_gets_the_same_answer_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     inside = Inside(limited=True)
+    monkeypatch.setattr(admission, "_LIMITED_SECONDS", 60)
     app = guarding(inside)
     first, *repeated = [await call(app, b"Bearer a") for _ in range(5)]
     await call(app, b"Bearer b")
     asked = inside.asked
-    later = time.monotonic() + admission._REFUSED_SECONDS
+    later = time.monotonic() + 60
     monkeypatch.setattr(time, "monotonic", lambda: later)
     await call(app, b"Bearer a")
 
@@ -73,13 +84,39 @@ async def test_others_are_asked_each_time(limited: bool, authorization: bytes | 
     assert inside.asked == 3
 
 
+async def test_who_comes_too_early_is_answered_late_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_back, "HELD_SECONDS", 60)
+    refusals, gone = HeldBack(), asyncio.Event()
+
+    async def leave() -> None:
+        await gone.wait()
+
+    refusals.note("early")
+    held = [asyncio.create_task(refusals.hold("early", leave)) for _ in range(held_back._MAX_HELD_PER_CALLER)]
+    await asyncio.sleep(0)
+    waiting = refusals.held()
+    await refusals.hold("other", leave)
+    await refusals.hold("early", leave)  # one more than a caller may have
+    gone.set()
+    await asyncio.gather(*held)
+    gone.clear()
+    held = [asyncio.create_task(refusals.hold("early", leave))]
+    await asyncio.sleep(0)
+    refusals.close()
+    await asyncio.gather(*held)
+    await refusals.hold("early", leave)
+
+    assert waiting == held_back._MAX_HELD_PER_CALLER
+    assert (refusals.held(), refusals._held) == (0, {})
+
+
 async def test_a_flood_is_refused_and_the_key_works_again(tmp_path: Path) -> None:
     platform = PlatformProcess(tmp_path, WEBHOOKS_PUBLISH_RATE="2")
     try:
         await platform.start()
         event = await platform.event()
         body = {"event": event, "data": {}}
-        answers = [await platform.http.post("/v1/occurrences", json=body) for _ in range(40)]
+        answers = await asyncio.gather(*(platform.http.post("/v1/occurrences", json=body) for _ in range(40)))
         refused = [answer for answer in answers if answer.status_code == 429]
         while (again := await platform.http.post("/v1/occurrences", json=body)).status_code == 429:
             pass

@@ -34,7 +34,8 @@ async def until_waiting(room: WaitingRoom, count: int) -> None:
 async def test_tenants_take_turns_and_in_each_its_callers() -> None:
     queue = FairQueue()
     for name in ("a/1", "a/1", "a/1", "a/2", "b/1", "c/1", "c/2"):
-        queue.add(Waiting(*name.split("/")))
+        tenant, caller = name.split("/")
+        queue.add(Waiting(tenant, caller))
     turns = [queue.next() for _ in range(7)]
 
     assert [f"{turn.tenant}/{turn.caller}" for turn in turns] == ["a/1", "b/1", "c/1", "a/2", "c/2", "a/1", "a/1"]

@@ -16,6 +16,7 @@ from api.app import create_app
 from api.platform import Platform
 from api.protocol.slow_clients import BoundedHttp
 from webhooks.disk import Disk
+from webhooks.isolation import gauges
 from webhooks.isolation.backlog import LocalBacklog, RemoteBacklog
 from webhooks.isolation.lanes import Lanes
 from webhooks.sending.resources import Resources, opened
@@ -88,6 +89,7 @@ async def serve(
             backlog = RemoteBacklog(settings.max_backlog)
             platform = Platform(resources, backlog, None, disk)
             work = _publish_only(platform, settings, backlog)
+        gauges.observe_publications(platform.room, platform.held_back)
         stack.push_async_callback(platform.close)
         connected = await stack.enter_async_context(_in_background(work, platform, stop))
         await _any_of(connected, stop, timeout=patience)
@@ -107,6 +109,7 @@ async def serve(
         serving()
         await stop.wait()
         log.info("stopping: finishing what is in flight")
+        platform.stop_waiting()
         server.should_exit = True
         await running
 

@@ -60,6 +60,19 @@ class Producer:
             await self.publish(event, id)
         return id
 
+    async def loop(self, event: str, publishers: int, seconds: float, *, pause: float = 0) -> None:
+        """Publish with so many publishers, each of which waits for its answer and then publishes again (a closed loop),
+        after `pause` seconds if it was refused."""
+        end = time.monotonic() + seconds
+
+        async def publish() -> None:
+            while time.monotonic() < end:
+                await self.publish(event, id := uuid4().hex)
+                if pause and self.answers[id].status != ACCEPTED:
+                    await asyncio.sleep(pause)
+
+        await asyncio.gather(*(publish() for _ in range(publishers)))
+
     async def feed(self, event: str, rate: float, seconds: float, prefix: str) -> None:
         """Publish at a fixed rate (an open loop): do not wait for earlier answers."""
         start, publishing = time.monotonic(), []

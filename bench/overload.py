@@ -73,6 +73,6 @@ async def loops(producer: Producer, receiver: Receiver, platform: PlatformProces
         bar = f" (bar: {BARS[publishers]})" if publishers in BARS else ""
         print(
             f"  {publishers:>3} publishers {statistics.median(measured):6.1f}/s   {statistics.median(ratios):.2f}{bar}"
-            f"   refused {refused[publishers]}   CPU time of the platform for each delivery {statistics.median(times):.2f}"
+            f"   refused {refused[publishers]}   CPU time of a delivery {statistics.median(times):.2f}"
         )
     return statistics.median(rates[BEST])

@@ -60,6 +60,7 @@ class Replays:
                 number, exact = number + (not job.only_missing), exact and job.only_missing
             elif published.readable and await self._match(job, published.occurrence):
                 number += 1
+                exact = exact and published.matched == len(published.deliveries)  # of many, they are not listed
         return Count(number, exact)
 
     async def _match(self, job: Job, occurrence: Occurrence) -> Match | None:

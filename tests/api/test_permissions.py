@@ -2,31 +2,23 @@
 
 import re
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import httpx
-import pytest
 
-from api.app import create_app
+from tests.support.openapi_document import openapi_document
 from webhooks.identity.permissions import PERMISSIONS
-from webhooks.testing.platform_process import KEY, PlatformProcess
-
-DOCUMENT = create_app(SimpleNamespace(why_failed=str)).openapi()  # type: ignore[arg-type]
-
+from webhooks.testing.platform_process import KEY, Json, PlatformProcess
 
 WITHOUT_ROUTE = {"delivery:read_body"}
 """It opens fields of a delivery."""
 
 
 def routes() -> Iterator[tuple[str, str, list[str]]]:
-    for path, operations in DOCUMENT["paths"].items():
+    for path, operations in openapi_document()["paths"].items():
         if path.startswith("/v1/"):
             for method, operation in operations.items():
                 [requirement] = operation["security"]
                 yield method.upper(), path, requirement["HTTPBearer"]
-
-
-ROUTES = [(method, path, scopes[0]) for method, path, scopes in routes()]
 
 
 def test_each_route_declares_one_permission_and_each_permission_has_a_route() -> None:
@@ -51,24 +43,32 @@ STRANGERS: list[dict[str, str]] = [
 """Headers of requests without a valid key."""
 
 
-@pytest.mark.parametrize(("method", "path", "permission"), ROUTES, ids=[f"{m} {p}" for m, p, _ in ROUTES])
-async def test_a_route_asks_for_its_permission(
-    platform: PlatformProcess, method: str, path: str, permission: str
-) -> None:
-    where = re.sub(r"\{\w+\}", await platform.event() if "/events/" in path else "none", path)
-    anyone = httpx.AsyncClient(base_url=platform.http.base_url)
-    async with anyone:
-        nobody = [await anyone.request(method, where, json={}, headers=headers) for headers in STRANGERS]
-        others = await anyone.request(
-            method, where, json={}, headers=await key_with(platform, *PERMISSIONS - {permission})
-        )
-        exactly = await anyone.request(method, where, json={}, headers=await key_with(platform, permission))
+async def test_each_route_asks_for_its_permission(platform: PlatformProcess) -> None:
+    wrong: list[str] = []
+    async with httpx.AsyncClient(base_url=platform.http.base_url, timeout=30) as anyone:
+        for method, path, [permission] in routes():
+            where = re.sub(r"\{\w+\}", await platform.event() if "/events/" in path else "none", path)
 
-    for answer in nobody:
-        assert answer.status_code == answer.json()["status"] == 401
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.headers["www-authenticate"] == "Bearer"
-    assert others.status_code == 403
-    assert permission in others.json()["detail"]
-    assert f'scope="{permission}"' in others.headers["www-authenticate"]
-    assert exactly.status_code not in (401, 403, 500)
+            async def call(headers: Json, method: str = method, where: str = where) -> httpx.Response:
+                return await anyone.request(method, where, json={}, headers=headers)
+
+            nobody = [await call(headers) for headers in STRANGERS]
+            others = await call(await key_with(platform, *PERMISSIONS - {permission}))
+            exactly = await call(await key_with(platform, permission))
+            if not all(
+                (answer.status_code, answer.json()["status"]) == (401, 401)
+                and answer.headers["content-type"] == "application/problem+json"
+                and answer.headers["www-authenticate"] == "Bearer"
+                for answer in nobody
+            ):
+                wrong.append(f"{method} {path} for nobody: {[answer.text for answer in nobody]}")
+            if (
+                others.status_code != 403
+                or permission not in others.json()["detail"]
+                or f'scope="{permission}"' not in others.headers["www-authenticate"]
+            ):
+                wrong.append(f"{method} {path} without {permission}: {others.status_code} {others.text}")
+            if exactly.status_code in (401, 403, 500):
+                wrong.append(f"{method} {path} with {permission}: {exactly.status_code} {exactly.text}")
+
+    assert not wrong, "\n".join(wrong)

@@ -18,6 +18,7 @@ from sqlmodel import select
 
 from api.app import create_app
 from api.platform import Platform
+from tests.support.fresh_database import provide
 from tests.support.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, rsa_key
 from webhooks.identity import sessions
 from webhooks.isolation.backlog import LocalBacklog
@@ -52,6 +53,7 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[Site]:
+    await provide(settings)
     async with opened(settings, migrate=True) as resources:
         platform = Platform(resources, LocalBacklog(), None)
         async with platform.database.write() as session:

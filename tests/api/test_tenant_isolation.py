@@ -5,31 +5,39 @@ in the query, in the body and as a cursor. It must be answered as if the id did 
 A new call, or a new parameter, fails until it is named here."""
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from api.app import create_app
+from tests.support.openapi_document import openapi_document
 from tests.support.tenants import new_tenant
 from webhooks.testing.platform_process import Json, PlatformProcess, until
 from webhooks.testing.receiver import Receiver
 
-DOCUMENT = create_app(SimpleNamespace(why_failed=str)).openapi()  # type: ignore[arg-type]
-ROUTES = {
-    f"{method.upper()} {path}": operation
-    for path, operations in DOCUMENT["paths"].items()
-    if path.startswith("/v1/")
-    for method, operation in operations.items()
-}
-REFUSED = {route for route in ROUTES if route.split("/")[2].startswith("tenants")}
-"""Only the installation's administrator may call them."""
+
+@functools.cache
+def routes() -> dict[str, Json]:
+    """Return each call, such as `GET /v1/events`, with its operation."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, operations in openapi_document()["paths"].items()
+        if path.startswith("/v1/")
+        for method, operation in operations.items()
+    }
+
+
+def refused() -> set[str]:
+    """Return the calls that only the installation's administrator may make."""
+    return {route for route in routes() if route.split("/")[2].startswith("tenants")}
+
+
 OPEN = {"/health/live", "/health/ready", "/codec/decode", "/.well-known/jwks.json"}
 """Other paths. `/codec/decode` has a test of its own, tests/api/test_codec_server.py."""
 COUNTED = {
@@ -190,7 +198,7 @@ async def both(platform: PlatformProcess, receiver: Receiver) -> AsyncIterator[t
 async def everything(owner: Owned) -> str:
     """Return all that a tenant has, as its administrator sees it."""
     seen: dict[str, Any] = {}
-    for route in ROUTES.keys() - REFUSED - COUNTED:
+    for route in routes().keys() - refused() - COUNTED:
         method, path = route.split(" ")
         if method == "GET":
             query = {name: owner.in_query()[name] for name in QUERIED.get(route, ())}
@@ -205,7 +213,7 @@ async def everything(owner: Owned) -> str:
 
 
 def parameters(route: str) -> Iterator[str]:
-    for parameter in ROUTES[route].get("parameters", ()):
+    for parameter in routes()[route].get("parameters", ()):
         if parameter["in"] == "query":
             yield parameter["name"]
 
@@ -272,7 +280,7 @@ NOTHING = Owned(
 
 async def call(caller: Owned, route: str, path: str, body: object = None, **query: str) -> httpx.Response:
     method = route.split(" ", maxsplit=1)[0]
-    if "requestBody" in ROUTES[route] and body is None:
+    if "requestBody" in routes()[route] and body is None:
         body = MINIMAL.get(route, {})
     headers = {"content-type": "application/merge-patch+json"} if method == "PATCH" else {}
     content = None if body is None else json.dumps(body)
@@ -284,7 +292,7 @@ async def test_no_call_reaches_another_tenant(both: tuple[Owned, Owned]) -> None
     a, b = both
     before = await everything(a)
     wrong = []
-    for route in sorted(ROUTES):
+    for route in sorted(routes()):
         path = route.split(" ")[1]
         checks = [check async for check in _calls(a, b, route, path)]
         for what, answer, right in checks:
@@ -298,7 +306,7 @@ async def test_no_call_reaches_another_tenant(both: tuple[Owned, Owned]) -> None
 
 async def _calls(a: Owned, b: Owned, route: str, path: str) -> AsyncIterator[tuple[str, httpx.Response, bool]]:
     """Make the calls of a route. Yield what was tried, the answer, and whether its status is right."""
-    if route in REFUSED:
+    if route in refused():
         answer = await call(b, route, path.replace("{id}", "default"))
         yield "tenants", answer, answer.status_code == 403
         return
@@ -321,7 +329,7 @@ async def _calls(a: Owned, b: Owned, route: str, path: str) -> AsyncIterator[tup
             assert (await call(a, route, path, **{name: value})).json()["items"], f"{route}: {name} finds nothing of A"
             answer = await call(b, route, path, **{name: value})
             yield name, answer, answer.status_code == 200 and answer.json()["items"] == []
-    if "requestBody" in ROUTES[route] and route not in WITHOUT_REFERENCE:
+    if "requestBody" in routes()[route] and route not in WITHOUT_REFERENCE:
         for body, with_nothing in zip(bodies(a, b)[route], bodies(NOTHING, b)[route], strict=True):
             answer = await call(b, route, b.in_path(path), body)
             unknown = await call(b, route, b.in_path(path), with_nothing)
@@ -362,11 +370,11 @@ async def test_equal_names_are_each_tenant_s_own(both: tuple[Owned, Owned], rece
 
 
 def test_each_call_and_each_parameter_is_tried() -> None:
-    beside = {path for path in DOCUMENT["paths"] if not path.startswith("/v1/")}
-    with_body = {route for route, operation in ROUTES.items() if "requestBody" in operation} - REFUSED
+    beside = {path for path in openapi_document()["paths"] if not path.startswith("/v1/")}
+    with_body = {route for route, operation in routes().items() if "requestBody" in operation} - refused()
     known = {*NEUTRAL, "cursor", *NOTHING.in_query()}
 
     assert beside == OPEN
     assert with_body == WITHOUT_REFERENCE | bodies(NOTHING, NOTHING).keys()
-    assert {name for route in ROUTES.keys() - REFUSED for name in parameters(route)} <= known
-    assert {route.split("/")[2] for route in ROUTES if "{" in route} - {"tenants"} == NOTHING.by_resource().keys()
+    assert {name for route in routes().keys() - refused() for name in parameters(route)} <= known
+    assert {route.split("/")[2] for route in routes() if "{" in route} - {"tenants"} == NOTHING.by_resource().keys()

@@ -2,6 +2,7 @@
 server side judges the requests and makes the ID tokens."""
 
 import contextlib
+import functools
 import json
 import secrets
 import time
@@ -26,11 +27,18 @@ Json = dict[str, Any]
 
 
 def rsa_key(kid: str) -> RSAKey:
+    """Make a key, which takes a twentieth of a second."""
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": "RS256"})
 
 
 def ec_key(kid: str) -> ECKey:
     return ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": "ES256"})
+
+
+@functools.cache
+def _first_key() -> RSAKey:
+    """Return the key with which every provider begins."""
+    return rsa_key("first")
 
 
 class _Web(Receiver):
@@ -122,7 +130,7 @@ class IdentityProvider:
     """Whoever comes to its authorization endpoint is `user`, without a question. `keys` sign, the first one now."""
 
     def __init__(self) -> None:
-        self.keys: list[Key] = [rsa_key("first")]
+        self.keys: list[Key] = [_first_key()]
         self.user: Json = {"sub": "person-1", "name": "Ada", "permissions": ["viewer"]}
         self.client = _Client()
         self.metadata: Json = {}

@@ -12,8 +12,8 @@ import jwt as pyjwt
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 
+from tests.support.fresh_database import migrated
 from tests.support.identity_provider import AUDIENCE, CLIENT_ID, IdentityProvider, ec_key, rsa_key
-from webhooks.credentials.vault import Vault, new_key
 from webhooks.egress.client import Egress
 from webhooks.identity import identity_provider as ours
 from webhooks.identity.caller import Caller
@@ -46,8 +46,7 @@ class Place:
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    database = Database.of(Settings(data_dir=tmp_path))
-    await database.migrate(Vault(new_key()))
+    database = await migrated(Settings(data_dir=tmp_path))
     async with database.write() as session:
         session.add(Tenant(id="acme", name="acme"))
     egress = Egress([ip_network("127.0.0.0/8")])

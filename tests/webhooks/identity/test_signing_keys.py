@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.fresh_database import migrated
 from webhooks.credentials.vault import Vault, new_key
 from webhooks.identity import rotate_signing_key, signing_keys
 from webhooks.identity.signing_keys import (
@@ -29,8 +30,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    database = Database.of(settings)
-    await database.migrate(VAULT)
+    database = await migrated(settings)
     yield database
     await database.close()
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey, OKPKey, RSAKey
 
+from tests.support.fresh_database import migrated
 from webhooks.credentials.vault import Vault, new_key
 from webhooks.identity import keyring
 from webhooks.identity.caller import Caller
@@ -67,8 +68,7 @@ class Place:
 
 @pytest.fixture
 async def place(settings: Settings) -> AsyncIterator[Place]:
-    database, vault = Database.of(settings), Vault(new_key())
-    await database.migrate(vault)
+    database, vault = await migrated(settings), Vault(new_key())
     async with database.write() as session:
         session.add(Tenant(id="acme", name="acme"))
         api_keys.add(session, tenant="acme", name="shop", key="a-key", role="administrator")

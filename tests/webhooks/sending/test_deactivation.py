@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.clock import Clock
+from tests.support.fresh_database import migrated
 from webhooks import outcomes
 from webhooks.credentials import signing
 from webhooks.credentials.vault import Vault, new_key
@@ -24,8 +25,7 @@ FAILURES = ["timeout", "connection_refused", "http_400", "http_503", "http_302",
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    database, vault = Database.of(settings), Vault(new_key())
-    await database.migrate(vault)
+    database, vault = await migrated(settings), Vault(new_key())
     columns = sealed.seal(vault, "t", "w", Secrets(signing=[signing.new_key(None)]))
     async with database.write() as session:
         session.add(Webhook(id="w", tenant="t", url="https://a.example/", **columns))

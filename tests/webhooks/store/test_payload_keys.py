@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import update
 from sqlmodel import col, select
 
+from tests.support.fresh_database import migrated
 from webhooks.credentials.vault import Vault, new_key
 from webhooks.errors import CannotRunError
 from webhooks.settings import Settings
@@ -23,8 +24,7 @@ MASTER = new_key()
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    database = Database.of(settings)
-    await database.migrate(Vault(MASTER))
+    database = await migrated(settings)
     yield database
     await database.close()
 

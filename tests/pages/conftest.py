@@ -1,5 +1,6 @@
 """A real Chromium that looks at the pages of a running platform."""
 
+import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -35,6 +36,42 @@ async def sign_in(tab: Tab, port: int, key: str = KEY, path: str = "/sent") -> N
     await tab.get_by_label("API key").fill(key)
     await tab.get_by_role("button", name="Sign in").click()
     await tab.wait_for_url(f"**{path}")
+
+
+async def sign_in_by_http(context: BrowserContext, port: int, key: str) -> None:
+    """Give the context the cookie of a new session. With a page, that takes a second."""
+    site, same = f"http://127.0.0.1:{port}", {"sec-fetch-site": "same-origin"}
+    answer = await context.request.post(f"{site}/sign-in", form={"key": key}, headers=same, max_redirects=0)
+    assert answer.status == 303, await answer.text()
+
+
+class Contexts:
+    """Windows of the browser that tests use one after the other, because a new one takes a second. Each test has a new
+    tab, and no cookies but its own."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._free: dict[tuple[int, str], list[BrowserContext]] = {}
+
+    @contextlib.asynccontextmanager
+    async def one(self, width: int, scheme: str) -> AsyncIterator[BrowserContext]:
+        """Yield one that no other block has."""
+        free = self._free.setdefault((width, scheme), [])
+        context = free.pop() if free else await self._new(width, scheme)
+        yield context
+        for tab in context.pages:
+            await tab.close()
+        await context.clear_cookies()
+        free.append(context)
+
+    async def _new(self, width: int, scheme: str) -> BrowserContext:
+        context = await self._browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if scheme == "dark" else "light",
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(_PATIENCE_MS)
+        return context
 
 
 class Monitor:
@@ -81,28 +118,40 @@ class Monitor:
 Open = Callable[..., Awaitable[Monitor]]
 
 
+EVERY_LOOK = pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (400, "dark"),
+        pytest.param(400, "light", marks=pytest.mark.thorough),
+        pytest.param(1400, "dark", marks=pytest.mark.thorough),
+        pytest.param(1400, "light", marks=pytest.mark.thorough),
+    ],
+)
+"""Pixels and theme. On a small screen, a page has more that can be wrong."""
+
+
+@pytest.fixture(scope="session")
+def contexts(chromium: Browser) -> Contexts:
+    return Contexts(chromium)
+
+
 @pytest.fixture
-async def open_monitor(platform: PlatformProcess, chromium: Browser) -> AsyncIterator[Open]:
-    """A function that opens the monitor in a browser of its own: `await open_monitor(width=400, scheme="dark")`. It has
-    signed in with `key`."""
+async def open_monitor(platform: PlatformProcess, contexts: Contexts) -> AsyncIterator[Open]:
+    """A function that opens the monitor in a browser of its own: `await open_monitor(width=400, scheme="dark")`. It is
+    signed in with `key`, and shows no page yet."""
     opened: list[Monitor] = []
+    async with contextlib.AsyncExitStack() as stack:
 
-    async def open_one(*, key: str = KEY, width: int = 1400, scheme: str = "light", signs_in: bool = True) -> Monitor:
-        context = await chromium.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if scheme == "dark" else "light",
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(_PATIENCE_MS)
-        monitor = Monitor(platform, context, await context.new_page())
-        opened.append(monitor)
-        if signs_in:
-            await monitor.sign_in(key)
-        return monitor
+        async def open_one(
+            *, key: str = KEY, width: int = 1400, scheme: str = "light", signs_in: bool = True
+        ) -> Monitor:
+            context = await stack.enter_async_context(contexts.one(width, scheme))
+            if signs_in:
+                await sign_in_by_http(context, platform.port, key)
+            opened.append(Monitor(platform, context, await context.new_page()))
+            return opened[-1]
 
-    yield open_one
-    for monitor in opened:
-        await monitor.context.close()
+        yield open_one
     complaints = [complaint for monitor in opened for complaint in monitor.complaints]
     assert not complaints, complaints
 

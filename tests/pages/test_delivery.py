@@ -4,10 +4,9 @@ import asyncio
 import re
 import shlex
 
-import pytest
 from playwright.async_api import expect
 
-from tests.pages.conftest import Monitor, Open
+from tests.pages.conftest import EVERY_LOOK, Monitor, Open
 from webhooks.testing.platform_process import PlatformProcess
 from webhooks.testing.receiver import Receiver, Reply
 
@@ -181,7 +180,7 @@ async def test_who_may_only_look_sees_no_bodies_and_no_buttons(
     assert "the answer's text" not in await tab.content()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (400, "dark")])
+@EVERY_LOOK
 async def test_everybody_can_use_it(
     open_monitor: Open, platform: PlatformProcess, receiver: Receiver, path: str, width: int, scheme: str
 ) -> None:

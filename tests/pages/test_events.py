@@ -2,10 +2,9 @@
 
 import re
 
-import pytest
 from playwright.async_api import expect
 
-from tests.pages.conftest import Monitor, Open
+from tests.pages.conftest import EVERY_LOOK, Monitor, Open
 from webhooks.testing.platform_process import PlatformProcess
 
 HOSTILE = '<img src=x onerror="document.title=1"></textarea><script>document.title=2</script>'
@@ -167,8 +166,7 @@ async def test_an_event_is_added_by_keyboard_alone(monitor: Monitor, platform: P
     assert (await platform.get(f"/v1/events/K{path[1:9]}"))["active"] is True
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 400])
+@EVERY_LOOK
 async def test_everybody_can_use_it(open_monitor: Open, platform: PlatformProcess, width: int, scheme: str) -> None:
     event = await platform.event(sample={"a": 1}, template={"a": "{a}"})
     await platform.call("PATCH", f"/v1/events/{event}", {"template": {"b": "{a}"}})

@@ -1,9 +1,8 @@
 """Occurrences: what a person sees and does there, in a real browser."""
 
-import pytest
 from playwright.async_api import expect
 
-from tests.pages.conftest import Monitor, Open
+from tests.pages.conftest import EVERY_LOOK, Monitor, Open
 from webhooks.testing.platform_process import PlatformProcess
 from webhooks.testing.receiver import Receiver
 
@@ -75,7 +74,7 @@ async def test_who_may_only_look_sees_no_data_and_no_buttons(
     assert "secret-data" not in await tab.content()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1400, "dark"), (400, "light")])
+@EVERY_LOOK
 async def test_everybody_can_use_it(
     open_monitor: Open, platform: PlatformProcess, path: str, width: int, scheme: str
 ) -> None:

@@ -6,10 +6,9 @@ import json
 import re
 
 import httpx
-import pytest
 from playwright.async_api import expect
 
-from tests.pages.conftest import Monitor, Open
+from tests.pages.conftest import EVERY_LOOK, Monitor, Open
 from webhooks.testing.platform_process import PlatformProcess
 from webhooks.testing.receiver import Receiver
 
@@ -72,7 +71,7 @@ async def test_a_source_is_edited_rotated_and_deleted(monitor: Monitor, platform
     await platform.get(f"/v1/sources/{source['id']}", expect=404)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (400, "dark")])
+@EVERY_LOOK
 async def test_everybody_can_use_them(open_monitor: Open, platform: PlatformProcess, width: int, scheme: str) -> None:
     event = await platform.event()
     source = await platform.post("/v1/sources", {"name": "A", "event": event, "verification": {"type": "github"}})

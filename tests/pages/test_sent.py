@@ -2,11 +2,10 @@
 
 import re
 
-import pytest
 from playwright.async_api import expect
 
 from api.pages.page import templates
-from tests.pages.conftest import Monitor, Open
+from tests.pages.conftest import EVERY_LOOK, Monitor, Open
 from webhooks.testing.platform_process import PlatformProcess, until
 from webhooks.testing.receiver import Receiver
 
@@ -116,8 +115,7 @@ async def test_names_of_others_are_text(
     assert await tab.title() == "Sent · durable-webhooks"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 400])
+@EVERY_LOOK
 async def test_everybody_can_use_it(open_monitor: Open, width: int, scheme: str) -> None:
     monitor = await open_monitor(width=width, scheme=scheme)
 

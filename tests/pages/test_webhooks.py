@@ -8,7 +8,7 @@ from playwright.async_api import Page as Tab
 from playwright.async_api import expect
 from standardwebhooks import Webhook as Verifier
 
-from tests.pages.conftest import Monitor, Open
+from tests.pages.conftest import EVERY_LOOK, Monitor, Open
 from tests.support.oauth_server import OAuthServer
 from tests.support.tenants import new_tenant
 from tests.support.tls_receiver import pem_of
@@ -335,8 +335,7 @@ async def test_who_may_only_look_sees_no_buttons(open_monitor: Open, platform: P
         assert answer.status == 403
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 400])
+@EVERY_LOOK
 async def test_everybody_can_use_them(open_monitor: Open, platform: PlatformProcess, width: int, scheme: str) -> None:
     webhook = await platform.webhook(await platform.event(), "http://127.0.0.1:9999/")
     monitor = await open_monitor(width=width, scheme=scheme)

@@ -12,10 +12,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait more than they compute: more processes than cores. Each starts a platform.
 PROCESSES ?= 4
+# Unit tests do not wait, and each process imports and collects all tests, which takes 8 s.
+UNIT_PROCESSES ?= 2
 IN_PARALLEL = -n $(PROCESSES)
 PYTEST = $(PY) -m pytest
 
-.PHONY: demo test test-unit test-api test-postgresql test-faults test-production run check bench pictures temporal rotate-master-key rotate-signing-key new-payload-key backup new-api-key reset-lost-secrets histories lock clean
+.PHONY: demo test test-unit test-thorough test-api test-postgresql test-faults test-production run check bench pictures temporal rotate-master-key rotate-signing-key new-payload-key backup new-api-key reset-lost-secrets histories lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -26,11 +28,14 @@ demo: export DEMO_STARTED := $(shell date +%s)
 demo: $(READY) $(if $(TEMPORAL_ADDRESS),,temporal)  ## delivers and retries in front of you, and runs until Ctrl-C
 	@$(PY) -m demo
 
-test: $(DEV) temporal  ## every test, against a real Temporal server and real sockets (ARGS="tests/api -k etag" for some)
-	@TEST_DATABASE=$${TEST_DATABASE:-sqlite} $(PYTEST) $(or $(ARGS),$(IN_PARALLEL))
+test: $(DEV) temporal  ## each behaviour, against a real Temporal server and real sockets (ARGS="tests/api -k etag" for some)
+	@TEST_DATABASE=$${TEST_DATABASE:-sqlite} $(PYTEST) $(or $(ARGS),-m "not thorough" $(IN_PARALLEL))
 
 test-unit: $(DEV)  ## the tests that start no server
-	@TEST_DATABASE=sqlite $(PYTEST) -m unit $(or $(ARGS),$(IN_PARALLEL))
+	@TEST_DATABASE=sqlite $(PYTEST) -m "unit and not thorough" $(or $(ARGS),-n $(UNIT_PROCESSES))
+
+test-thorough: $(DEV) temporal  ## what `make test` leaves out: kill -9 series, every look of a page, generated clients
+	@TEST_DATABASE=$${TEST_DATABASE:-sqlite} $(PYTEST) -m thorough $(or $(ARGS),$(IN_PARALLEL))
 
 test-postgresql: $(DEV) temporal  ## what is about the configuration, on PostgreSQL
 	@TEST_DATABASE=postgresql $(PYTEST) $(or $(ARGS),$(IN_PARALLEL) tests/api tests/platform/test_configuration.py \

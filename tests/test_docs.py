@@ -43,6 +43,8 @@ SAMPLES = DOCS / "samples"
 README = ROOT / "README.md"
 PRODUCTS = sorted(DOCS.glob("coming-from-*.md"))
 PAGES = [*PRODUCTS, DOCS / "configuration.md", DOCS / "reliability.md", DOCS / "inbound.md", DOCS / "jobs.md"]
+QUICK = {"coming-from-logiwa", "configuration"}
+"""Pages that `make test` follows. `make test-thorough` follows the others."""
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<kind>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -241,7 +243,11 @@ async def catalogue(platform: PlatformProcess, request: pytest.FixtureRequest) -
 
 
 @pytest.mark.usefixtures("catalogue")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=() if page.stem in QUICK else pytest.mark.thorough) for page in PAGES],
+    ids=lambda page: page.stem,
+)
 async def test_a_page_is_true(
     platform: PlatformProcess, receiver: Receiver, path: str, tmp_path: Path, page: Path
 ) -> None:
@@ -287,7 +293,14 @@ def test_what_is_shown_is_compared_strictly(shown: Json, fits: bool) -> None:
 
 
 @pytest.mark.usefixtures("catalogue")
-@pytest.mark.parametrize("sample", ["create_webhook.sh", "create_webhook.mjs", "create_webhook.py"])
+@pytest.mark.parametrize(
+    "sample",
+    [
+        "create_webhook.sh",
+        pytest.param("create_webhook.mjs", marks=pytest.mark.thorough),
+        pytest.param("create_webhook.py", marks=pytest.mark.thorough),
+    ],
+)
 async def test_a_sample_creates_logiwa_s_webhook(
     platform: PlatformProcess, receiver: Receiver, path: str, sample: str
 ) -> None:

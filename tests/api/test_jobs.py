@@ -324,6 +324,7 @@ async def test_consumers_reach_their_own_deliveries_and_jobs_only(
     assert (await platform.get(f"/v1/deliveries/{foreign}"))["attempt_count"] == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 async def test_killed_in_the_middle(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """The job goes on after the restart: nothing is left out, and nothing is sent twice."""

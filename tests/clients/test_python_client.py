@@ -16,6 +16,7 @@ from webhooks.testing.platform_process import KEY, Json, PlatformProcess, until
 from webhooks.testing.receiver import Receiver
 
 PACKAGE = "generated_client"
+pytestmark = pytest.mark.thorough
 
 
 @pytest.fixture(scope="module")

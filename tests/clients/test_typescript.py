@@ -12,7 +12,10 @@ from webhooks.testing.platform_process import Json
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
 
-pytestmark = pytest.mark.skipif(not shutil.which("npm"), reason="there is no Node.js: npm is not on PATH")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(not shutil.which("npm"), reason="there is no Node.js: npm is not on PATH"),
+]
 
 
 def packages(lock: Path) -> Json:

@@ -8,6 +8,7 @@ import pytest
 from tests.faults.faults import FAULTS, run
 
 
+@pytest.mark.thorough
 @pytest.mark.quiet
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["all", "answer"])

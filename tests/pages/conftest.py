@@ -16,6 +16,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 _AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 _PATIENCE_MS = 15_000
 expect.set_options(timeout=_PATIENCE_MS)
+_AXE_OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
 _IGNORED = ("Failed to load resource",)
 """What Chromium says of each answer that is an error; a test that expects none asserts the status."""
 
@@ -104,7 +105,7 @@ class Monitor:
     async def axe(self) -> list[str]:
         """Return what axe finds wrong with the page for people who cannot see it, or use no mouse."""
         await self.tab.evaluate(_AXE.read_text())  # by the browser's debugger: the page itself may run no such script
-        found = await self.tab.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")
+        found = await self.tab.evaluate("options => axe.run(options)", _AXE_OPTIONS)
         return [
             f"{violation['id']}: {node['html'][:200]} {node.get('failureSummary', '')}"
             for violation in found["violations"]

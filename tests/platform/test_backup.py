@@ -4,6 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.file_system import ROOT
 from webhooks.testing.platform_process import PlatformProcess, running, until
 from webhooks.testing.receiver import Receiver, Reply
@@ -51,6 +53,7 @@ async def test_a_platform_goes_on_from_a_backup(tmp_path: Path, receiver: Receiv
     assert backup.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.thorough
 async def test_a_new_key_ends_the_lost_one_while_the_platform_runs(tmp_path: Path) -> None:
     async with running(tmp_path) as platform:
         key = (await run("webhooks.identity.new_api_key", "--revoke-others", of=platform)).strip()

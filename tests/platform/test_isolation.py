@@ -73,6 +73,7 @@ async def test_a_delivery_waits_for_its_receiver_without_losing_attempts(
     assert [attempt["outcome"] for attempt in delivery["attempts"]] == ["delivered"]
 
 
+@pytest.mark.thorough
 @pytest.mark.quiet
 async def test_what_cannot_be_begun_soon_is_refused_and_nothing_accepted_is_lost(
     platform: PlatformProcess, receiver: Receiver, path: str
@@ -156,6 +157,7 @@ async def test_a_delayed_delivery_can_be_sent_by_hand(own: PlatformProcess, rece
     assert {request.headers["webhook-id"] for request in receiver.got(path)}.isdisjoint(others)
 
 
+@pytest.mark.thorough
 @pytest.mark.quiet
 async def test_delayed_deliveries_of_a_killed_process_come_after_its_restart(
     own: PlatformProcess, receiver: Receiver, path: str
@@ -204,6 +206,7 @@ async def test_an_api_without_a_worker_accepts_no_more_than_is_set(
     assert waited >= float(wait)
 
 
+@pytest.mark.thorough
 async def test_publishing_again_what_was_delivered_closes_no_door(
     platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:

@@ -362,6 +362,7 @@ async def test_a_database_that_is_away_is_said_once_by_every_step(
     assert "Completing activity as failed" not in log
 
 
+@pytest.mark.thorough
 async def test_a_deactivation_is_told_though_the_process_dies_after_it(
     tmp_path: Path, receiver: Receiver, path: str
 ) -> None:

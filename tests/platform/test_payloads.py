@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from tests.platform.test_backup import run
 from tests.support.decrypting import client_of
 from tests.workflows.replaying import replay_all
@@ -48,15 +50,18 @@ def in_files(folder: Path, *words: str) -> set[str]:
     return found
 
 
-async def test_nothing_of_a_delivery_is_readable_in_the_files_of_temporal(
+WORDS = (DATA, HEADER, ANSWER, ERROR)
+
+
+@pytest.mark.thorough
+async def test_what_was_stored_in_clear_is_shown_after_encryption_is_switched_on(
     tmp_path: Path, receiver: Receiver, path: str
 ) -> None:
-    """With encryption off it is, so the search finds it. What was stored then is still shown when encryption is on."""
-    words = (DATA, HEADER, ANSWER, ERROR)
+    """While it is off, the search in the files finds what it looks for."""
     async with running(tmp_path / "clear", WEBHOOKS_ENCRYPT_PAYLOADS="false") as platform:
         old = await failed_and_resent(platform, receiver, f"{path}-old", "old")
         before = await platform.get(f"/v1/deliveries/{old}")
-        assert in_files(platform.data_dir, *words) == {*words}
+        assert in_files(platform.data_dir, *WORDS) == {*WORDS}
         assert (await platform.get(f"/v1/occurrences/{before['occurrence_id']}"))["data"] == {"text": f"{DATA} old"}
         event = await platform.event()
         receiver.tell(f"{path}-waits", [400, 200])
@@ -71,11 +76,16 @@ async def test_nothing_of_a_delivery_is_readable_in_the_files_of_temporal(
         await platform.post(f"/v1/deliveries/{old}/resend", {"force": True}, expect=202)
         await platform.wait(old, lambda shown: len(shown["attempts"]) == 5)
         assert await replay_all(await client_of(platform)) > 0
+
+
+async def test_nothing_of_a_delivery_is_readable_in_the_files_of_temporal(
+    tmp_path: Path, receiver: Receiver, path: str
+) -> None:
     async with running(tmp_path / "encrypted") as platform:
         unmatched = await platform.publish(await platform.event(), {"text": DATA})
         new = await failed_and_resent(platform, receiver, f"{path}-new", "new")
         await until_checkpointed(platform)
-        assert in_files(platform.data_dir, *words, "new-owner") == set()
+        assert in_files(platform.data_dir, *WORDS, "new-owner") == set()
         assert in_files(platform.data_dir, new) == {new}
         seen = await platform.get(f"/v1/deliveries/{new}")
         assert DATA in seen["request"]["body"]

@@ -46,6 +46,7 @@ async def test_killed_while_the_receiver_holds_the_request(own: PlatformProcess,
     assert len(receiver.got(path)) == 2
 
 
+@pytest.mark.thorough
 async def test_everything_killed_during_a_backoff(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """The chain goes on where it was, at the time that it had announced."""
     await own.start()
@@ -140,6 +141,7 @@ async def test_temporal_unreachable(tmp_path: Path) -> None:
         assert int(refused.headers["retry-after"]) > 0
 
 
+@pytest.mark.thorough
 async def test_a_private_address_that_is_no_longer_allowed(
     own: PlatformProcess, receiver: Receiver, path: str, tmp_path: Path
 ) -> None:
@@ -157,6 +159,7 @@ async def test_a_private_address_that_is_no_longer_allowed(
         assert receiver.got(path) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 async def test_what_keeps_a_platform_from_starting_is_said(platform: PlatformProcess, tmp_path: Path) -> None:
     """What Settings() refuses is in tests/webhooks/test_settings.py, and one of it here."""
@@ -261,6 +264,7 @@ async def test_the_first_start_makes_a_key_and_a_private_durable_server(tmp_path
         assert (folder / name).stat().st_mode & 0o077 == 0, name
 
 
+@pytest.mark.thorough
 async def test_a_search_attribute_of_another_type_stops_the_start(tmp_path: Path) -> None:
     """Queries on it would fail later, or never match."""
     async with running(tmp_path / "first") as first:
@@ -294,6 +298,7 @@ async def test_a_search_attribute_of_another_type_stops_the_start(tmp_path: Path
     assert "Traceback" not in err.decode()
 
 
+@pytest.mark.thorough
 async def test_our_faults_cost_the_receiver_no_attempt(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """With two attempts in all, the database away at the time of the second, and then back."""
     await own.start()
@@ -308,6 +313,7 @@ async def test_our_faults_cost_the_receiver_no_attempt(own: PlatformProcess, rec
     assert len(receiver.got(path)) == 2
 
 
+@pytest.mark.thorough
 async def test_a_hung_temporal_is_said_in_time(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """Every call answers within seconds; what was published meanwhile is completed by publishing it again."""
     await own.start()
@@ -339,6 +345,7 @@ async def test_a_hung_temporal_is_said_in_time(own: PlatformProcess, receiver: R
     assert request.headers["webhook-id"].startswith(id)
 
 
+@pytest.mark.thorough
 async def test_a_proxy_that_is_away_costs_no_attempt(tmp_path: Path, receiver: Receiver, path: str) -> None:
     """The delivery waits for it, and a test by hand says whose fault it is."""
     own = PlatformProcess(tmp_path / "platform", WEBHOOKS_EGRESS_PROXY=f"http://127.0.0.1:{free_port()}")

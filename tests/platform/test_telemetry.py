@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -108,6 +109,7 @@ async def test_one_trace_from_the_producer_to_every_attempt(tmp_path: Path, rece
     assert [line["status_code"] for line in made] == [503, 503, 503, 200]
 
 
+@pytest.mark.thorough
 async def test_another_run_of_a_delivery_stays_in_its_trace(tmp_path: Path, receiver: Receiver, path: str) -> None:
     """One that was delivered and is sent again by force, from a worker process of its own."""
     async with Collector().serving() as collector:
@@ -132,6 +134,7 @@ async def test_another_run_of_a_delivery_stays_in_its_trace(tmp_path: Path, rece
     assert len([span for span in spans if span.trace == PRODUCER and "StartWorkflow" in span.name]) == 2
 
 
+@pytest.mark.thorough
 async def test_a_delayed_delivery_stays_in_its_trace(tmp_path: Path, receiver: Receiver, path: str) -> None:
     """Its start in Temporal was delayed; a resend takes its place."""
     async with Collector().serving() as collector:
@@ -263,6 +266,7 @@ async def test_prometheus_is_told_what_happened(tmp_path: Path, receiver: Receiv
     assert asked() <= {series.partition("{")[0] for series in before}
 
 
+@pytest.mark.thorough
 async def test_a_collector_is_sent_metrics_without_traces(tmp_path: Path, receiver: Receiver, path: str) -> None:
     """By OTLP, with those of Temporal's SDK."""
     async with Collector().serving() as collector:

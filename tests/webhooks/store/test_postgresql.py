@@ -64,6 +64,7 @@ async def test_processes_that_start_at_once_migrate_one_after_the_other(postgres
     assert found == []
 
 
+@pytest.mark.thorough
 async def test_apis_that_start_at_once_on_an_empty_database_make_one_key(
     postgresql: PostgreSQL, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ async def test_a_restart_costs_no_query(own_postgresql: PostgreSQL) -> None:
     assert event.description == "x"
 
 
+@pytest.mark.thorough
 async def test_while_it_is_away_the_api_says_so_and_then_goes_on(own_postgresql: PostgreSQL, tmp_path: Path) -> None:
     platform = PlatformProcess(tmp_path, WEBHOOKS_DATABASE_URL=own_postgresql.fresh(), WEBHOOKS_MASTER_KEY=new_key())
     try:
@@ -158,6 +160,7 @@ async def test_while_it_is_away_the_api_says_so_and_then_goes_on(own_postgresql:
     assert "Traceback" not in platform.log
 
 
+@pytest.mark.thorough
 async def test_a_process_that_cannot_connect_ends_with_a_line_without_the_password(
     postgresql: PostgreSQL, tmp_path: Path
 ) -> None:

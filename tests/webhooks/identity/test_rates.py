@@ -60,6 +60,17 @@ def test_a_network_of_ipv6_counts_as_one_address(clock: Clock) -> None:
     ]
 
 
+def test_each_scope_counts_for_itself(clock: Clock) -> None:
+    """A sender that is refused at one source may send to another one."""
+    failures = FailedAuthentications(1, clock)
+    for _ in range(2):
+        failures.add("192.0.2.1", "source-1 ")
+
+    assert failures.exceeded("192.0.2.1", "source-1 ") == 60
+    assert failures.exceeded("192.0.2.1", "source-2 ") is None
+    assert failures.exceeded("192.0.2.1") is None
+
+
 def test_the_memory_for_addresses_is_bounded(clock: Clock) -> None:
     failures = FailedAuthentications(1, clock)
     for n in range(20_000):

@@ -40,14 +40,15 @@ def check(
     arrivals: Sequence[Arrived],
     monitor: Mapping[str, Json],
     exposures: Sequence[Exposure],
-    webhook_of: Mapping[str, str],
+    webhooks_of: Mapping[str, Sequence[str]],
 ) -> Verdict:
-    """`monitor` holds what it shows of each delivery, and `webhook_of` the webhook of each occurrence."""
-    published = {f"{one.id}~{webhook_of[one.id]}": one.body for one in tries}
+    """`monitor` holds what it shows of each delivery, and `webhooks_of` the webhooks of each occurrence."""
+    published = {f"{one.id}~{webhook}": one.body for one in tries for webhook in webhooks_of[one.id]}
     first_tried: dict[str, float] = {}
     for one in tries:
-        first_tried.setdefault(f"{one.id}~{webhook_of[one.id]}", one.at)
-    accepted = {f"{one.id}~{webhook_of[one.id]}" for one in tries if one.status == 202}
+        for webhook in webhooks_of[one.id]:
+            first_tried.setdefault(f"{one.id}~{webhook}", one.at)
+    accepted = {f"{one.id}~{webhook}" for one in tries if one.status == 202 for webhook in webhooks_of[one.id]}
     got: dict[str, list[Arrived]] = defaultdict(list)
     for request in sorted(arrivals, key=lambda request: request.at):
         got[request.id].append(request)

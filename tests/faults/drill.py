@@ -35,7 +35,7 @@ class Drill:
         self._tries, self._arrivals = folder / "producer.ledger", folder / "receiver.ledger"
         self._port = free_port()
         self._exposures: list[Exposure] = []
-        self._webhooks: dict[str, str] = {}
+        self._webhooks: dict[str, list[str]] = {}
 
     @contextlib.asynccontextmanager
     async def receiving(self) -> AsyncIterator["Drill"]:
@@ -107,17 +107,25 @@ class Drill:
         ledger.close()
         await self._settle(api)
 
-    async def webhook(self, api: PlatformProcess, path: str, prefix: str, **event_fields: object) -> str:
-        """An event with its webhook, for occurrences whose ids begin with the prefix."""
+    async def webhook(
+        self, api: PlatformProcess, path: str, prefix: str, *, count: int = 1, **event_fields: object
+    ) -> str:
+        """An event with its webhook, or several at one URL, for occurrences whose ids begin with the prefix."""
         event = await api.event(**event_fields)
         policy = {"initial_interval": 1, "backoff_coefficient": 1, "maximum_interval": 60}
         url = f"http://127.0.0.1:{self._port}{path}"
-        webhook = await api.webhook(event, url, signing_secret=SECRET, retry_policy=policy)
-        self._webhooks[prefix] = str(webhook["id"])
+        self._webhooks[prefix] = [
+            (await api.webhook(event, url, signing_secret=SECRET, retry_policy=policy))["id"] for _ in range(count)
+        ]
         return event
 
     def delivery(self, id: str) -> str:
-        return f"{id}~{self._webhooks[id.partition('-')[0]]}"
+        """The only one of an occurrence."""
+        [only] = self._deliveries(id)
+        return only
+
+    def _deliveries(self, id: str) -> set[str]:
+        return {f"{id}~{webhook}" for webhook in self._webhooks[id.partition("-")[0]]}
 
     @contextlib.asynccontextmanager
     async def exposed(self, after: float = 0.2) -> AsyncIterator[None]:
@@ -134,13 +142,21 @@ class Drill:
 
     async def until_tried(self, occurrences: set[str]) -> None:
         """Returns when the receiver has answered a request of each."""
-        ids = {self.delivery(id) for id in occurrences}
+        ids = {delivery for id in occurrences for delivery in self._deliveries(id)}
 
         async def tried() -> bool:
             now = time.monotonic()
             return ids <= {one.id for one in self.arrived() if one.at + one.hold < now}
 
         await until(tried, timeout=60, what="a request of each delivery")
+
+    async def until_arrived(self, id: str, number: int) -> None:
+        """Returns when so many deliveries of an occurrence have arrived."""
+
+        async def enough() -> bool:
+            return len({one.id for one in self.arrived()} & self._deliveries(id)) >= number
+
+        await until(enough, timeout=180, what=f"{number} deliveries of {id}")
 
     async def until_resent(self, deliveries: set[str], number: int) -> None:
         """Returns when so many of them were sent again."""
@@ -161,9 +177,9 @@ class Drill:
     async def verdict(self, api: PlatformProcess) -> Verdict:
         tries = tried(self._tries)
         ids = {one.id for one in tries}
-        shown = await self._shown(api, {self.delivery(id) for id in ids})
-        webhook_of = {id: self._webhooks[id.partition("-")[0]] for id in ids}
-        return check(tries, self.arrived(), shown, self._exposures, webhook_of)
+        shown = await self._shown(api, {delivery for id in ids for delivery in self._deliveries(id)})
+        webhooks_of = {id: self._webhooks[id.partition("-")[0]] for id in ids}
+        return check(tries, self.arrived(), shown, self._exposures, webhooks_of)
 
     async def _holds(self) -> bool:
         now = time.monotonic()
@@ -180,7 +196,8 @@ class Drill:
     async def _settle(self, api: PlatformProcess) -> None:
         """Waits until the monitor shows an end of everything accepted, and then until nothing more arrives. What does
         not end in time is for the checker to say."""
-        open_ones = {self.delivery(one.id) for one in tried(self._tries) if one.status == 202}
+        accepted = {one.id for one in tried(self._tries) if one.status == 202}
+        open_ones = {delivery for id in accepted for delivery in self._deliveries(id)}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_SECONDS):
                 while open_ones:

@@ -29,6 +29,8 @@ BEFORE, DOWN, AFTER = 3.0, 2.0, 3.0
 """Seconds of load before a fault, while something is down, and after it is back."""
 _LONG = 20.0
 _RESENT = 60
+_MANY = 1_000
+_RESENT = 100
 """Deliveries that a job resends, at 10 per second."""
 
 
@@ -106,6 +108,20 @@ async def resent_and_killed(drill: Drill) -> Verdict:
             assert left, "the job had ended before the fault"
             job = await _ended(platform, started["job"]["id"])
             assert (job["state"], job["found"], job["skipped"]) == ("done", _RESENT, {}), job
+        return await drill.verdict(platform)
+
+
+async def fan_out_killed(drill: Drill) -> Verdict:
+    """An occurrence for 1,000 webhooks, published before everything is killed, after it, and at the end."""
+    async with drill.single() as platform:
+        async with drill.load([platform], rate=5):
+            event = await drill.webhook(platform, "/", "many", count=_MANY)
+            await drill.producer.publish(event, "many-0")
+            await drill.until_arrived("many-0", _MANY // 4)
+            await _crash(drill, platform)
+            await drill.producer.publish(event, "many-0")
+            await drill.until_arrived("many-0", _MANY)
+            await drill.producer.publish(event, "many-0")
         return await drill.verdict(platform)
 
 
@@ -389,6 +405,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "together": ("one id published 100 times at once", published_together),
     "restart": ("restarted with deliveries in each state", restarted),
     "upgrade": ("upgrade of the Temporal server", temporal_upgraded),
+    "fanout": ("kill -9 while 1,000 webhooks get one", fan_out_killed),
     "restarts": ("workers killed at random for 30 s", workers_restarted),
 }
 

@@ -46,6 +46,6 @@ def test_the_checker_finds_what_is_wrong(
 ) -> None:
     """A fault exposes what was on its way at second 20."""
     monitor = {} if shown is None else {"load-1~hook": shown}
-    verdict = check(tries, arrivals, monitor, [Exposure(20, 20.2)], {"load-1": "hook"})
+    verdict = check(tries, arrivals, monitor, [Exposure(20, 20.2)], {"load-1": ["hook"]})
 
     assert [said in line for line in verdict.broken] == [True] if said else verdict.broken == ()

@@ -11,7 +11,7 @@ import sys
 
 import uvloop
 
-from bench import bulk, database, encryption, isolation, lists, outage, overload, processes, profile, rate
+from bench import bulk, database, encryption, fan_out, isolation, lists, outage, overload, processes, profile, rate
 from webhooks import process
 
 BENCHES = {
@@ -21,6 +21,7 @@ BENCHES = {
     "isolation": isolation.main,
     "overload": overload.main,
     "bulk": bulk.main,
+    "fanout": fan_out.main,
     "lists": lists.main,
     "processes": processes.main,
     "outage": outage.main,

@@ -30,7 +30,6 @@ BEFORE, DOWN, AFTER = 3.0, 2.0, 3.0
 _LONG = 20.0
 _RESENT = 60
 _MANY = 1_000
-_RESENT = 100
 """Deliveries that a job resends, at 10 per second."""
 
 

@@ -156,7 +156,7 @@ class Drill:
         async def enough() -> bool:
             return len({one.id for one in self.arrived()} & self._deliveries(id)) >= number
 
-        await until(enough, timeout=180, what=f"{number} deliveries of {id}")
+        await until(enough, timeout=600, what=f"{number} deliveries of {id}")
 
     async def until_resent(self, deliveries: set[str], number: int) -> None:
         """Returns when so many of them were sent again."""

@@ -113,8 +113,8 @@ async def resent_and_killed(drill: Drill) -> Verdict:
 async def fan_out_killed(drill: Drill) -> Verdict:
     """An occurrence for 1,000 webhooks, published before everything is killed, after it, and at the end."""
     async with drill.single() as platform:
-        async with drill.load([platform], rate=5):
-            event = await drill.webhook(platform, "/", "many", count=_MANY)
+        event = await drill.webhook(platform, "/", "many", count=_MANY)
+        async with drill.load([platform], rate=2):
             await drill.producer.publish(event, "many-0")
             await drill.until_arrived("many-0", _MANY // 4)
             await _crash(drill, platform)

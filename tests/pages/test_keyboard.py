@@ -1,5 +1,6 @@
 """Each page's actions by the keyboard alone: what is used has the focus, and the focus can be seen."""
 
+import pytest
 from playwright.async_api import Locator, expect
 from playwright.async_api import Page as Tab
 
@@ -59,6 +60,7 @@ async def test_sent(monitor: Monitor, platform: PlatformProcess, receiver: Recei
     await expect(tab.get_by_text("Sent again")).to_be_visible()
 
 
+@pytest.mark.thorough
 async def test_delivery(monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     event = await platform.event()
     await platform.webhook(event, receiver.tell(path, [503, 400, 400, 503]))
@@ -79,6 +81,7 @@ async def test_delivery(monitor: Monitor, platform: PlatformProcess, receiver: R
     await expect(tab.get_by_text("Given up by hand")).to_be_visible()
 
 
+@pytest.mark.thorough
 async def test_webhook(monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     event = await platform.event()
     tab = await monitor.open("/webhooks")
@@ -99,11 +102,12 @@ async def test_webhook(monitor: Monitor, platform: PlatformProcess, receiver: Re
     await keyboard.press(tab.get_by_role("button", name="Rotate secret"))
     await keyboard.press(tab.get_by_role("link", name="Open the webhook"))
     await keyboard.press(tab.get_by_role("button", name="Disable"))
-    await expect(tab.get_by_text("Nothing is sent to it")).to_be_visible()
+    await expect(tab.get_by_text("Disabled. Nothing is sent to it.")).to_be_visible()
     await keyboard.press(tab.get_by_role("button", name="Activate"))
     await expect(tab.get_by_text("Active again")).to_be_visible()
 
 
+@pytest.mark.thorough
 async def test_events(monitor: Monitor, platform: PlatformProcess) -> None:
     event = await platform.event(sample={"order": {"id": 4711}})
     tab = await monitor.open(f"/events?q={event}")
@@ -119,6 +123,7 @@ async def test_events(monitor: Monitor, platform: PlatformProcess) -> None:
     await expect(tab.get_by_text("Saved.")).to_be_visible()
 
 
+@pytest.mark.thorough
 async def test_occurrences(monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     event = await platform.event(sample={"order": 4711})
     await platform.webhook(event, receiver.url(path))
@@ -135,6 +140,7 @@ async def test_occurrences(monitor: Monitor, platform: PlatformProcess, receiver
     assert b"4712" in (await receiver.wait_for(path, 1))[0].body
 
 
+@pytest.mark.thorough
 async def test_access(monitor: Monitor) -> None:
     tab = await monitor.open("/access")
     keyboard = Keyboard(tab)

@@ -32,9 +32,16 @@ ON_BOTH = ("tests/api/", "tests/platform/test_configuration.py")
 LONGEST_ID = 60
 """Characters of a value that is part of a test's name."""
 
-STARTS_PLATFORMS = ("tests/platform/", "tests/faults/test_drills.py")
-"""Tests here start platforms themselves."""
-SERVERS = {"platform", "own", "postgresql", "own_postgresql"}
+STARTS_PLATFORMS = (
+    "tests/platform/",
+    "tests/faults/test_drills.py",
+    "tests/pages/test_start.py",
+    "tests/api/test_admission.py::test_a_flood",
+    "tests/webhooks/store/test_data_directory.py::test_a_read_only_directory",
+    "tests/deploy/test_compose.py::test_the_image_holds",
+)
+"""Tests here start platforms, or other processes of ours, themselves."""
+SERVERS = {"platform", "own", "postgresql", "own_postgresql", "chromium"}
 """Fixtures that start servers. A test is a unit test if it uses none of them and is not in `STARTS_PLATFORMS`."""
 IN_ONE_PROCESS = (
     "tests/platform/test_fan_out.py",

@@ -27,6 +27,8 @@ WebhooksError
 ├── TooManyFanOutsError            deliveries/fan_outs.py
 ├── OccurrenceConflictError        deliveries/start.py
 ├── TooManyDelayedError            isolation/delayed_starts.py
+├── TooManyWaitingError            isolation/waiting_room.py
+├── CallerGoneError                isolation/waiting_room.py
 ├── TooManyPublicationsError       identity/rates.py
 ├── TooCostlyError                 events/schema_cost.py
 ├── UnknownReferenceError          events/schema_cost.py

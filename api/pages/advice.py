@@ -88,6 +88,8 @@ def advice(delivery: Mapping[str, Any]) -> Advice:
     if last is None:
         return Advice("busy", "On its way: the first attempt has not ended yet.")
     said = f"Attempt {len(attempts)} failed: {outcome(last['outcome'])}."
+    if why := _WHY.get(last["outcome"]):
+        said = f"{said} {why}"
     if delivery["next_attempt_at"]:
         return Advice("slow", f"{said} The next one follows by itself; Send now does not wait for it.")
     return Advice("busy", f"{said} The next attempt is on its way.")

@@ -79,7 +79,7 @@ async def show_again(page: CurrentPage, id: str) -> Response:
 
 
 def _outage(webhook: dict[str, Any]) -> str | None:
-    """Return since when a webhook is failing. The platform says that it is when it has failed for a minute."""
+    """Return since when a webhook is failing, with a minute for the attempt that failed first: it began before."""
     since = webhook["failing_since"]
     if since is None:
         return None

@@ -344,3 +344,36 @@ async def test_pages_hold_every_occurrence_once(platform: PlatformProcess, recei
         query["cursor"] = page["next_cursor"]
 
     assert seen == ids
+
+
+async def test_an_occurrence_that_was_sent_again_is_still_found(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """Two of its deliveries have a second run each. A replay to a new webhook finds it, too."""
+    event = await platform.event()
+    for n in range(2):
+        await platform.webhook(event, receiver.url(f"{path}/{n}"))
+    published = [await platform.publish(event) for _ in range(3)]
+    for each in published:
+        for delivery in each["deliveries"]:
+            await platform.wait(delivery["id"], "delivered")
+    for delivery in published[1]["deliveries"]:
+        await platform.post(f"/v1/deliveries/{delivery['id']}/resend", {"force": True}, expect=202)
+        await platform.wait(delivery["id"], lambda shown: shown["attempt_count"] == 2 and shown["closed_at"])
+    new = await platform.webhook(event, receiver.url(f"{path}/new"))
+
+    async def resent_runs_are_listed() -> bool:
+        page = await platform.get("/v1/deliveries", event=event)
+        return sorted(item["attempt_count"] for item in page["items"]) == [1, 1, 1, 1, 2, 2]
+
+    await until(resent_runs_are_listed, timeout=15, what="both resends")
+    listed = await platform.get("/v1/occurrences", event=event)
+    alone = await platform.get("/v1/occurrences", id=published[1]["id"])
+    since = {"since": "2020-01-01T00:00:00Z", "only_missing": True}
+    await platform.post(f"/v1/webhooks/{new['id']}/replay", since, expect=202)
+    got = await receiver.wait_for(f"{path}/new", 3)
+
+    ids = [each["id"] for each in published]
+    assert [item["id"] for item in listed["items"]] == ids[::-1]
+    assert [item["id"] for item in alone["items"]] == [ids[1]]
+    assert sorted(request.headers["webhook-id"].partition("~")[0] for request in got) == sorted(ids)

@@ -197,7 +197,7 @@ class Occurrences:
     async def first_of(
         self, rows: Sequence[WorkflowExecution], matched: bool | None = None
     ) -> Sequence[PublishedOccurrence]:
-        """Return the occurrences whose oldest row is among these rows, in the order of the rows."""
+        """Return the occurrences whose oldest workflow is among these rows, in the order of the rows."""
         if not rows:
             return []
         all_rows: dict[str, list[WorkflowExecution]] = defaultdict(list)
@@ -207,7 +207,7 @@ class Occurrences:
 
         async def read(row: WorkflowExecution) -> PublishedOccurrence | None:
             of_one = all_rows[_id(row)] or [row]
-            if Position.of(row) != min(map(Position.of, of_one)):
+            if row.id != min(of_one, key=_accepted).id:  # whichever of its runs this is
                 return None
             if matched is not None and matched != any(other.workflow_type != RECORD_OCCURRENCE for other in of_one):
                 return None
@@ -270,6 +270,11 @@ class Occurrences:
             async for row in found(self._client, query):
                 if filter.selects(row):
                     yield row
+
+
+def _accepted(row: WorkflowExecution) -> tuple[datetime, str]:
+    """Return what orders workflows; all runs of one have the same."""
+    return row.typed_search_attributes[CREATED_AT], row.id
 
 
 def _id(row: WorkflowExecution) -> str:

@@ -30,8 +30,8 @@ _MORE_ROWS = 20
 """With more new rows than these, a page begins at a later time again."""
 _REMEMBERED_LISTS = 100
 """With their rows, about 20 MB."""
-_ROWS_SECONDS = 30.0
-"""Then rows are read again. A count could miss two changes that cancel each other."""
+_ROWS_SECONDS = 4.0
+"""Then rows are read again. A count misses two changes that cancel each other."""
 _NAMES = {status: "".join(map(str.title, status.name.split("_"))) for status in WorkflowExecutionStatus}
 """As a count by status gives them."""
 

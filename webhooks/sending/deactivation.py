@@ -67,7 +67,8 @@ class Deactivation:
             first = self._first_failure_at.setdefault(webhook.id, self._clock())
             if self._clock() - first >= self._min_failing_seconds:
                 del self._first_failure_at[webhook.id]
-                await self._write(webhook, lambda session: stored_webhooks.set_failing(session, webhook, now))
+                began = now - timedelta(seconds=self._clock() - first)
+                await self._write(webhook, lambda session: stored_webhooks.set_failing(session, webhook, began))
         elif before is None or self._clock() - before > max(
             self._limit.total_seconds() * _MAX_GAP_SHARE, _MIN_FAILING_SECONDS
         ):

@@ -11,7 +11,20 @@ import sys
 
 import uvloop
 
-from bench import bulk, database, encryption, fan_out, isolation, lists, outage, overload, processes, profile, rate
+from bench import (
+    bulk,
+    database,
+    encryption,
+    fan_out,
+    isolation,
+    lists,
+    outage,
+    overload,
+    processes,
+    profile,
+    rate,
+    receiving,
+)
 from webhooks import process
 
 BENCHES = {
@@ -24,6 +37,7 @@ BENCHES = {
     "fanout": fan_out.main,
     "lists": lists.main,
     "processes": processes.main,
+    "receiving": receiving.main,
     "outage": outage.main,
 }
 USUAL = ("rate", "profile", "encryption", "isolation", "overload")

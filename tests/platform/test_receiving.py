@@ -14,7 +14,6 @@ from tests.support.senders import OTHER_SECRET, STANDARD_SECRET, github, message
 from webhooks.testing.platform_process import Json, PlatformProcess, running, until
 
 
-
 async def test_without_temporal_a_sender_is_told_to_come_again(own: PlatformProcess) -> None:
     await own.start()
     made = await source(own, "github", await own.event())

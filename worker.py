@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunner, Worker, WorkflowRunner
@@ -104,21 +105,8 @@ def create_job_worker(
 ) -> Worker:
     """Return a worker for jobs. It shares no slot with deliveries."""
     activities = JobActivities(publisher, resources.database, resources.settings.job_rate)
-    return Worker(
-        client,
-        task_queue=task_queue_of_jobs(publisher.task_queue),
-        workflows=[RunJob],
-        activities=[activities.work],
-        workflow_runner=runner,
-        debug_mode=ON_THE_EVENT_LOOP,
-        max_workflow_task_external_storage_concurrency=_STORAGE_CALLS,
-        max_concurrent_workflow_tasks=2,
-        max_concurrent_activities=_MAX_JOBS,
-        max_cached_workflows=_MAX_JOBS,
-        default_heartbeat_throttle_interval=_HEARTBEATS,
-        max_heartbeat_throttle_interval=_HEARTBEATS,
-        graceful_shutdown_timeout=timedelta(0),  # a job goes on elsewhere, or later
-    )
+    queue = task_queue_of_jobs(publisher.task_queue)
+    return _create_background_worker(client, queue, RunJob, activities.work, _MAX_JOBS, _HEARTBEATS, runner)
 
 
 def create_fan_out_worker(
@@ -126,18 +114,34 @@ def create_fan_out_worker(
 ) -> Worker:
     """Return a worker for occurrences that many webhooks get. It shares no slot with deliveries and jobs."""
     activities = FanOutActivities(publisher, resources.database, resources.settings.fan_out_rate)
+    queue, work = task_queue_of_fan_outs(publisher.task_queue), activities.start_deliveries
+    return _create_background_worker(client, queue, FanOutOccurrence, work, _MAX_FAN_OUTS, _FAN_OUT_HEARTBEATS, runner)
+
+
+def _create_background_worker(
+    client: Client,
+    task_queue: str,
+    workflow: type,
+    activity: Callable[..., Any],
+    most: int,
+    heartbeats: timedelta,
+    runner: WorkflowRunner,
+) -> Worker:
+    """Return a worker for workflows with one long activity each, at most `most` at the same time. When it ends, they go
+    on elsewhere, or later."""
     return Worker(
         client,
-        task_queue=task_queue_of_fan_outs(publisher.task_queue),
-        workflows=[FanOutOccurrence],
-        activities=[activities.start_deliveries],
+        task_queue=task_queue,
+        workflows=[workflow],
+        activities=[activity],
         workflow_runner=runner,
         debug_mode=ON_THE_EVENT_LOOP,
+        max_workflow_task_external_storage_concurrency=_STORAGE_CALLS,
         max_concurrent_workflow_tasks=2,
-        max_concurrent_activities=_MAX_FAN_OUTS,
-        max_cached_workflows=_MAX_FAN_OUTS,
-        default_heartbeat_throttle_interval=_FAN_OUT_HEARTBEATS,
-        max_heartbeat_throttle_interval=_FAN_OUT_HEARTBEATS,
+        max_concurrent_activities=most,
+        max_cached_workflows=most,
+        default_heartbeat_throttle_interval=heartbeats,
+        max_heartbeat_throttle_interval=heartbeats,
         graceful_shutdown_timeout=timedelta(0),
     )
 

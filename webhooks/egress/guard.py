@@ -86,7 +86,19 @@ class Guard:
         return Verdict.DENIED if verdict is Verdict.PUBLIC and _is_of_this_machine(address) else verdict
 
 
-class GuardedBackend(httpcore.AsyncNetworkBackend):
+class _TcpBackend(httpcore.AsyncNetworkBackend):
+    """Opens no Unix sockets."""
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        raise AddressNotAllowedError("address not allowed")
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+
+class GuardedBackend(_TcpBackend):
     """Opens TCP connections to addresses that the guard allows, and to no others."""
 
     def __init__(self, guard: Guard, tenant: str, *, plain: bool) -> None:
@@ -132,14 +144,6 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         log.error("a connection to %s was opened to %s instead: refused", host, peer)
         raise AddressNotAllowedError("address not allowed")
 
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        raise AddressNotAllowedError("address not allowed")
-
-    async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
-
 
 async def _connect(addresses: Sequence[Address], port: int, timeout: float | None) -> socket.socket:
     """Return a socket that is connected to one of `addresses`, the first that answers. IPv6 and IPv4 take turns. Raises
@@ -167,7 +171,7 @@ def _socket_address(address: Address, port: int) -> AddrInfoType:
     return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port)
 
 
-class ProxyBackend(httpcore.AsyncNetworkBackend):
+class ProxyBackend(_TcpBackend):
     """Opens connections to the operator's proxy, whose address is not checked. Raises ProxyFaultError."""
 
     async def connect_tcp(
@@ -186,14 +190,6 @@ class ProxyBackend(httpcore.AsyncNetworkBackend):
                 return Stream(await anyio.connect_tcp(host, port))
         except (OSError, anyio.BrokenResourceError) as error:  # TimeoutError is an OSError
             raise ProxyFaultError("cannot connect to the proxy of WEBHOOKS_EGRESS_PROXY") from error
-
-    async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        raise AddressNotAllowedError("address not allowed")
-
-    async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
 
 
 def _is_of_this_machine(address: Address) -> bool:

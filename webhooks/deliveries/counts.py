@@ -11,12 +11,9 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from webhooks import VERSION
-from webhooks.deliveries.visibility import RUNNING, quoted
+from webhooks.deliveries.visibility import AWAITING, RUNNING, count_rows, quoted
 from webhooks.temporal.names import (
-    AWAITING_RESEND,
     DELIVER_WEBHOOK,
-    DELIVERY_STATUS,
-    RPC_TIMEOUT,
     TENANT_ID,
     WEBHOOK_ID,
 )
@@ -24,7 +21,7 @@ from webhooks.temporal.names import (
 log = logging.getLogger(__name__)
 
 _OPEN = f"WorkflowType = '{DELIVER_WEBHOOK}' AND {RUNNING}"
-_AWAITING_RESEND = f"{_OPEN} AND {DELIVERY_STATUS.name} = '{AWAITING_RESEND}'"
+_AWAITING_RESEND = f"{_OPEN} AND {AWAITING}"
 _POLL_SECONDS = 30.0
 
 
@@ -40,7 +37,9 @@ class Counts:
 async def of_webhook(client: Client, tenant: str, webhook_id: str) -> Counts:
     """Return the counts of a webhook. Raises RPCError."""
     of = f" AND {TENANT_ID.name} = {quoted(tenant)} AND {WEBHOOK_ID.name} = {quoted(webhook_id)}"
-    every, awaiting_resend = await asyncio.gather(_count(client, _OPEN + of), _count(client, _AWAITING_RESEND + of))
+    every, awaiting_resend = await asyncio.gather(
+        count_rows(client, _OPEN + of), count_rows(client, _AWAITING_RESEND + of)
+    )
     return Counts(max(every - awaiting_resend, 0), awaiting_resend)
 
 
@@ -54,7 +53,7 @@ class AwaitingResend:
     async def update(self) -> None:
         """Ask Temporal. While it does not answer, the number is unknown, not 0."""
         try:
-            self._count = await _count(self._client, _AWAITING_RESEND)
+            self._count = await count_rows(self._client, _AWAITING_RESEND)
         except RPCError as error:
             self._count = None
             log.debug("cannot count the deliveries that wait for a resend: %s", error.status.name)
@@ -87,7 +86,3 @@ async def _update(awaiting_resend: AwaitingResend) -> None:
     while True:
         await awaiting_resend.update()
         await asyncio.sleep(_POLL_SECONDS)
-
-
-async def _count(client: Client, query: str) -> int:
-    return (await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count

@@ -13,7 +13,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from webhooks.contracts import FanOut
 from webhooks.deliveries.start import Digest, assert_same_content, labels
-from webhooks.deliveries.visibility import RUNNING, Filter, found, quoted
+from webhooks.deliveries.visibility import RUNNING, Filter, count_rows, found, quoted
 from webhooks.errors import WebhooksError
 from webhooks.ids import fan_out_name, workflow_id
 from webhooks.temporal import names
@@ -98,5 +98,5 @@ async def _assert_not_published_otherwise(client: Client, fan_out: FanOut, diges
 async def _assert_room(client: Client, tenant: str) -> None:
     of_tenant = f"{names.TENANT_ID.name} = {quoted(tenant)}"
     query = f"WorkflowType = '{names.FAN_OUT_OCCURRENCE}' AND {RUNNING} AND {of_tenant}"
-    if (await client.count_workflows(query, rpc_timeout=names.RPC_TIMEOUT)).count >= MAX_RUNNING:
+    if await count_rows(client, query) >= MAX_RUNNING:
         raise TooManyFanOutsError(f"the deliveries of {MAX_RUNNING} occurrences of the tenant are still being started")

@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.contracts import Job, JobProgress, JobState, JobStatus
 from webhooks.deliveries.pages import page
-from webhooks.deliveries.visibility import RUNNING, Filter, quoted
+from webhooks.deliveries.visibility import RUNNING, Filter, count_rows, quoted
 from webhooks.deliveries.windows import Position, newest_first
 from webhooks.errors import WebhooksError
 from webhooks.ids import job_name, workflow_id
@@ -90,7 +90,7 @@ class Jobs:
         """Start a job, unless one with its id was started before. Raises TooManyJobsError and RPCError."""
         of_tenant = f"{names.TENANT_ID.name} = {quoted(job.tenant)}"
         query = f"WorkflowType = '{names.RUN_JOB}' AND {RUNNING} AND {of_tenant}"
-        if (await self._client.count_workflows(query, rpc_timeout=names.RPC_TIMEOUT)).count >= MAX_RUNNING:
+        if await count_rows(self._client, query) >= MAX_RUNNING:
             raise TooManyJobsError(f"{MAX_RUNNING} jobs of the tenant have not ended yet")
         pairs: list[SearchAttributePair[Any]] = [
             SearchAttributePair(names.TENANT_ID, job.tenant),

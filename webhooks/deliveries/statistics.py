@@ -5,7 +5,6 @@ It reads no history, but for the times of a sample.
 
 import asyncio
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +13,17 @@ from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
 
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.deliveries.recent import Recent
-from webhooks.deliveries.visibility import AWAITING, RUNNING, Filter, found, stamp
-from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS, RPC_TIMEOUT
+from webhooks.deliveries.visibility import (
+    AWAITING,
+    RUNNING,
+    Filter,
+    count_by_status,
+    count_rows,
+    found,
+    newest_runs,
+    stamp,
+)
+from webhooks.temporal.names import AWAITING_RESEND, CREATED_AT, DELIVERY_STATUS
 
 HALF_HOUR = timedelta(minutes=30)
 _DAY = timedelta(days=1)
@@ -146,7 +154,7 @@ class Statistics:
         async def count() -> int:
             async with self._gate:
                 asked = f"{query} AND {RUNNING} AND {AWAITING}"
-                return (await client.count_workflows(asked, rpc_timeout=RPC_TIMEOUT)).count
+                return await count_rows(client, asked)
 
         return await self._awaiting.get(query, _AWAITING_SECONDS, count)
 
@@ -172,24 +180,18 @@ class Statistics:
     async def _grouped(self, client: Client, query: str, *, may_await: bool) -> Numbers:
         """Count by status. Unless `may_await`, none waits for a person."""
         async with self._gate:
-            answer = await client.count_workflows(f"{query} GROUP BY ExecutionStatus", rpc_timeout=RPC_TIMEOUT)
-            counts = Counter({str(group.group_values[0]): group.count for group in answer.groups})
+            counts = await count_by_status(client, query)
+            running, completed = counts[WorkflowExecutionStatus.RUNNING], counts[WorkflowExecutionStatus.COMPLETED]
             awaiting = 0
-            if may_await and counts["Running"]:
-                asked = f"{query} AND {RUNNING} AND {AWAITING}"
-                awaiting = min((await client.count_workflows(asked, rpc_timeout=RPC_TIMEOUT)).count, counts["Running"])
-        ended = counts.total() - counts["Running"] - counts["Completed"]
-        return Numbers(counts["Completed"], ended + awaiting, counts["Running"] - awaiting)
+            if may_await and running:
+                awaiting = min(await count_rows(client, f"{query} AND {RUNNING} AND {AWAITING}"), running)
+        return Numbers(completed, counts.total() - running - completed + awaiting, running - awaiting)
 
 
 def _of_rows(rows: Sequence[WorkflowExecution], window: Window) -> dict[datetime, Numbers]:
     """Count the newest run of each delivery, by the bar in which it was accepted."""
-    newest: dict[str, WorkflowExecution] = {}
-    for row in rows:
-        if row.id not in newest or row.start_time > newest[row.id].start_time:
-            newest[row.id] = row
     counted: dict[datetime, Numbers] = {}
-    for row in newest.values():
+    for row in newest_runs(rows):
         at = _floor(row.typed_search_attributes[CREATED_AT], window.width)
         counted[at] = _sum([counted.get(at, Numbers()), _of_row(row)])
     return counted

@@ -1,11 +1,12 @@
 """Finding deliveries by their search attributes, in Temporal's order. `windows.py` sorts them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionAsyncIterator
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionAsyncIterator, WorkflowExecutionStatus
 from temporalio.common import SearchAttributeKey
 
 from webhooks import outcomes
@@ -34,6 +35,9 @@ _COARSE = timedelta(milliseconds=2)
 PAGE_ROWS = 200
 """Rows of one call."""
 _NEVER_FOUND = re.compile(r'[\x00-\x1f"\\]')
+
+_STATUSES = {"".join(map(str.title, status.name.split("_"))): status for status in WorkflowExecutionStatus}
+"""By the names that a count gives them."""
 
 RUNNING = "ExecutionStatus = 'Running'"
 AWAITING = f"{DELIVERY_STATUS.name} = '{AWAITING_RESEND}'"
@@ -122,13 +126,24 @@ async def count(client: Client, filter: Filter) -> int:
         return 0
     lower, upper = filter.since or LONG_AGO, filter.until or datetime.now(UTC) + CLOCKS_DIFFER
     window = f"{query} AND {created(lower, upper)}"
-    return (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
+    return await count_rows(client, window)
 
 
 def created(lower: datetime, upper: datetime) -> str:
     """Return the condition that a run was created in a window, which is wider than asked by what SQLite needs."""
     attribute = CREATED_AT.name
     return f"{attribute} >= {stamp(lower - _COARSE)} AND {attribute} <= {stamp(upper + _COARSE)}"
+
+
+async def count_rows(client: Client, query: str) -> int:
+    """Return how many runs a visibility query selects. Raises RPCError."""
+    return (await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count
+
+
+async def count_by_status(client: Client, query: str) -> Counter[WorkflowExecutionStatus]:
+    """Return how many runs a visibility query selects, by their status in Temporal. Raises RPCError."""
+    answer = await client.count_workflows(f"{query} GROUP BY ExecutionStatus", rpc_timeout=RPC_TIMEOUT)
+    return Counter({_STATUSES[str(group.group_values[0])]: group.count for group in answer.groups})
 
 
 def found(client: Client, query: str) -> WorkflowExecutionAsyncIterator:
@@ -139,11 +154,16 @@ def found(client: Client, query: str) -> WorkflowExecutionAsyncIterator:
 async def latest_runs(client: Client, workflow_ids: list[str]) -> dict[str, str]:
     """Return the id of the newest run of each workflow."""
     query = f"WorkflowId IN ({', '.join(quoted(id) for id in workflow_ids)})"
+    return {row.id: row.run_id for row in newest_runs([row async for row in found(client, query)])}
+
+
+def newest_runs(rows: Iterable[WorkflowExecution]) -> list[WorkflowExecution]:
+    """Return the rows without runs that another of them has replaced."""
     newest: dict[str, WorkflowExecution] = {}
-    async for row in found(client, query):
+    for row in rows:
         if row.id not in newest or row.start_time > newest[row.id].start_time:
             newest[row.id] = row
-    return {id: row.run_id for id, row in newest.items()}
+    return [*newest.values()]
 
 
 def quoted(value: str) -> str:

@@ -11,11 +11,21 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution
 
 from webhooks import cursors
-from webhooks.deliveries.visibility import CLOCKS_DIFFER, LONG_AGO, PAGE_ROWS, Filter, created, found
-from webhooks.temporal.names import CREATED_AT, RPC_TIMEOUT
+from webhooks.deliveries.visibility import (
+    CLOCKS_DIFFER,
+    LONG_AGO,
+    PAGE_ROWS,
+    Filter,
+    count_by_status,
+    count_rows,
+    created,
+    found,
+    newest_runs,
+)
+from webhooks.temporal.names import CREATED_AT
 
 _NARROWEST = timedelta(milliseconds=10)
 _FIRST_WIDTH = timedelta(seconds=10)
@@ -32,8 +42,6 @@ _REMEMBERED_LISTS = 100
 """With their rows, about 20 MB."""
 _ROWS_SECONDS = 4.0
 """Then rows are read again. A count misses two changes that cancel each other."""
-_NAMES = {status: "".join(map(str.title, status.name.split("_"))) for status in WorkflowExecutionStatus}
-"""As a count by status gives them."""
 
 
 @dataclass(frozen=True, order=True)
@@ -68,7 +76,7 @@ Found = tuple[Position, WorkflowExecution]
 class _First:
     lower: datetime
     """When the last row of the first page was created; LONG_AGO if it has all rows."""
-    rows: Sequence[Found] | None
+    rows: Sequence[WorkflowExecution] | None
     """Those since then, if they were read with one call."""
     until: float
 
@@ -86,24 +94,24 @@ class FirstPages:
         """Return how far back the page reached."""
         return self._first[query].lower if query in self._first else None
 
-    async def rows(self, client: Client, query: str, window: str) -> Sequence[Found] | None:
+    async def rows(self, client: Client, query: str, window: str) -> Sequence[WorkflowExecution] | None:
         """Return the rows of the window from `lower`, if they are as they were. Raises RPCError."""
         first = self._first.get(query)
         if first is None or first.rows is None or first.until <= self._clock():
             return None
-        answer = await client.count_workflows(f"{window} GROUP BY ExecutionStatus", rpc_timeout=RPC_TIMEOUT)
-        counts = {str(group.group_values[0]): group.count for group in answer.groups}
-        same = counts == Counter(_NAMES[row.status] for _, row in first.rows if row.status is not None)
+        same = await count_by_status(client, window) == Counter(row.status for row in first.rows)
         return first.rows if same else None
 
-    def note(self, query: str, lower: datetime, rows: Sequence[Found], newest: Sequence[Found], seen: int) -> None:
+    def note(
+        self, query: str, lower: datetime, rows: Sequence[WorkflowExecution], newest: Sequence[Found], seen: int
+    ) -> None:
         """Remember the end of the first page, if it is in this window: `seen` rows were in those before."""
         if seen == 0 and _FIRST_PAGE_ROWS <= len(newest) <= _FIRST_PAGE_ROWS + _MORE_ROWS:
             self.remember(query, lower, rows)
         elif seen < _FIRST_PAGE_ROWS <= seen + len(newest):
             self.remember(query, newest[_FIRST_PAGE_ROWS - seen - 1][0].created_at)
 
-    def remember(self, query: str, lower: datetime, rows: Sequence[Found] | None = None) -> None:
+    def remember(self, query: str, lower: datetime, rows: Sequence[WorkflowExecution] | None = None) -> None:
         self._first[query] = _First(lower, rows, self._clock() + _ROWS_SECONDS)
         self._first.move_to_end(query)
         if len(self._first) > _REMEMBERED_LISTS:
@@ -172,27 +180,23 @@ async def oldest_first(client: Client, filter: Filter, after: Position | None) -
             width *= 64
 
 
-async def _rows(client: Client, window: str, width: timedelta, *, count: bool = True) -> list[Found] | None:
+async def _rows(client: Client, window: str, width: timedelta, *, count: bool = True) -> list[WorkflowExecution] | None:
     """Return the rows of a window; None if they are more than a page, and the window can be narrower. With `count`,
     count them first, which is cheap."""
     can_narrow = width > _NARROWEST
     if count:
-        rows_there = (await client.count_workflows(window, rpc_timeout=RPC_TIMEOUT)).count
-        if rows_there == 0:
+        number = await count_rows(client, window)
+        if number == 0:
             return []
-        if rows_there > PAGE_ROWS and can_narrow:
+        if number > PAGE_ROWS and can_narrow:
             return None
     rows = found(client, window)
     await rows.fetch_next_page()
     if rows.next_page_token and can_narrow:
         return None
-    return [(Position.of(row), row) async for row in rows]
+    return [row async for row in rows]
 
 
-def _newest(rows: Sequence[Found]) -> list[Found]:
-    """Return the rows, newest first, without runs that another of them has replaced."""
-    latest: dict[str, Found] = {}
-    for position, row in rows:
-        if row.id not in latest or row.start_time > latest[row.id][1].start_time:
-            latest[row.id] = position, row
-    return sorted(latest.values(), key=lambda found: found[0], reverse=True)
+def _newest(rows: Sequence[WorkflowExecution]) -> list[Found]:
+    """Return the newest run of each workflow, newest first."""
+    return sorted(((Position.of(row), row) for row in newest_runs(rows)), key=lambda found: found[0], reverse=True)

@@ -1,8 +1,9 @@
 """Which deliveries a caller may see."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from webhooks.deliveries.visibility import Filter
 from webhooks.identity.caller import Caller
 from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database
@@ -13,6 +14,12 @@ class Visible(NamedTuple):
 
     webhook_ids: Sequence[str] | None
     client_identifiers: Sequence[str] | None
+
+    def filter(self, tenant: str, **fields: Any) -> Filter:
+        """Return the filter for deliveries that also has these fields."""
+        return Filter(
+            tenant, webhook_ids=self.webhook_ids or (), client_identifiers=self.client_identifiers or (), **fields
+        )
 
 
 async def visible(

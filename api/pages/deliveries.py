@@ -28,7 +28,7 @@ _COMPUTED = ("content-length", "host", "accept-encoding", "connection", "user-ag
 async def show_delivery(id: str, page: CurrentPage) -> Response:
     delivery = await page.api.get(f"/v1/deliveries/{id}")
     version = version_of(delivery)
-    if page.is_part and page.request.headers.get("if-none-match") == f'"{version}"':
+    if page.shows(version):
         return Response(status_code=HTTPStatus.NOT_MODIFIED)
     now = datetime.now(UTC)
     fields = {

@@ -87,12 +87,16 @@ class Page:
 
     def render_rows(self, template: str, **fields: Any) -> Response:
         """Return the rows that the template makes of the fields, or 304 if the page shows them already."""
-        version = f'"{shown.version_of(fields)}"'
-        if self.request.headers.get("if-none-match") == version:
+        version = shown.version_of(fields)
+        if self.shows(version):
             return Response(status_code=HTTPStatus.NOT_MODIFIED)
         rows = self.render(template, **fields)
-        rows.headers["ETag"] = version
+        rows.headers["ETag"] = f'"{version}"'
         return rows
+
+    def shows(self, version: str) -> bool:
+        """Return whether the page shows this version of the part that its script asks for."""
+        return self.is_part and self.request.headers.get("if-none-match") == f'"{version}"'
 
     def go(self, path: str, *, said: str | None = None) -> Response:
         """Lead the browser to another page, which then says `said`, a key of `_SAID`."""

@@ -20,7 +20,6 @@ from webhooks.deliveries.monitor import (
     DeliverySummary,
 )
 from webhooks.deliveries.status import DeliveryStatus
-from webhooks.deliveries.visibility import Filter
 from webhooks.identity.caller import Caller
 from webhooks.ids import is_delivery_id
 from webhooks.sending.sender import NotSendableError, sendable
@@ -63,12 +62,10 @@ async def list_deliveries(
     seen = await visible(platform.database, caller, webhook_id, client_identifier)
     if seen is None:
         return Page(items=[], next_cursor=None)
-    filter = Filter(
-        tenant=caller.tenant,
-        webhook_ids=seen.webhook_ids or (),
+    filter = seen.filter(
+        caller.tenant,
         events=event or (),
         occurrence_ids=occurrence_id or (),
-        client_identifiers=seen.client_identifiers or (),
         statuses=status or (),
         outcomes=outcome or (),
         since=since,

@@ -45,13 +45,7 @@ async def get_statistics(
     if seen is None:
         result = Result(Numbers(), asked.empty_bars(), datetime.now(UTC))
     else:
-        filter = Filter(
-            tenant=caller.tenant,
-            webhook_ids=seen.webhook_ids or (),
-            events=event or (),
-            client_identifiers=seen.client_identifiers or (),
-        )
-        result = await counted(platform, filter, asked)
+        result = await counted(platform, seen.filter(caller.tenant, events=event or ()), asked)
     return StatisticsOut(since=asked.since, until=until or result.as_of, **figures(result))
 
 
@@ -63,13 +57,8 @@ async def get_awaiting_resend(caller: CurrentCaller, platform: CurrentPlatform) 
         return AwaitingResendOut(awaiting_resend=0)
     if platform.publisher is None:
         return AwaitingResendOut(awaiting_resend=None)
-    filter = Filter(
-        tenant=caller.tenant,
-        webhook_ids=seen.webhook_ids or (),
-        client_identifiers=seen.client_identifiers or (),
-    )
     try:
-        number = await platform.statistics.awaiting_resend(platform.publisher.client, filter)
+        number = await platform.statistics.awaiting_resend(platform.publisher.client, seen.filter(caller.tenant))
     except RPCError:
         number = None
     return AwaitingResendOut(awaiting_resend=number)

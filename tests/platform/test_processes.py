@@ -222,15 +222,7 @@ async def test_all_end_together(own: PlatformProcess, receiver: Receiver, path: 
     await receiver.wait_for(path, 1)
     stopping = asyncio.create_task(own.stop())
 
-    async def refuses() -> bool:
-        try:
-            async with over_new_connections(own) as client:
-                await client.get("/health/live")
-        except httpx.TransportError:
-            return True
-        return False
-
-    await until(refuses, timeout=20, what="the end of the API")
+    await until(own.refuses, timeout=20, what="the end of the API")
     release.set()
 
     assert await stopping == 0

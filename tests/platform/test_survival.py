@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
@@ -75,14 +74,7 @@ async def test_sigterm_finishes_what_is_in_flight(own: PlatformProcess, receiver
     await receiver.wait_for(path, 1)
     stopping = asyncio.create_task(own.stop())
 
-    async def refuses() -> bool:
-        try:
-            await own.http.get("/health/live")
-        except httpx.TransportError:
-            return True
-        return False
-
-    await until(refuses, timeout=20, what="the end of the API")
+    await until(own.refuses, timeout=20, what="the end of the API")
     release.set()
     assert await stopping == 0
     await own.start()

@@ -19,9 +19,7 @@ import httpx
 from temporalio.client import WorkflowFailureError, WorkflowHistory
 
 from tests.support.senders import STANDARD_SECRET, github
-from webhooks.contracts import Job, JobKind, Selection
-from webhooks.deliveries.jobs import Jobs
-from webhooks.ids import uuid7
+from tests.workflows.long_job import start_long_job
 from webhooks.publishing.publish import MAX_STARTED_AT_ONCE
 from webhooks.testing.platform_process import PlatformProcess, running, until
 from webhooks.testing.receiver import Receiver, Reply, Told
@@ -146,21 +144,10 @@ async def save_continued(platform: PlatformProcess, receiver: Receiver) -> None:
     await platform.webhook(event, receiver.tell(path, [400, 400, 200]))
     for _ in range(2):
         await wait_failed(platform, receiver, await platform.delivery(await platform.publish(event)), path)
-    now, client = datetime.now(UTC), await platform.temporal()
-    job = Job(
-        id=uuid7(),
-        tenant="default",
-        kind=JobKind.RESEND,
-        selection=Selection(events=(event,), statuses=("failed",), until=now),
-        rate=0.5,
-        requested_by="somebody",
-        started_at=now,
-        step_seconds=1,
-        steps_per_run=1,
-    )
-    await Jobs(client, ui="", task_queue="webhooks").start(job)
-    await until_job(platform, job.id, "done")
-    name = f"default/~job~{job.id}"
+    client = await platform.temporal()
+    _, id = await start_long_job(client, event, rate=0.5, step_seconds=1, steps_per_run=1)
+    await until_job(platform, id, "done")
+    name = f"default/~job~{id}"
     runs = [run async for run in client.list_workflows(f"WorkflowId = '{name}'")]
     first = min(runs, key=lambda run: run.start_time)
     write("job_continued", await client.get_workflow_handle(name, run_id=first.run_id).fetch_history())

@@ -112,6 +112,15 @@ class PlatformProcess(ChildProcess):
     async def is_ready(self) -> bool:
         return await self._get_status("/health/ready") == 200
 
+    async def refuses(self) -> bool:
+        """Return whether its port takes no more connections."""
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except ConnectionError:
+            return True
+        writer.close()
+        return False
+
     async def close(self) -> None:
         await self.http.aclose()
         await super().close()

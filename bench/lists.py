@@ -5,6 +5,8 @@ times: so they are found and counted, and the newest ones have a history.
 """
 
 import asyncio
+import contextlib
+import itertools
 import json
 import sqlite3
 import tempfile
@@ -23,8 +25,10 @@ from webhooks.testing.receiver import Receiver
 
 _REAL, _ALL = 150, 20_000
 _ROUNDS = 30
-_LOOKING_SECONDS, _ROWS_SECONDS, _FIGURES_SECONDS = 30, 2.5, 10
-"""How long a page is open, and how often it asks for its rows and for its figures, as in monitor.js."""
+_LOOKING_SECONDS = 60
+_ROWS_SECONDS, _QUIET_SECONDS, _QUIET_AFTER, _FIGURES_SECONDS = 2.5, 8, 5, 10
+"""How often an open page asks for its rows, at first and after some answers without a change; and for its figures, as
+in monitor.js and the templates."""
 
 
 async def main() -> None:
@@ -117,20 +121,24 @@ async def _signed_in(platform: PlatformProcess) -> httpx.AsyncClient:
 
 
 async def _look(page: httpx.AsyncClient) -> None:
-    """Ask as an open page does."""
+    """Ask as an open page does on which nothing happens."""
 
-    async def ask(path: str, every: float) -> None:
+    async def rows() -> None:
+        version = ""
+        for asked in itertools.count(1):
+            answer = await page.get("/sent", headers={"HX-Request": "true", "If-None-Match": version})
+            assert answer.status_code in (200, 304), answer.text
+            version = answer.headers.get("etag", version)
+            await asyncio.sleep(_QUIET_SECONDS if asked > _QUIET_AFTER else _ROWS_SECONDS)
+
+    async def figures() -> None:
         while True:
-            (await page.get(path, headers={"HX-Request": "true"})).raise_for_status()
-            await asyncio.sleep(every)
+            (await page.get("/sent/figures", headers={"HX-Request": "true"})).raise_for_status()
+            await asyncio.sleep(_FIGURES_SECONDS)
 
-    with_timeout = asyncio.wait_for(
-        asyncio.gather(ask("/sent", _ROWS_SECONDS), ask("/sent/figures", _FIGURES_SECONDS)), _LOOKING_SECONDS
-    )
-    try:
-        await with_timeout
-    except TimeoutError:
-        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOOKING_SECONDS):
+            await asyncio.gather(rows(), figures())
 
 
 async def _core_share(ours: psutil.Process, server: psutil.Process, meanwhile: Awaitable[None]) -> float:

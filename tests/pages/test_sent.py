@@ -180,3 +180,25 @@ async def test_every_page_counts_what_waits_for_a_resend(
 @pytest.mark.parametrize("number", [0, None])
 def test_an_unknown_count_is_not_shown_as_a_number(number: int | None) -> None:
     assert ">0<" not in templates.get_template("failed_count.html").render(number=number)
+
+
+async def test_rows_that_the_page_shows_are_not_sent_to_it_again(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    await platform.webhook(event, receiver.url(path))
+    await platform.wait(await platform.delivery(await platform.publish(event)), "delivered")
+    tab = await monitor.open(f"/sent?event={event}")
+    await expect(tab.get_by_role("row").filter(has_text="delivered")).to_have_count(1)
+    part = {"HX-Request": "true"}
+    rows = await tab.request.get(tab.url, headers=part)
+    part["If-None-Match"] = rows.headers["etag"]
+    same = await tab.request.get(tab.url, headers=part)
+    other = await platform.publish(event)
+    await platform.wait(await platform.delivery(other), "delivered")
+
+    async def has_changed() -> bool:
+        return other["id"] in await (await tab.request.get(tab.url, headers=part)).text()
+
+    assert (same.status, await same.body()) == (304, b"")
+    await until(has_changed, timeout=15, what="the other row")

@@ -31,6 +31,8 @@ from webhooks.isolation import gauges
 from webhooks.isolation.backlog import LocalBacklog
 from webhooks.isolation.delayed_starts import DelayedStarts
 from webhooks.isolation.lanes import MAX_CONCURRENT_PER_TENANT, MAX_QUEUED, RESERVE_PER_TENANT, Lanes
+from webhooks.isolation.live_traffic import LiveTraffic
+from webhooks.isolation.pacer import Pacer
 from webhooks.isolation.resuming import resuming
 from webhooks.publishing.operational_events import OperationalEvents
 from webhooks.publishing.publish import Publisher
@@ -74,6 +76,7 @@ def create_worker(
     resources: Resources,
     lanes: Lanes,
     publisher: Publisher,
+    live: LiveTraffic,
     runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> Worker:
     """Return a worker for a process of its own or for the API's process. `publisher` counts what it starts in the
@@ -81,7 +84,7 @@ def create_worker(
     assert MAX_CONCURRENT_PER_TENANT + RESERVE_PER_TENANT + MAX_QUEUED < MAX_LOCAL_ACTIVITIES  # noqa: S101
     gauges.observe(lanes)
     activities = DeliveryActivities(
-        resources.sender, lanes, publisher.backlog, OperationalEvents(publisher, resources.database)
+        resources.sender, lanes, publisher.backlog, live, OperationalEvents(publisher, resources.database)
     )
     return Worker(
         client,
@@ -101,19 +104,29 @@ def create_worker(
 
 
 def create_job_worker(
-    client: Client, resources: Resources, publisher: Publisher, runner: WorkflowRunner = WORKFLOW_RUNNER
+    client: Client,
+    resources: Resources,
+    publisher: Publisher,
+    live: LiveTraffic,
+    runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> Worker:
     """Return a worker for jobs. It shares no slot with deliveries."""
-    activities = JobActivities(publisher, resources.database, resources.settings.job_rate)
+    pacer = Pacer(resources.settings.job_rate, live, publisher.backlog.full)
+    activities = JobActivities(publisher, resources.database, pacer)
     queue = task_queue_of_jobs(publisher.task_queue)
     return _create_background_worker(client, queue, RunJob, activities.work, _MAX_JOBS, _HEARTBEATS, runner)
 
 
 def create_fan_out_worker(
-    client: Client, resources: Resources, publisher: Publisher, runner: WorkflowRunner = WORKFLOW_RUNNER
+    client: Client,
+    resources: Resources,
+    publisher: Publisher,
+    live: LiveTraffic,
+    runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> Worker:
     """Return a worker for occurrences that many webhooks get. It shares no slot with deliveries and jobs."""
-    activities = FanOutActivities(publisher, resources.database, resources.settings.fan_out_rate)
+    pacer = Pacer(resources.settings.fan_out_rate, live, publisher.backlog.full)
+    activities = FanOutActivities(publisher, resources.database, pacer)
     queue, work = task_queue_of_fan_outs(publisher.task_queue), activities.start_deliveries
     return _create_background_worker(client, queue, FanOutOccurrence, work, _MAX_FAN_OUTS, _FAN_OUT_HEARTBEATS, runner)
 
@@ -150,13 +163,13 @@ def _create_background_worker(
 async def delivering(client: Client, resources: Resources, lanes: Lanes, publisher: Publisher) -> AsyncIterator[Worker]:
     """Deliver while the block runs: workers for deliveries, fan-outs and jobs, the resuming of what waits, and a
     count of what waits for a person."""
-    settings = resources.settings
+    settings, live = resources.settings, LiveTraffic()
     async with (
         suspensions.watched(resources.database, lanes.suspend),
-        create_worker(client, resources, lanes, publisher) as worker,
-        create_fan_out_worker(client, resources, publisher),
-        create_job_worker(client, resources, publisher),
-        resuming(client, lanes, publisher.task_queue, settings.resume_rate),
+        create_worker(client, resources, lanes, publisher, live) as worker,
+        create_fan_out_worker(client, resources, publisher, live),
+        create_job_worker(client, resources, publisher, live),
+        resuming(client, lanes, publisher.task_queue, Pacer(settings.resume_rate, live)),
         counts.exporting(client) if setup.exports_metrics(settings) else contextlib.nullcontext(),
     ):
         yield worker

@@ -16,6 +16,7 @@ from webhooks.contracts import INTERNAL_ERROR, Attempt, Deferred, Delivery, Deli
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.lane import Condition, condition_of
 from webhooks.isolation.lanes import Lanes
+from webhooks.isolation.live_traffic import LiveTraffic
 from webhooks.publishing.operational_events import OperationalEvents
 from webhooks.sending.sender import NotSendableError, Sender
 from webhooks.telemetry import metrics, traces
@@ -30,10 +31,13 @@ _LONGEST_DEFERRAL_SECONDS = 300.0
 class DeliveryActivities:
     """Holds what the activities share. The worker makes one."""
 
-    def __init__(self, sender: Sender, lanes: Lanes, backlog: Backlog, operational_events: OperationalEvents) -> None:
+    def __init__(
+        self, sender: Sender, lanes: Lanes, backlog: Backlog, live: LiveTraffic, operational_events: OperationalEvents
+    ) -> None:
         self._sender = sender
         self._lanes = lanes
         self._backlog = backlog
+        self._live = live
         self._operational_events = operational_events
 
     @activity.defn
@@ -50,6 +54,8 @@ class DeliveryActivities:
             delivery_id=delivery.id,
         )
         self._backlog.remove(workflow_id)
+        if not (delivery.job_id or delivery.fanned_out):
+            self._live.note()
         if not by_person and (wait := self._lanes.reject_early(delivery.tenant, delivery.webhook_id, workflow_id)):
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=0)
         try:

@@ -10,13 +10,11 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from webhooks.contracts import Delivery, FanOut, FanOutProgress
 from webhooks.deliveries.start import OccurrenceConflictError, digest_of
 from webhooks.isolation.delayed_starts import TooManyDelayedError
-from webhooks.isolation.pacer import Pacer
+from webhooks.isolation.pacer import Pacer, Turns
 from webhooks.publishing.publish import Publisher
 from webhooks.store import webhooks as stored_webhooks
 from webhooks.store.database import Database
 
-_MAX_CONCURRENT_STARTS = 4
-"""Of one fan-out. So Temporal may need 100 ms for a start, and the rate is kept; it is left to what is more urgent."""
 _READ_AT_ONCE = 1_000
 """Webhooks whose URLs are read together."""
 _HEARTBEAT_SECONDS = 1.0
@@ -26,11 +24,11 @@ _TRY_AGAIN_SECONDS = 0.1
 class FanOutActivities:
     """Holds what the fan-outs of a process share. The worker makes one."""
 
-    def __init__(self, publisher: Publisher, database: Database, rate: float) -> None:
-        """`rate` is how many deliveries all fan-outs of the process may start per second."""
+    def __init__(self, publisher: Publisher, database: Database, pacer: Pacer) -> None:
+        """All fan-outs of the process share the pacer."""
         self._publisher = publisher
         self._database = database
-        self._pacer = Pacer(rate, publisher.backlog.full)
+        self._pacer = pacer
         self._turns = WeakValueDictionary[str, asyncio.Lock]()
         """By tenant: only one of a tenant's starts waits for a turn, so that tenants take turns."""
 
@@ -57,13 +55,6 @@ class FanOutActivities:
             raise asyncio.CancelledError
         return step.progress
 
-    async def _work(self, step: "_Step") -> None:
-        urls = await self._urls(step.fan_out)
-        workers = (self._start_some(step, urls) for _ in range(_MAX_CONCURRENT_STARTS))
-        for result in await asyncio.gather(*workers, return_exceptions=True):
-            if result:
-                raise result
-
     async def _urls(self, fan_out: FanOut) -> dict[str, str]:
         """Return the URLs of the webhooks by id, without those that were deleted meanwhile."""
         urls: dict[str, str] = {}
@@ -73,9 +64,11 @@ class FanOutActivities:
                 urls |= await stored_webhooks.urls(session, fan_out.tenant, ids)
         return urls
 
-    async def _start_some(self, step: "_Step", urls: dict[str, str]) -> None:
+    async def _work(self, step: "_Step") -> None:
+        urls = await self._urls(step.fan_out)
+        turns = self._pacer.turns()
         while (place := step.take()) is not None:
-            await self._turn(step.fan_out.tenant)
+            await self._turn(step.fan_out.tenant, turns)
             if step.stopping:
                 return
             delivery = step.delivery(place, self._publisher.resend_window)
@@ -86,16 +79,15 @@ class FanOutActivities:
                 step.ended(place, conflict=True)
             except TooManyDelayedError:  # its receiver is in trouble: the others do not wait for it
                 step.put_off(place)
+                turns.pause()
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)
-            except BaseException:
-                step.stopping = True  # the others go on with it when the activity is called again
-                raise
             else:
                 step.ended(place)
 
-    async def _turn(self, tenant: str) -> None:
+    async def _turn(self, tenant: str, turns: Turns) -> None:
+        turns.pause()
         async with self._turns.setdefault(tenant, asyncio.Lock()):
-            await self._pacer.turn()
+            await turns.next()
 
 
 class _Step:

@@ -17,7 +17,7 @@ from webhooks.deliveries.selection import filter_of
 from webhooks.deliveries.windows import Position
 from webhooks.ids import delivery_id, name_in
 from webhooks.isolation.delayed_starts import TooManyDelayedError
-from webhooks.isolation.pacer import Pacer
+from webhooks.isolation.pacer import Pacer, Turns
 from webhooks.publishing.publish import Publisher
 from webhooks.publishing.replay import EXISTS, Replays
 from webhooks.sending.sender import NotSendableError, sendable
@@ -27,8 +27,8 @@ from webhooks.temporal.names import CREATED_AT, OCCURRENCE_ID
 
 _READING = 0.1
 """What it takes of a turn to look at a delivery, which is read and may be left as it is."""
-_CHUNK = 20
-"""Occurrences that are read together."""
+_CHUNK = 4
+"""Occurrences that are read together. With more, live deliveries would notice each time: `make bench ONLY=bulk`."""
 _VISIBLE_SECONDS = 2.0
 """Visibility follows this much later: the search begins this long after the end of the time that is searched."""
 _TRY_AGAIN_SECONDS = 1.0
@@ -44,11 +44,11 @@ _LAST_RUN = "\U0010ffff"
 class JobActivities:
     """Holds what the jobs of a process share. The worker makes one."""
 
-    def __init__(self, publisher: Publisher, database: Database, rate: float) -> None:
-        """`rate` is how many deliveries all jobs of the process may send, start or give up per second."""
+    def __init__(self, publisher: Publisher, database: Database, pacer: Pacer) -> None:
+        """All jobs of the process share the pacer."""
         self._client = publisher.client
         self._database = database
-        self._pacer = Pacer(rate, publisher.backlog.full)
+        self._pacer = pacer
         self._deliveries = Deliveries(self._client, ui="", task_queue=publisher.task_queue)
         self._resends = Resends(self._client, self._deliveries, publisher.task_queue, self._is_sendable)
         self._replays = Replays(publisher, database)
@@ -61,7 +61,7 @@ class JobActivities:
         recognized, and counted."""
         if earlier := activity.info().heartbeat_details:
             job = job.model_copy(update={"progress": JobProgress.model_validate(earlier[0])})
-        step = _Step(job)
+        step = _Step(job, self._pacer.turns())
         working = asyncio.ensure_future(self._work(step))
         while not working.done():
             try:
@@ -92,7 +92,7 @@ class JobActivities:
             if row.id == step.progress.workflow_id:
                 yield row, None
                 continue
-            await self._pacer.turn(_READING)
+            await step.turns.next(_READING)
             id = name_in(job.tenant, row.id)
             if job.kind is JobKind.CANCEL:
                 yield row, await bulk.cancel(self._deliveries, job, id, lambda: self._turn(step))
@@ -101,25 +101,25 @@ class JobActivities:
 
     async def _replayed(self, step: "_Step") -> Handled:
         """Start the delivery of one occurrence after the other."""
-        job, after = step.job, step.position
-        while rows := await _next(windows.oldest_first(self._client, filter_of(job), after)):
-            after = Position.of(rows[-1])
-            found = await Occurrences(self._client, job.tenant).first_of(rows)
-            first = {(one.occurrence.id, one.created_at): one for one in found}
-            for row in rows:
-                attributes = row.typed_search_attributes
-                published = first.pop((attributes[OCCURRENCE_ID], attributes[CREATED_AT]), None)
-                outcome = await self._replay(step, published) if published else None
-                if step.stopping.is_set() and outcome == _NOT_DONE:
-                    return
-                yield row, outcome
+        job = step.job
+        async with contextlib.aclosing(windows.oldest_first(self._client, filter_of(job), step.position)) as every:
+            while rows := await _next(every):
+                found = await Occurrences(self._client, job.tenant).first_of(rows)
+                first = {(one.occurrence.id, one.created_at): one for one in found}
+                for row in rows:
+                    attributes = row.typed_search_attributes
+                    published = first.pop((attributes[OCCURRENCE_ID], attributes[CREATED_AT]), None)
+                    outcome = await self._replay(step, published) if published else None
+                    if step.stopping.is_set() and outcome == _NOT_DONE:
+                        return
+                    yield row, outcome
 
     async def _replay(self, step: "_Step", published: PublishedOccurrence) -> str:
         """Start the delivery of an occurrence if there is none. If the job asks for it, resend one that failed. Return
         DONE or why not."""
         job, occurrence = step.job, published.occurrence
         [webhook_id] = job.selection.webhook_ids
-        await self._pacer.turn(_READING)
+        await step.turns.next(_READING)
         if not published.readable:
             return bulk.UNREADABLE
         outcome = EXISTS
@@ -139,6 +139,7 @@ class JobActivities:
             try:
                 return await self._replays.replay(step.job, occurrence, lambda: self._turn(step))
             except TooManyDelayedError:  # its receiver is in trouble, and more than this job publishes to it
+                step.turns.pause()
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)
         return _NOT_DONE
 
@@ -152,15 +153,18 @@ class JobActivities:
         return True
 
     async def _turn(self, step: "_Step") -> None:
+        step.turns.pause()
         await step.turn()
-        await self._pacer.turn(1 - _READING)
+        await step.turns.next(1 - _READING)
 
 
 class _Step:
     """One call: the job, how far it has come, and whether the call is over."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, turns: Turns) -> None:
         self.job = job
+        self.turns = turns
+        """Among all jobs of the process."""
         self.progress = job.progress
         self.stopping = asyncio.Event()
         self._began = time.monotonic()

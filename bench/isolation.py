@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.figures import occurrence, quantile
 from bench.producer import Producer
+from bench.rate import publishing_to
 from webhooks.testing.platform_process import PlatformProcess, free_port
 from webhooks.testing.receiver import Receiver, Reply
 
@@ -97,11 +98,12 @@ async def measure(load: Load) -> tuple[list[list[float]], int, int]:
             if load.trouble == "refuses":
                 url = f"http://127.0.0.1:{free_port()}/"
             await neighbour.webhook(other, url, retry_policy={})
-            producer, flood = Producer(platform), Producer(neighbour)
+            # Another process publishes the other's: it must not disturb the clock of the healthy one's.
+            producer, flood = Producer(platform), await stack.enter_async_context(publishing_to(neighbour))
             await producer.feed(healthy, 10, 2, "warm")
-            await asyncio.gather(
+            _, accepted = await asyncio.gather(
                 producer.feed(healthy, load.healthy, SECONDS, "healthy"),
-                flood.feed(other, load.other, SECONDS, "other"),
+                flood.ask("feed", other, load.other, SECONDS, "other"),
             )
             wanted = {id for id in producer.accepted() if id.startswith("healthy")}
             got = await arrivals(receiver, "/healthy", wanted)
@@ -110,9 +112,8 @@ async def measure(load: Load) -> tuple[list[list[float]], int, int]:
             for id in wanted:
                 at = producer.answers[id].at
                 parts[int((at - begun) // PART)].append((got[id] - at) * 1000)
-            refused = len(producer.answers) - len(producer.accepted()) + len(flood.answers) - len(flood.accepted())
+            refused = len(producer.answers) - len(producer.accepted()) + int(load.other * SECONDS) - len(accepted)
             await producer.close()
-            await flood.close()
             tried = len(receiver.got("/other"))
     return [part for part in parts.values() if len(part) > 1], refused, tried
 

@@ -18,7 +18,7 @@ from bench import cpu, database, remote, steps
 from bench.figures import loss, occurrence, quantile, settle
 from bench.remote import Remote
 from webhooks.ids import delivery_id, workflow_id
-from webhooks.testing.platform_process import KEY, PlatformProcess
+from webhooks.testing.platform_process import PlatformProcess
 from webhooks.testing.receiver import Receiver
 
 RATE = 10
@@ -77,7 +77,7 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
 
 def publishing_to(platform: PlatformProcess) -> contextlib.AbstractAsyncContextManager[Remote]:
     """Run a producer in a process of its own."""
-    return remote.running("bench.publishing", str(platform.port), KEY)
+    return remote.running("bench.publishing", str(platform.port), platform.key)
 
 
 async def main() -> None:

@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     ] = 20
     """Delayed deliveries that a process resumes per second when their receivers accept requests again."""
     job_rate: Annotated[float, Field(gt=0, le=1_000)] = 10
-    """Deliveries that all jobs of a process together may send, start or give up per second."""
+    """Most deliveries that all jobs of a process together send, start or give up per second; fewer beside live ones."""
     fan_out_rate: Annotated[float, Field(gt=0, le=10_000)] = 30
     """Deliveries that a process starts per second for occurrences with more than 100 webhooks."""
     temporal_port: Annotated[int, Field(ge=1, le=_MAX_PORT)] = 7233

@@ -16,6 +16,7 @@ from webhooks.egress.client import Egress
 from webhooks.ids import uuid7
 from webhooks.isolation.backlog import LocalBacklog
 from webhooks.isolation.lanes import Lanes
+from webhooks.isolation.live_traffic import LiveTraffic
 from webhooks.publishing.matching import Match
 from webhooks.publishing.publish import Publisher
 from webhooks.sending.resources import Resources
@@ -37,7 +38,7 @@ async def test_cancelled_while_the_database_is_away(platform: PlatformProcess, t
     resources = Resources(settings, database, vault, egress, Sender(database, vault, egress), keys)
     publisher = Publisher(client, settings.task_queue, resend_window=60, backlog=LocalBacklog())
     occurrence = Occurrence(id=uuid4().hex, event="E", occurred_at=datetime.now(UTC), data={})
-    async with create_worker(client, resources, Lanes(), publisher, SANDBOX):
+    async with create_worker(client, resources, Lanes(), publisher, LiveTraffic(), SANDBOX):
         [started] = await publisher.publish("default", occurrence, [Match(uuid7(), "https://a.example/")], "")
         handle = client.get_workflow_handle(f"default/{started.delivery_id}")
 

@@ -7,7 +7,7 @@ deliveries are read in windows of creation time that are small enough to be sort
 import json
 import time
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -156,7 +156,7 @@ async def newest_first(
         first.remember(query, LONG_AGO, rows if seen == len(newest) else None)
 
 
-async def oldest_first(client: Client, filter: Filter, after: Position | None) -> AsyncIterator[WorkflowExecution]:
+async def oldest_first(client: Client, filter: Filter, after: Position | None) -> AsyncGenerator[WorkflowExecution]:
     """Yield the runs that the filter selects, oldest first, beginning after the position `after`. The filter has an
     `until`."""
     query = filter.query()

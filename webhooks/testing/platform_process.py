@@ -73,6 +73,11 @@ class PlatformProcess(ChildProcess):
         )
 
     @property
+    def key(self) -> str:
+        """The API key that it is called with."""
+        return self.http.headers["authorization"].removeprefix("Bearer ")
+
+    @property
     def temporal_pid(self) -> int:
         """The process id of its own Temporal server."""
         found = self._children("start-dev")

@@ -53,13 +53,14 @@ class Load:
 async def main() -> None:
     print(f"a healthy webhook's publish to first byte beside a troubled one, {SECONDS} s each:")
     alone = await show(Load(10, 0, None))
-    for trouble in (*TROUBLES, "refuses"):
+    for trouble in (None, *TROUBLES, "refuses"):  # None: so much comes from the traffic alone
         await show(Load(10, 20, trouble), alone)
     beside = await show(Load(25, 50, None))
     await show(Load(25, 50, "never answers"), beside)
     print(f"a tenant's publish to first byte beside another tenant that floods, {SECONDS} s each:")
     calm = await show(Load(10, 0, None, _TENANT_RATE))
-    await show(Load(10, 200, None, _TENANT_RATE), calm)
+    for other in (_TENANT_RATE, 200):
+        await show(Load(10, other, None, _TENANT_RATE), calm)
 
 
 async def show(load: Load, baseline: float = 0) -> float:

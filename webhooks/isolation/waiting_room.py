@@ -11,8 +11,9 @@ from webhooks.errors import WebhooksError
 from webhooks.isolation.backlog import Backlog
 from webhooks.isolation.fair_queue import FairQueue, Waiting
 
-_MAX_INSIDE = 128
-"""Publications that are on their way into Temporal."""
+_MAX_INSIDE = 32
+"""Publications that are on their way into Temporal. Enough to keep its server busy, and few, because turns begin behind
+them."""
 
 
 class TooManyWaitingError(WebhooksError):

@@ -110,6 +110,7 @@ async def test_who_comes_too_early_is_answered_late_and_nobody_else(monkeypatch:
     assert (refusals.held(), refusals._held) == (0, {})
 
 
+@pytest.mark.thorough
 async def test_a_flood_is_refused_and_the_key_works_again(tmp_path: Path) -> None:
     platform = PlatformProcess(tmp_path, WEBHOOKS_PUBLISH_RATE="2")
     try:

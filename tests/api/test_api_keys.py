@@ -193,6 +193,7 @@ async def test_bodies_are_a_permission_of_their_own(platform: PlatformProcess, r
     assert data.status_code == 403
 
 
+@pytest.mark.thorough
 async def test_the_last_lasting_administrator_s_key_stays(own: PlatformProcess) -> None:
     await own.start(ready=False)
     [first] = (await own.get("/v1/api-keys"))["items"]

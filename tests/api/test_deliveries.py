@@ -178,6 +178,7 @@ async def test_since_and_until(platform: PlatformProcess, receiver: Receiver, pa
     await listed(platform, [], event=event, until="1900-01-01T00:00:00Z")
 
 
+@pytest.mark.thorough
 async def test_more_deliveries_than_one_window_holds(
     platform: PlatformProcess, receiver: Receiver, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

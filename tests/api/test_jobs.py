@@ -68,6 +68,7 @@ async def test_what_failed_is_resent_oldest_first(platform: PlatformProcess, rec
     assert len(receiver.got(path)) == 6
 
 
+@pytest.mark.thorough
 async def test_the_same_job_twice_sends_nothing_twice(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
     """The receiver still fails, so each delivery is failed again when the other job comes to it."""
     event, ids = await failed(platform, receiver.tell(path, [500]), 8)
@@ -107,6 +108,7 @@ async def test_a_repeated_call_with_a_key_starts_one_job(
     assert {entry["action"] for entry in entries} == {"job.start"}
 
 
+@pytest.mark.thorough
 async def test_only_those_with_a_late_attempt_are_resent(
     platform: PlatformProcess, receiver: Receiver, path: str
 ) -> None:

@@ -103,6 +103,7 @@ def test_the_files_of_other_servers_are_yaml(file: Path) -> None:
         assert yaml.safe_load(file.read_text())
 
 
+@pytest.mark.thorough
 def test_the_image_holds_all_that_its_processes_import(tmp_path: Path) -> None:
     """And nothing else: no tests, no data of whoever builds it."""
     copied = re.findall(r"(?m)^COPY (?!--from)(\S+) ", (ROOT / "Dockerfile").read_text())

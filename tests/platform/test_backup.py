@@ -23,6 +23,7 @@ async def run(module: str, *arguments: str, of: PlatformProcess) -> str:
     return printed.decode()
 
 
+@pytest.mark.thorough
 async def test_a_platform_goes_on_from_a_backup(tmp_path: Path, receiver: Receiver) -> None:
     works = False
 

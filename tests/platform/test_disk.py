@@ -4,6 +4,8 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.file_system import fill, mounted
 from webhooks.testing.platform_process import running, until
 from webhooks.testing.receiver import Receiver
@@ -11,6 +13,7 @@ from webhooks.testing.receiver import Receiver
 FULL = "No space left on device"
 
 
+@pytest.mark.thorough
 async def test_a_full_disk_is_named_soon_and_its_end_is_noticed(tmp_path: Path, receiver: Receiver) -> None:
     disk = tmp_path / "disk"
     with mounted(disk, "size=96m"):

@@ -94,6 +94,7 @@ async def test_each_webhook_gets_it_once_however_often_it_is_published(crowd: Cr
     assert crowd.arrived(id) == {f"{id}~{webhook}": 1 for webhook in crowd.ids}
 
 
+@pytest.mark.thorough
 async def test_a_webhook_that_is_new_gets_it_when_it_is_published_again(crowd: Crowd, path: str) -> None:
     id = f"again-{uuid4().hex}"
     await crowd.platform.publish(crowd.event, id=id)
@@ -108,6 +109,7 @@ async def test_a_webhook_that_is_new_gets_it_when_it_is_published_again(crowd: C
     assert set(crowd.arrived(id).values()) == {1}
 
 
+@pytest.mark.thorough
 async def test_a_message_of_another_system_comes_twice(crowd: Crowd) -> None:
     """The second one is a duplicate, while the deliveries of the first are started."""
     source = await crowd.platform.post(
@@ -144,6 +146,7 @@ async def test_other_content_for_fewer_webhooks_came_first(crowd: Crowd) -> None
     assert (await crowd.platform.get(f"/v1/occurrences/{id}"))["matched"] == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_erased_while_the_deliveries_are_started(slow: Crowd) -> None:
@@ -171,6 +174,7 @@ async def test_erased_while_the_deliveries_are_started(slow: Crowd) -> None:
     await until(refused, timeout=60, what="a refusal")
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 async def test_killed_while_the_deliveries_are_started(own: PlatformProcess, receiver: Receiver) -> None:

@@ -66,6 +66,7 @@ class Terminal:
         await until(has, timeout=30, what=f"{text!r} on the terminal", shown=lambda: self.shown)
 
 
+@pytest.mark.thorough
 async def test_the_first_calls_are_shown_on_a_terminal_only_while_there_is_no_webhook(own: PlatformProcess) -> None:
     """They work as they are pasted, and the log never shows the key."""
     async with (first := Terminal(own)).running():
@@ -98,6 +99,7 @@ async def test_the_first_calls_are_shown_on_a_terminal_only_while_there_is_no_we
     assert "delivering" in own.log
 
 
+@pytest.mark.thorough
 async def test_they_say_when_their_receiver_would_be_refused(tmp_path: Path) -> None:
     own = PlatformProcess(tmp_path / "platform", WEBHOOKS_EGRESS_ALLOW="", WEBHOOKS_BOOTSTRAP_KEY="")
     try:

@@ -77,6 +77,7 @@ async def test_an_attempt_on_the_wire_is_waited_for_and_counts(
     assert len(receiver.got(path)) == 1
 
 
+@pytest.mark.thorough
 async def test_delayed_and_deferred_ones_are_given_up(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """Temporal has not begun the first; the lane of a silent receiver lets the other wait. The rest still comes."""
     back = asyncio.Event()

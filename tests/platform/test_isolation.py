@@ -143,6 +143,7 @@ async def test_delayed_deliveries_come_when_the_receiver_is_back(
     assert [item["id"] for item in failed["items"]] == [gone]
 
 
+@pytest.mark.thorough
 async def test_a_delayed_delivery_can_be_sent_by_hand(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """Though its receiver is still silent for others."""
     back = asyncio.Event()
@@ -177,6 +178,7 @@ async def test_delayed_deliveries_of_a_killed_process_come_after_its_restart(
     assert [requests.count(id) for id in delayed] == [1] * len(delayed)
 
 
+@pytest.mark.thorough
 async def test_an_api_without_a_worker_accepts_no_more_than_is_set(
     tmp_path: Path, receiver: Receiver, path: str
 ) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from webhooks.testing.platform_process import PlatformProcess
 
 
+@pytest.mark.thorough
 async def test_who_calls_too_often_is_told_when_to_come_again(tmp_path: Path) -> None:
     platform = PlatformProcess(tmp_path, WEBHOOKS_PUBLISH_RATE="100", WEBHOOKS_MAX_FAILED_AUTHENTICATIONS="3")
     try:

@@ -24,6 +24,7 @@ async def trusting(company: trustme.CA, tmp_path_factory: pytest.TempPathFactory
         yield platform
 
 
+@pytest.mark.thorough
 async def test_deliveries_and_tests_show_the_certificate_and_its_key_is_nowhere(
     company: trustme.CA, trusting: PlatformProcess
 ) -> None:

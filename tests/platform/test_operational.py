@@ -127,6 +127,7 @@ async def test_a_failed_delivery_that_a_resend_delivers_has_recovered(
     assert len(delivery["attempts"]) == len(receiver.got(path)) == 3
 
 
+@pytest.mark.thorough
 async def test_a_resend_after_the_window_recovers_too(
     impatient: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
@@ -301,6 +302,7 @@ async def test_reserved_keys_are_the_platform_s(platform: PlatformProcess, key: 
     await platform.get("/v1/events/Fine", expect=404)
 
 
+@pytest.mark.thorough
 async def test_a_secret_that_cannot_be_opened_is_said_once_and_costs_no_attempt(
     tmp_path: Path, receiver: Receiver, path: str
 ) -> None:
@@ -329,6 +331,7 @@ async def test_a_secret_that_cannot_be_opened_is_said_once_and_costs_no_attempt(
     assert repaired.count("Traceback") == 1
 
 
+@pytest.mark.thorough
 async def test_a_database_that_is_away_is_said_once_by_every_step(
     tmp_path: Path, receiver: Receiver, path: str
 ) -> None:

@@ -124,6 +124,7 @@ async def test_both_serve_and_deliver_and_nothing_is_counted_twice(
     assert sum(await gained("webhooks_occurrences_total matched")) == published
 
 
+@pytest.mark.thorough
 async def test_configuration_changes_in_both_at_the_same_time(
     several: tuple[PlatformProcess, int], receiver: Receiver, path: str
 ) -> None:
@@ -164,6 +165,7 @@ async def test_configuration_changes_in_both_at_the_same_time(
     assert "locked" not in platform.log
 
 
+@pytest.mark.thorough
 async def test_one_is_killed_while_both_take_occurrences(
     several: tuple[PlatformProcess, int], receiver: Receiver, path: str
 ) -> None:
@@ -210,6 +212,7 @@ async def test_one_is_killed_while_both_take_occurrences(
     assert "process 0 ended with code -9; starting it again" in platform.log
 
 
+@pytest.mark.thorough
 async def test_all_end_together(own: PlatformProcess, receiver: Receiver, path: str) -> None:
     """SIGTERM finishes what is in flight; `kill -9` of the first process ends the others as well."""
     release = asyncio.Event()
@@ -238,6 +241,7 @@ async def test_all_end_together(own: PlatformProcess, receiver: Receiver, path: 
     await until(lambda: all_ended(pids), timeout=20, what="the end of all", shown=lambda: str([*map(runs, pids)]))
 
 
+@pytest.mark.thorough
 async def test_a_wrong_setting_ends_all(own: PlatformProcess, receiver: Receiver) -> None:
     """The process that meets it says what it is. It is not started again and again."""
     taken = receiver.url("").rpartition(":")[2]

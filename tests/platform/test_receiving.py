@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.api.test_received import JSON, listed, send, source
 from tests.support.senders import OTHER_SECRET, STANDARD_SECRET, github, message
 from webhooks.testing.platform_process import Json, PlatformProcess, running, until
 
 
+@pytest.mark.thorough
 async def test_without_temporal_a_sender_is_told_to_come_again(own: PlatformProcess) -> None:
     await own.start()
     made = await source(own, "github", await own.event())
@@ -33,6 +35,7 @@ async def test_without_temporal_a_sender_is_told_to_come_again(own: PlatformProc
     assert len(items) == 1
 
 
+@pytest.mark.thorough
 async def test_an_address_that_is_refused_too_often_is_refused_at_once(tmp_path: Path) -> None:
     async with running(tmp_path / "platform", WEBHOOKS_MAX_FAILED_AUTHENTICATIONS="5") as platform:
         made, other = [await source(platform, "github", await platform.event()) for _ in range(2)]

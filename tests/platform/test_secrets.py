@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.support.collector import Collector
 from tests.support.oauth_server import OAuthServer
@@ -146,6 +147,7 @@ def _payloads(history: str) -> list[bytes]:
     return found
 
 
+@pytest.mark.thorough
 async def test_the_master_key_is_replaced_while_deliveries_flow(tmp_path: Path, receiver: Receiver) -> None:
     """Rotation by its own command, beside the running platform: nothing fails, and the old key opens nothing."""
     async with running(tmp_path) as platform:

@@ -85,6 +85,7 @@ async def test_sigterm_finishes_what_is_in_flight(own: PlatformProcess, receiver
     assert len(receiver.got(path)) == 1
 
 
+@pytest.mark.thorough
 async def test_our_temporal_server_is_started_again_when_it_dies(
     own: PlatformProcess, receiver: Receiver, path: str
 ) -> None:
@@ -184,6 +185,7 @@ async def test_what_keeps_a_platform_from_starting_is_said(platform: PlatformPro
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver, path: str) -> None:
     """An API without a worker accepts and waits; a worker delivers; when it is killed during a request another one does
@@ -230,6 +232,7 @@ async def test_worker_processes_of_their_own(tmp_path: Path, receiver: Receiver,
     assert len(delivery["attempts"]) == 1
 
 
+@pytest.mark.thorough
 async def test_the_first_start_makes_a_key_and_a_private_durable_server(tmp_path: Path) -> None:
     """Without a key from the environment, in a folder that others may read. Without a terminal, the log shows no calls
     to paste."""

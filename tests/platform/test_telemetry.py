@@ -158,6 +158,7 @@ async def test_a_delayed_delivery_stays_in_its_trace(tmp_path: Path, receiver: R
     assert request.headers["traceparent"].split("-")[1] == PRODUCER
 
 
+@pytest.mark.thorough
 async def test_a_collector_that_hangs_keeps_nobody_waiting(tmp_path: Path, receiver: Receiver, path: str) -> None:
     """Neither a delivery nor the end of the process."""
     own = PlatformProcess(

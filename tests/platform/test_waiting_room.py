@@ -166,6 +166,7 @@ async def test_who_goes_away_frees_its_place_and_starts_nothing(closed: Closed, 
     assert "gone" not in {request.headers["webhook-id"].partition("~")[0] for request in requests}
 
 
+@pytest.mark.thorough
 async def test_who_ignores_retry_after_is_held_back_and_a_stop_answers_everybody(
     closed: Closed, receiver: Receiver, path: str
 ) -> None:

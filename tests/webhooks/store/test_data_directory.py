@@ -19,6 +19,7 @@ from webhooks.store.database import Database
 from webhooks.store.models import Webhook
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("module", ["api", "webhooks.store.migrate"])
 def test_a_read_only_directory_is_named_in_one_line(tmp_path: Path, module: str) -> None:
     folder = tmp_path / "data"

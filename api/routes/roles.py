@@ -75,13 +75,16 @@ async def change_role(
 
 
 @router.delete("/{name}", dependencies=[needs("role:delete")], status_code=204, responses=responses(404, 409, 412))
-async def delete_role(name: str, caller: CurrentCaller, session: Writing, if_match: IfMatch = None) -> None:
+async def delete_role(
+    name: str, caller: CurrentCaller, platform: CurrentPlatform, session: Writing, if_match: IfMatch = None
+) -> None:
     """Deletes a role of your own that no API key has."""
     role = await _own(session, caller, name)
     require_match(if_match, _view(role))
     if await stored_roles.is_in_use(session, caller.tenant, name):
         raise ProblemError(409, "an API key has this role; revoke the key first")
     await session.delete(role)
+    platform.keys.forget_after(session)
 
 
 async def _own(session: Writing, caller: Caller, name: str) -> Role:

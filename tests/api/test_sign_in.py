@@ -20,7 +20,7 @@ from api.app import create_app
 from api.platform import Platform
 from tests.support.fresh_database import provide
 from tests.support.identity_provider import CLIENT_ID, CLIENT_SECRET, IdentityProvider, rsa_key
-from webhooks.identity import sessions
+from webhooks.identity import lookups
 from webhooks.isolation.backlog import LocalBacklog
 from webhooks.sending.resources import opened
 from webhooks.settings import Settings
@@ -237,7 +237,7 @@ async def test_a_bearer_token_needs_no_same_origin_and_hides_the_cookie(site: Si
 
 
 async def test_a_session_ends_with_its_key_and_after_eight_hours(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "_REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr(lookups, "SECONDS", 0)
     soon = datetime.now(UTC) + timedelta(hours=1)
     async with site.platform.database.write() as session:
         api_keys.add(session, tenant="default", name="short", key="short-key", role="viewer", expires_at=soon)
@@ -303,6 +303,19 @@ async def test_a_person_signs_in_with_the_provider(known: Site, provider: Identi
     assert "event:add" in refused.json()["detail"]
     assert again.status_code == 401  # an answer is used once
     assert (stored.subject, stored.name, stored.grants) == ("person-1", "Ada", ["viewer"])
+
+
+async def test_a_role_that_is_deleted_gives_a_person_nothing_more(known: Site, provider: IdentityProvider) -> None:
+    auth = {"authorization": "Bearer a-key"}
+    role = {"name": "reader", "permissions": ["event:list"]}
+    assert (await known.browser.post("/v1/roles", json=role, headers=auth)).status_code == 201
+    provider.id_token_claims = {"permissions": ["reader"]}
+    await known.browser.get(await at_provider(await known.browser.get("/sign-in")))
+    before = await known.browser.get("/v1/events")
+    await known.browser.delete("/v1/roles/reader", headers=auth)
+    after = await known.browser.get("/v1/events")
+
+    assert [before.status_code, after.status_code] == [200, 403]
 
 
 async def test_the_provider_s_answer_belongs_to_the_browser_that_asked(known: Site) -> None:

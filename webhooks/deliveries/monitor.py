@@ -117,7 +117,7 @@ class Deliveries:
 
     async def get(self, tenant: str, delivery_id: str) -> DeliveryDetail | None:
         """Return a delivery; None if it never existed or its retention has ended. Raises RPCError."""
-        id = workflow_id(tenant, delivery_id)
+        id, since = workflow_id(tenant, delivery_id), self._kept.changes
         try:
             described = await self._client.get_workflow_handle(id).describe(rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
@@ -126,7 +126,7 @@ class Deliveries:
             raise
         detail = await self._detail(delivery_id, id, described.run_id)
         if detail:
-            self._keep(id, described.run_id, detail.summary)  # so that a list is not older than this
+            self._keep(id, described.run_id, detail.summary, since)  # so that a list is not older than this
         return detail
 
     async def list(self, filter: Filter, *, limit: int, cursor: str | None) -> tuple[list[DeliverySummary], str | None]:
@@ -304,15 +304,16 @@ class Deliveries:
         kept = self._kept.get(row.id, row.run_id, closed=row.status is not WorkflowExecutionStatus.RUNNING)
         if kept:
             return kept
+        since = self._kept.changes
         detail = await self._detail_of(tenant, row)
         if detail is None:
             return None
-        self._keep(row.id, row.run_id, detail.summary)
+        self._keep(row.id, row.run_id, detail.summary, since)
         return detail.summary
 
-    def _keep(self, id: str, run_id: str, summary: DeliverySummary) -> None:
+    def _keep(self, id: str, run_id: str, summary: DeliverySummary, since: int) -> None:
         closed = summary.closed_at is not None
-        self._kept.keep(id, run_id, summary, _unchanged_seconds(summary), closed=closed)
+        self._kept.keep(id, run_id, summary, _unchanged_seconds(summary), closed=closed, since=since)
 
     async def _shown(
         self,

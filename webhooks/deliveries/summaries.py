@@ -35,6 +35,8 @@ class Summaries(Generic[Summary]):
         self._most = most
         self._kept: OrderedDict[str, _Kept[Summary]] = OrderedDict()
         """By workflow id, which names the tenant."""
+        self.changes = 0
+        """How many deliveries were forgotten. Whoever reads a delivery notes it before."""
 
     def get(self, workflow_id: str, run_id: str, *, closed: bool) -> Summary | None:
         """Return the summary of this run, if it is kept. That of an open run is not returned when it has closed."""
@@ -44,8 +46,13 @@ class Summaries(Generic[Summary]):
         self._kept.move_to_end(workflow_id)
         return kept.summary
 
-    def keep(self, workflow_id: str, run_id: str, summary: Summary, seconds: float, *, closed: bool) -> None:
-        """Keep the summary of a run for some seconds."""
+    def keep(
+        self, workflow_id: str, run_id: str, summary: Summary, seconds: float, *, closed: bool, since: int
+    ) -> None:
+        """Keep the summary of a run for some seconds, unless a delivery was forgotten `since` it was read: it may show
+        the delivery before the change."""
+        if since != self.changes:
+            return
         self._kept[workflow_id] = _Kept(run_id, closed, self._clock() + seconds, summary)
         self._kept.move_to_end(workflow_id)
         if len(self._kept) > self._most:
@@ -53,4 +60,5 @@ class Summaries(Generic[Summary]):
 
     def forget(self, workflow_id: str) -> None:
         """Forget a delivery that is changed or erased now."""
+        self.changes += 1
         self._kept.pop(workflow_id, None)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,20 +12,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from webhooks.identity import permissions
 from webhooks.identity.caller import Caller
+from webhooks.identity.lookups import Lookups
 from webhooks.store import api_keys, roles, tenants
 from webhooks.store.database import Database
 from webhooks.store.models import ApiKey
 
 log = logging.getLogger(__name__)
 
-_REMEMBERED_SECONDS = 4.0
-"""How long a key is kept in memory, because every call asks for it. A revoked key, a changed role, or a suspended
-tenant's key, works for this much longer in other processes."""
 _USE_IS_NEWS_AFTER = timedelta(minutes=1)
 """`last_used_at` is at most this much too old: it must not cost each call a write."""
-
-_MAX_GRANTED = 10_000
-"""Sets of names from an identity provider that are kept in memory."""
 
 
 def new_key() -> str:
@@ -65,66 +59,55 @@ class Granted:
 
 
 class KeyRing:
-    """Finds the caller of an API key. Keeps known keys in memory for _REMEMBERED_SECONDS."""
+    """Finds the caller of an API key. Keeps known keys in memory, see Lookups."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, tuple[Caller, float]] = {}
-        self._known_ids: dict[tuple[str, str], tuple[Caller, float]] = {}
-        self._granted: dict[tuple[str, frozenset[str]], tuple[Granted, float]] = {}
+        self._known: Lookups[str, Caller] = Lookups()
+        """By the key's digest."""
+        self._known_ids: Lookups[tuple[str, str], Caller] = Lookups()
+        self._granted: Lookups[tuple[str, frozenset[str]], Granted] = Lookups()
         self._writing: set[asyncio.Task[None]] = set()
 
     async def caller_of(self, key: str) -> Caller | None:
         """Return whom a key belongs to, or None if it is unknown. An expired key is still known."""
-        digest, now = api_keys.digest(key), time.monotonic()
-        if (known := self._known.get(digest)) and now < known[1]:
-            return known[0]
-        async with self._database.read() as session:
-            caller = await self._described(session, await api_keys.find_with_tenant(session, key))
-        if caller is None:
-            self._known.pop(digest, None)
-            return None
-        self._known[digest] = caller, now + _REMEMBERED_SECONDS
-        return caller
+
+        async def find() -> Caller | None:
+            async with self._database.read() as session:
+                return await self._described(session, await api_keys.find_with_tenant(session, key))
+
+        return await self._known.get(api_keys.digest(key), find)
 
     async def caller_with_id(self, tenant: str, id: str) -> Caller | None:
         """Return whom the tenant's key with this id belongs to, or None if it was revoked. An expired key is still
         known. For tokens and sessions, which end with their key."""
-        now = time.monotonic()
-        if (known := self._known_ids.get((tenant, id))) and now < known[1]:
-            return known[0]
-        async with self._database.read() as session:
-            caller = await self._described(session, await api_keys.get_with_tenant(session, tenant, id))
-        if caller is None:
-            self._known_ids.pop((tenant, id), None)
-            return None
-        self._known_ids[tenant, id] = caller, now + _REMEMBERED_SECONDS
-        return caller
+
+        async def find() -> Caller | None:
+            async with self._database.read() as session:
+                return await self._described(session, await api_keys.get_with_tenant(session, tenant, id))
+
+        return await self._known_ids.get((tenant, id), find)
 
     async def granted(self, tenant: str, names: frozenset[str]) -> Granted | None:
         """Return what these names of permissions and roles give in a tenant, or None if there is no such tenant. For
         callers without an API key."""
-        now = time.monotonic()
-        if (known := self._granted.get((tenant, names))) and now < known[1]:
-            return known[0]
-        async with self._database.read() as session:
-            stored = await tenants.find(session, tenant)
-            if stored is None:
-                self._granted.pop((tenant, names), None)
-                return None
-            granted = Granted(await permissions_named(session, tenant, names), stored.suspended)
-        if len(self._granted) >= _MAX_GRANTED:
-            self._granted.clear()
-        self._granted[tenant, names] = granted, now + _REMEMBERED_SECONDS
-        return granted
+
+        async def find() -> Granted | None:
+            async with self._database.read() as session:
+                stored = await tenants.find(session, tenant)
+                if stored is None:
+                    return None
+                return Granted(await permissions_named(session, tenant, names), stored.suspended)
+
+        return await self._granted.get((tenant, names), find)
 
     def forget_after(self, session: AsyncSession) -> None:
         """Ask the database for each key again once the session has committed: keys, roles or tenants have changed."""
         event.listen(session.sync_session, "after_commit", lambda _: self._forget(), once=True)
 
     def _forget(self) -> None:
-        for remembered in (self._known, self._known_ids, self._granted):
-            remembered.clear()
+        for known in (self._known, self._known_ids, self._granted):
+            known.forget_all()
 
     async def _described(self, session: AsyncSession, stored: tuple[ApiKey, bool] | None) -> Caller | None:
         if stored is None:

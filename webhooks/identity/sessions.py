@@ -4,21 +4,18 @@ The browser has 256 random bits in a cookie. The database has their digest, whic
 
 import hashlib
 import secrets
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from webhooks.identity.caller import Caller
 from webhooks.identity.identity_provider import Person, caller_for
 from webhooks.identity.keyring import KeyRing
+from webhooks.identity.lookups import Lookups
 from webhooks.store import sessions
 from webhooks.store.database import Database
 from webhooks.store.models import Session
 
 LIFETIME = timedelta(hours=8)
-_REMEMBERED_SECONDS = 4.0
-"""How long a session is kept in memory. One that ended works for this much longer in other processes."""
-_MAX_REMEMBERED = 10_000
 
 
 class Sessions:
@@ -27,7 +24,8 @@ class Sessions:
     def __init__(self, database: Database, keys: KeyRing) -> None:
         self._database = database
         self._keys = keys
-        self._known: dict[str, tuple[Session, float]] = {}
+        self._known: Lookups[str, Session] = Lookups()
+        """By the digest of the secret."""
 
     async def begin_with_key(self, caller: Caller, *, instead_of: str | None = None) -> str:
         """Return the secret of a new session of an API key. It ends with the key. End the session `instead_of`."""
@@ -70,7 +68,7 @@ class Sessions:
         """End a session, if there is one."""
         async with self._database.write() as session:
             await sessions.end(session, _digest(secret))
-        self._known.pop(_digest(secret), None)
+        self._known.forget(_digest(secret))
 
     async def _begin(self, row: Session, instead_of: str | None) -> str:
         secret = secrets.token_urlsafe(32)
@@ -81,22 +79,15 @@ class Sessions:
                 await sessions.end(session, _digest(instead_of))
             session.add(row)
         if instead_of:
-            self._known.pop(_digest(instead_of), None)
+            self._known.forget(_digest(instead_of))
         return secret
 
     async def _find(self, digest: str) -> Session | None:
-        now = time.monotonic()
-        if (known := self._known.get(digest)) and now < known[1]:
-            return known[0]
-        async with self._database.read() as session:
-            row = await sessions.get(session, digest)
-        if row is None:
-            self._known.pop(digest, None)
-            return None
-        if len(self._known) >= _MAX_REMEMBERED:
-            self._known.clear()
-        self._known[digest] = row, now + _REMEMBERED_SECONDS
-        return row
+        async def find() -> Session | None:
+            async with self._database.read() as session:
+                return await sessions.get(session, digest)
+
+        return await self._known.get(digest, find)
 
 
 def _digest(secret: str) -> str:

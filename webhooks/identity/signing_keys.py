@@ -76,7 +76,7 @@ class SigningKeys:
         return self._known if time.monotonic() < self._known.until else await self._read()
 
     async def _read(self) -> _Known:
-        now = datetime.now(UTC)
+        now, until = datetime.now(UTC), time.monotonic() + _REMEMBERED_SECONDS  # before the query: it may take long
         async with self._database.read() as session:
             rows = await signing_keys.list_oldest_first(session)
         ready = signing_row(rows, now)
@@ -85,7 +85,7 @@ class SigningKeys:
             keys[ready.id] if ready else None,
             keys,
             rows[-1].created_at if rows else None,
-            time.monotonic() + _REMEMBERED_SECONDS,
+            until,
         )
         return self._known
 

@@ -16,7 +16,7 @@ from joserfc.jwk import KeySet, OctKey, OKPKey, RSAKey
 
 from tests.support.fresh_database import migrated
 from webhooks.credentials.vault import Vault, new_key
-from webhooks.identity import keyring
+from webhooks.identity import lookups
 from webhooks.identity.caller import Caller
 from webhooks.identity.keyring import KeyRing
 from webhooks.identity.permissions import OF_CONSUMERS, PERMISSIONS
@@ -152,7 +152,7 @@ async def test_a_token_is_never_wider_than_its_maker(place: Place) -> None:
 
 
 async def test_a_token_follows_its_key_when_that_may_do_less(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyring, "_REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr(lookups, "SECONDS", 0)
     token = await place.token("event:list", "event:add")
     async with place.database.write() as session:
         row = await api_keys.get(session, "acme", str(place.caller.key_id), lock=True)
@@ -338,7 +338,7 @@ async def test_a_remembered_token_expires(place: Place, monkeypatch: pytest.Monk
 
 
 async def test_a_token_ends_with_its_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyring, "_REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr(lookups, "SECONDS", 0)
     other, token = await place.other_process(), await place.token()
     before = [await process.tokens.caller_of(token) for process in (place, other)]
     async with place.database.write() as session:
@@ -349,7 +349,7 @@ async def test_a_token_ends_with_its_key(place: Place, monkeypatch: pytest.Monke
 
 
 async def test_tokens_of_a_tenant_end_when_it_is_deleted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyring, "_REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr(lookups, "SECONDS", 0)
     token, found = await place.token(), []
     for change in ({}, {"suspended": True}, {"deleting_since": datetime.now(UTC)}):
         async with place.database.write() as session:

@@ -306,7 +306,9 @@ async def test_a_person_signs_in_with_the_provider(known: Site, provider: Identi
 
 
 async def test_a_role_that_is_deleted_gives_a_person_nothing_more(known: Site, provider: IdentityProvider) -> None:
-    auth = {"authorization": "Bearer a-key"}
+    async with known.platform.database.write() as session:
+        api_keys.add(session, tenant="default", name="root", key="root-key", role="administrator")
+    auth = {"authorization": "Bearer root-key"}
     role = {"name": "reader", "permissions": ["event:list"]}
     assert (await known.browser.post("/v1/roles", json=role, headers=auth)).status_code == 201
     provider.id_token_claims = {"permissions": ["reader"]}

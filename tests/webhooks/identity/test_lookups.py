@@ -1,7 +1,8 @@
 """What is kept in memory: not what was read before it was revoked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -84,7 +85,7 @@ async def test_a_key_that_is_revoked_while_it_is_read_is_not_kept(database: Data
         session.add(Role(tenant="acme", name="shop", permissions=["event:list"]))
         row = api_keys.add(session, tenant="acme", name="shop", key="a-key", role="shop")
     keys = KeyRing(database)
-    find: Callable[[], Awaitable[object]] = (
+    find: Callable[[], Coroutine[Any, Any, object]] = (
         (lambda: keys.caller_with_id("acme", row.id)) if by_id else (lambda: keys.caller_of("a-key"))
     )
     async with database.write() as locking:

@@ -92,6 +92,8 @@ async def replay_webhook(
         webhook_ids=(id,),
         events=tuple(events),
         occurrence_ids=tuple(body.occurrence_id),
+        # It would get no others, and a client's users must not learn how many of them there are.
+        client_identifiers=(webhook.client_identifier,) if webhook.client_identifier else (),
         statuses=_values(RESENDABLE),
         since=body.since,
         until=_until(body.until),

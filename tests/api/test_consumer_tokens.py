@@ -165,3 +165,36 @@ async def test_a_consumer_token_opens_nothing_else(platform: PlatformProcess) ->
             ("GET", "/v1/roles"),
         ):
             assert (await client.request(method, path, json={})).status_code == 403, path
+
+
+async def test_a_replay_tells_a_client_s_users_nothing_of_other_clients(
+    platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """Neither how many occurrences others got, nor whether an id exists."""
+    event, mine, other = await platform.event(), client_id(), client_id()
+    theirs = await platform.publish(event, client_identifier=other)
+    async with consumer(platform, mine) as client:
+        webhook = await created(client, event, receiver.url(path))
+        call = f"/v1/webhooks/{webhook['id']}/replay"
+
+        async def listed() -> bool:
+            return bool((await platform.get(f"/v1/occurrences?event={event}"))["items"])
+
+        await until(listed, timeout=20, what="the occurrence is listed")
+        since = await client.post(call, json={"since": "2026-01-01T00:00:00Z", "dry_run": True})
+        started = [
+            (await client.post(call, json=body)).json()["job"]["id"]
+            for body in ({"since": "2026-01-01T00:00:00Z"}, {"occurrence_id": [theirs["id"]]})
+        ]
+
+        async def jobs() -> list[Json]:
+            return [(await client.get(f"/v1/jobs/{id}")).json() for id in started]
+
+        async def ended() -> bool:
+            return [job for job in await jobs() if not job["ended_at"]] == []
+
+        await until(ended, timeout=30, what="the jobs have ended")
+        shown = [(job["found"], job["seen"], job["skipped"]) for job in await jobs()]
+
+    assert since.json()["dry_run"]["count"] == 0
+    assert shown == [(0, 0, {}), (0, 0, {})]

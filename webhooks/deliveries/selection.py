@@ -31,13 +31,14 @@ class Count:
 
 def filter_of(job: Job) -> Filter:
     """Return the filter that finds what a job looks at. For a replay, these are all occurrences of the events, whoever
-    got them."""
+    got them, and those of its client only if the webhook belongs to one."""
     selection = job.selection
     if job.kind is JobKind.REPLAY:
         return Filter(
             job.tenant,
             events=selection.events,
             occurrence_ids=selection.occurrence_ids,
+            client_identifiers=selection.client_identifiers,
             since=selection.since,
             until=selection.until,
             workflow_types=OF_OCCURRENCES,

@@ -15,9 +15,11 @@ from api.deps import CurrentCaller, CurrentPlatform
 from api.platform import Platform
 from api.protocol.problems import RESPONSES, ProblemError, invalid, responses
 from api.protocol.strict_json import StrictRoute
-from webhooks.temporal.codec import EncryptionCodec
+from webhooks.temporal.codec import EncryptionCodec, key_id
 
 PREFIX = "/codec"
+_MAX_KEYS = 200
+"""Keys that the payloads of a call may name: each that is not in memory costs a query. A tenant gets one in 30 days."""
 _PAYLOADS = {
     "type": "object",
     "properties": {"payloads": {"type": "array", "items": {"type": "object"}}},
@@ -59,6 +61,8 @@ async def decode_payloads(
         json_format.ParseDict(document, payloads, ignore_unknown_fields=True)
     except (json_format.ParseError, ValueError, TypeError, RecursionError):  # their messages may repeat the input
         raise invalid("", "not the JSON of temporal.api.common.v1.Payloads") from None
+    if len({key_id(payload) for payload in payloads.payloads}) > _MAX_KEYS:
+        raise invalid("/payloads", f"they name more than {_MAX_KEYS} keys; send fewer at a time")
     codec = EncryptionCodec(platform.resources.payload_keys, encrypts=False)
     decoded = await codec.decode_readable(payloads.payloads, tenant=caller.tenant)
     return Response(json_format.MessageToJson(Payloads(payloads=decoded), indent=None), media_type="application/json")

@@ -114,3 +114,15 @@ async def test_the_web_ui_may_use_the_cookie_of_who_has_signed_in(platform: Plat
     assert payloads_of(decoded) == [CLEAR]
     assert decoded.headers["access-control-allow-credentials"] == "true"
     assert elsewhere.status_code == 403
+
+
+async def test_a_call_names_a_limited_number_of_keys(platform: PlatformProcess) -> None:
+    """Each key that nobody knows costs a query. One call with thousands of them kept the database busy for long."""
+    lost = [
+        Payload(metadata={"encoding": b"binary/encrypted", "encryption-key-id": b"key-%d" % number}, data=b"x" * 40)
+        for number in range(201)
+    ]
+    answer = await decode(platform, *lost)
+
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/payloads")
+    assert payloads_of(await decode(platform, *lost[:200])) == lost[:200]

@@ -83,11 +83,11 @@ class EncryptionCodec(PayloadCodec, WithSerializationContext):
         return decoded
 
     async def _is_of(self, tenant: str, payload: Payload) -> bool:
-        key = await self._keys.find(_key_id(payload))
+        key = await self._keys.find(key_id(payload))
         return key is not None and key.tenant in (tenant, PLATFORM)
 
     async def _decrypt(self, payload: Payload) -> Payload:
-        id = _key_id(payload)
+        id = key_id(payload)
         key = await self._keys.find(id)
         if key is None:
             raise UnreadableError(f"payload key {id} was deleted")
@@ -141,5 +141,6 @@ def _tenant_of(context: SerializationContext) -> str:
     return PLATFORM
 
 
-def _key_id(payload: Payload) -> str:
+def key_id(payload: Payload) -> str:
+    """Return the id of the key that a payload was encrypted with; empty if it names none."""
     return payload.metadata.get(_KEY_ID, b"").decode(errors="replace")

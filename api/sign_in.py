@@ -34,6 +34,7 @@ from webhooks.identity import audit
 from webhooks.identity.caller import Caller
 from webhooks.identity.identity_provider import IdentityProvider, ProviderAwayError
 from webhooks.identity.permissions import HOME
+from webhooks.identity.rates import network_of
 from webhooks.identity.sessions import LIFETIME
 from webhooks.identity.verifying import LEEWAY_SECONDS
 from webhooks.telemetry import metrics
@@ -192,9 +193,10 @@ async def _record(platform: Platform, request: Request, caller: Caller) -> None:
 
 
 def _record_refused(platform: Platform, request: Request, reason: str) -> None:
-    """Record in the audit of the tenant HOME that a sign-in was refused, at most once a minute for each address."""
+    """Record in the audit of the tenant HOME that a sign-in was refused, at most once a minute for each address (IPv6:
+    one /64)."""
     address = address_of(request)
-    somebody = Caller(HOME, frozenset(), f"address:{address}", "")
+    somebody = Caller(HOME, frozenset(), f"address:{network_of(address)}", "")
     platform.refusals.record(somebody, address, f"{request.method} /sign-in", "", reason)
 
 

@@ -25,7 +25,7 @@ from webhooks.isolation.backlog import LocalBacklog
 from webhooks.sending.resources import opened
 from webhooks.settings import Settings
 from webhooks.store import api_keys
-from webhooks.store.models import Session
+from webhooks.store.models import AuditEntry, Session
 from webhooks.testing.platform_process import KEY, PlatformProcess, until
 
 HOME = "https://hooks.example"
@@ -222,6 +222,20 @@ async def test_another_site_s_page_can_change_nothing(site: Site, headers: dict[
     assert read.status_code == 200
     if not allowed:
         assert made.json()["detail"].startswith("a page of another site has sent this request")
+
+
+async def test_refused_sign_ins_of_one_ipv6_network_are_one_entry_of_the_audit(site: Site) -> None:
+    """Otherwise one machine, which has 2**64 addresses, could fill the table."""
+    app = site.browser._transport.app  # type: ignore[attr-defined]
+    for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url=HOME) as browser:
+            assert (await browser.post("/sign-in", data={"key": "wrong"}, headers=SAME)).status_code == 401
+    await site.platform.refusals.close()
+    async with site.platform.database.read() as session:
+        entries = (await session.exec(select(AuditEntry))).all()
+
+    assert [entry.address for entry in entries] == ["2001:db8::1", "2001:db8:0:1::1"]
 
 
 async def test_a_bearer_token_needs_no_same_origin_and_hides_the_cookie(site: Site) -> None:

@@ -77,14 +77,14 @@ class FailedAuthentications:
 
     def exceeded(self, address: str, scope: str = "") -> float | None:
         """Return for how many seconds the requests of this address are refused; None if they are not."""
-        count, until = self._counts.get(scope + _network(address), (0, 0.0))
+        count, until = self._counts.get(scope + network_of(address), (0, 0.0))
         left = until - self._clock()
         return left if count > self._maximum and left > 0 else None
 
     def add(self, address: str, scope: str = "") -> float | None:
         """Count a failure. If the address has had too many, return for how many seconds the next ones are refused.
         Each `scope` is counted for itself."""
-        now, network = self._clock(), scope + _network(address)
+        now, network = self._clock(), scope + network_of(address)
         count, until = self._counts.get(network, (0, 0.0))
         if now >= until:
             count, until = 0, now + _FAILURES_WINDOW_SECONDS
@@ -95,7 +95,8 @@ class FailedAuthentications:
         return until - now if count >= self._maximum else None
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
+    """Return an IPv4 address as it is, and of an IPv6 address the network that one machine can have."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

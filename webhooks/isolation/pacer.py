@@ -9,6 +9,8 @@ from webhooks.isolation.live_traffic import LiveTraffic
 _REST = 8
 """While there are live deliveries, each turn is followed by a rest of this many times its work. So the pace follows the
 speed of Temporal and of the machine, and slows down when they are busy: `make bench ONLY="bulk fanout"`."""
+_LONGEST_REST_SECONDS = 2.0
+"""Work goes on, however slow Temporal is."""
 
 
 class Pacer:
@@ -33,7 +35,7 @@ class Pacer:
         async with self._one_by_one:
             await asyncio.sleep(self._next_at - time.monotonic())
             if self._live.present():
-                await asyncio.sleep(_REST * worked)
+                await asyncio.sleep(min(_REST * worked, _LONGEST_REST_SECONDS))
             while self._busy():  # noqa: ASYNC110  nothing signals that it ends
                 await asyncio.sleep(1 / self._rate)
             self._next_at = max(self._next_at, time.monotonic()) + share / self._rate

@@ -22,6 +22,7 @@ from webhooks.deliveries.bulk import RESENDABLE, WAITING
 from webhooks.deliveries.jobs import JobView, TooManyJobsError
 from webhooks.deliveries.selection import Count, count
 from webhooks.deliveries.status import DeliveryStatus
+from webhooks.deliveries.visibility import can_be_queried
 from webhooks.identity.caller import Caller
 from webhooks.ids import is_uuid, uuid7
 from webhooks.publishing.replay import Replays
@@ -92,8 +93,7 @@ async def replay_webhook(
         webhook_ids=(id,),
         events=tuple(events),
         occurrence_ids=tuple(body.occurrence_id),
-        # It would get no others, and a client's users must not learn how many of them there are.
-        client_identifiers=(webhook.client_identifier,) if webhook.client_identifier else (),
+        client_identifiers=_clients(caller, webhook.client_identifier),
         statuses=_values(RESENDABLE),
         since=body.since,
         until=_until(body.until),
@@ -147,6 +147,12 @@ async def _narrowed(platform: Platform, caller: Caller, filter: DeliveryFilter) 
     chosen = [id for id in own if not filter.webhook_id or id in filter.webhook_id]
     clients = {"webhook_id": chosen or [_NO_CLIENT_WEBHOOK], "client_identifier": [caller.client_identifier]}
     return filter.model_copy(update=clients)
+
+
+def _clients(caller: Caller, owner: str | None) -> tuple[str, ...]:
+    """Return the client whose occurrences a replay to a webhook of this `owner` looks at; none: all. The webhook would
+    get no others, and a client's users must not learn how many there are."""
+    return (owner,) if owner and (caller.client_identifier or can_be_queried(owner)) else ()
 
 
 def _selection(filter: DeliveryFilter, statuses: Iterable[DeliveryStatus]) -> Selection:

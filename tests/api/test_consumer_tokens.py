@@ -198,3 +198,21 @@ async def test_a_replay_tells_a_client_s_users_nothing_of_other_clients(
 
     assert since.json()["dry_run"]["count"] == 0
     assert shown == [(0, 0, {}), (0, 0, {})]
+
+
+@pytest.mark.thorough
+async def test_a_client_s_users_can_have_100_webhooks(platform: PlatformProcess, receiver: Receiver, path: str) -> None:
+    """Each gets every occurrence of the client. The tenant's own key can make more."""
+    event, mine = await platform.event(), client_id()
+    body = {"url": receiver.url(path), "events": [event]}
+    async with consumer(platform, mine) as client:
+        made = [(await client.post("/v1/webhooks", json=body)).status_code for _ in range(100)]
+        refused = await client.post("/v1/webhooks", json=body)
+        by_tenant = await platform.post("/v1/webhooks", body | {"client_identifier": mine}, expect=201)
+
+    assert set(made) == {201}
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        "there are 100 webhooks of the client already; delete one first",
+    )
+    assert by_tenant["client_identifier"] == mine

@@ -18,7 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.contracts import Job, JobProgress, JobState, JobStatus
 from webhooks.deliveries.pages import page
-from webhooks.deliveries.visibility import RUNNING, Filter, count_rows, quoted
+from webhooks.deliveries.visibility import RUNNING, Filter, can_be_queried, count_rows, quoted
 from webhooks.deliveries.windows import Position, newest_first
 from webhooks.errors import WebhooksError
 from webhooks.ids import job_name, workflow_id
@@ -26,7 +26,9 @@ from webhooks.temporal import names
 from webhooks.temporal.codec import UnreadableError
 
 MAX_RUNNING = 10
-"""Jobs of a tenant that have not ended."""
+"""Jobs of a tenant that have not ended. Those of its clients' users are counted apart, and are at most as many."""
+MAX_OF_CLIENT = 2
+"""Of these, the jobs of one client's users."""
 _ENDED = {
     WorkflowExecutionStatus.CANCELED: JobState.STOPPED,
     WorkflowExecutionStatus.TERMINATED: JobState.STOPPED,
@@ -37,7 +39,7 @@ _ENDED = {
 
 
 class TooManyJobsError(WebhooksError):
-    """The tenant has as many running jobs as it may have."""
+    """The tenant, its clients, or one of these have as many running jobs as they may have."""
 
 
 class Request(StrEnum):
@@ -88,10 +90,7 @@ class Jobs:
 
     async def start(self, job: Job) -> None:
         """Start a job, unless one with its id was started before. Raises TooManyJobsError and RPCError."""
-        of_tenant = f"{names.TENANT_ID.name} = {quoted(job.tenant)}"
-        query = f"WorkflowType = '{names.RUN_JOB}' AND {RUNNING} AND {of_tenant}"
-        if await count_rows(self._client, query) >= MAX_RUNNING:
-            raise TooManyJobsError(f"{MAX_RUNNING} jobs of the tenant have not ended yet")
+        await self._assert_room(job)
         pairs: list[SearchAttributePair[Any]] = [
             SearchAttributePair(names.TENANT_ID, job.tenant),
             SearchAttributePair(names.CREATED_AT, job.started_at),
@@ -112,6 +111,18 @@ class Jobs:
             )
         except WorkflowAlreadyStartedError:
             return
+
+    async def _assert_room(self, job: Job) -> None:
+        """Raise TooManyJobsError. A client's users can pause their jobs for ever: these must not use up what the tenant
+        and its other clients may have."""
+        running = f"WorkflowType = '{names.RUN_JOB}' AND {RUNNING} AND {names.TENANT_ID.name} = {quoted(job.tenant)}"
+        client, attribute = job.client_identifier, names.CLIENT_ID.name
+        limits = [(f"{attribute} IS {'NOT ' if client else ''}NULL", MAX_RUNNING, "clients" if client else "tenant")]
+        if client and can_be_queried(client):
+            limits.append((f"{attribute} = {quoted(client)}", MAX_OF_CLIENT, "client"))
+        for condition, most, whose in limits:
+            if await count_rows(self._client, f"{running} AND {condition}") >= most:
+                raise TooManyJobsError(f"{most} jobs of the {whose} have not ended yet")
 
     async def get(self, tenant: str, id: str) -> JobView | None:
         """Return a job; None if it never was started or its retention has ended. Raises RPCError."""

@@ -11,7 +11,7 @@ from api.deps import CurrentCaller, CurrentPlatform, Cursor, Either, Limit, Read
 from api.platform import Platform
 from api.protocol.conditional import IfMatch, require_match, tagged
 from api.protocol.merge_patch import changes_in, unmasked, validated
-from api.protocol.problems import RESPONSES, invalid, responses
+from api.protocol.problems import RESPONSES, ProblemError, invalid, responses
 from api.protocol.strict_json import StrictRoute
 from api.routes.webhooks.resource import (
     SECRET,
@@ -52,6 +52,8 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], responses=RESPONSES
 _NARROWING = {"allowedClientIdentifiers": "allowed_client_identifiers", "filter": "filter"}
 """Fields of a webhook that set a column of its subscriptions."""
 _MAX_NAMES = 100
+_MAX_OF_CLIENT = 100
+"""Webhooks that a client's users can have. With the tenant's own key there can be more."""
 _NO_SUBSCRIPTION = "it applies to subscriptions, and the webhook has none; add events"
 
 
@@ -64,6 +66,8 @@ async def create_webhook(
     owner = body.client_identifier or caller.client_identifier
     if not caller.sees(owner):
         raise invalid("/client_identifier", "must be the caller's own, or left out")
+    if caller.client_identifier:
+        await _assert_room(session, caller.tenant, caller.client_identifier)
     if owner and "allowed_client_identifiers" not in body.model_fields_set and body.events:
         body.allowed_client_identifiers = [owner]
     if body.events:
@@ -96,6 +100,12 @@ async def create_webhook(
     response.headers["Location"] = f"/v1/webhooks/{webhook.id}"
     shown = tagged(response, view(webhook, made))
     return WebhookCreated(**shown.model_dump(), signing_secret=key.secret)
+
+
+async def _assert_room(session: Writing, tenant: str, client: str) -> None:
+    """Raise ProblemError 409 if a client's users may not add another webhook: each gets every occurrence."""
+    if len(await stored_webhooks.ids_of_client(session, tenant, client)) >= _MAX_OF_CLIENT:
+        raise ProblemError(409, f"there are {_MAX_OF_CLIENT} webhooks of the client already; delete one first")
 
 
 @router.get("", dependencies=[needs("webhook:list")])

@@ -38,8 +38,8 @@ async def get_statistics(
     client_identifier: Terms = None,
 ) -> StatisticsOut:
     """Counts deliveries by the time when they were accepted: those of the last hours (`window`), or from `since` to
-    `until`, at most 90 days. A bar is half an hour; of more than a day, it is longer. Figures are up to 5 seconds old,
-    bars of more than an hour ago up to a minute."""
+    `until`, at most 90 days. A bar is half an hour; of more than a day, it is longer. Figures are up to 7 seconds old;
+    of more than 200 deliveries, what was accepted more than an hour ago is counted once a minute."""
     asked = _window(window, since, until)
     seen = await visible(platform.database, caller, webhook_id, client_identifier)
     if seen is None:

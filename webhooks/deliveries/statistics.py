@@ -5,11 +5,13 @@ It reads no history, but for the times of a sample.
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from webhooks.deliveries.monitor import Deliveries
 from webhooks.deliveries.recent import Recent
@@ -29,12 +31,15 @@ HALF_HOUR = timedelta(minutes=30)
 _DAY = timedelta(days=1)
 _FEW = 200
 """Deliveries that are read with one call and counted here, which is cheaper than a count for each bar."""
+_SIZE_SECONDS = 60.0
+"""For how long a window with more than these counts as one with more."""
 _KEPT_RESULTS, _KEPT_BARS, _KEPT_TIMES = 1000, 10_000, 1000
 _RESULT_SECONDS, _NEW_BAR_SECONDS, _OLD_BAR_SECONDS, _TIMES_SECONDS = 2.0, 5.0, 60.0, 15.0
 _AWAITING_SECONDS = 10.0
 _OLD = timedelta(hours=1)
 """Deliveries that were accepted before this seldom change."""
-_MAX_CONCURRENT_COUNTS = 8
+_MAX_CONCURRENT_COUNTS = 4
+"""Temporal has 10 connections for its visibility, and lists need some too."""
 
 
 @dataclass(frozen=True)
@@ -122,16 +127,17 @@ class Times:
 class Statistics:
     """Counts deliveries. What it counted is kept for seconds; one for each process."""
 
-    def __init__(self) -> None:
-        self._results: Recent[Result] = Recent(_KEPT_RESULTS)
-        self._bars: Recent[Numbers] = Recent(_KEPT_BARS)
-        self._times: Recent[Times] = Recent(_KEPT_TIMES)
-        self._awaiting: Recent[int] = Recent(_KEPT_RESULTS)
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._results: Recent[Result] = Recent(_KEPT_RESULTS, clock)
+        self._bars: Recent[Numbers] = Recent(_KEPT_BARS, clock)
+        self._times: Recent[Times] = Recent(_KEPT_TIMES, clock)
+        self._awaiting: Recent[int] = Recent(_KEPT_RESULTS, clock)
+        self._sizes: Recent[int] = Recent(_KEPT_RESULTS, clock)
         self._gate = asyncio.Semaphore(_MAX_CONCURRENT_COUNTS)
 
     async def count(self, client: Client, filter: Filter, window: Window) -> Result:
-        """Count the deliveries that the filter selects; its own times aside. Up to 2 s old, bars up to 5 s, and those
-        of more than an hour ago up to 60 s.
+        """Count the deliveries that the filter selects; its own times aside. Of up to 200, the result is up to 2 s old.
+        Of more, it is up to 7 s old, and what was accepted more than an hour ago is counted again after 60 s.
 
         A delivery that was resent after it had ended may count once for each time. Raises RPCError."""
         query = filter.query()
@@ -148,43 +154,61 @@ class Statistics:
         """Count the deliveries that wait for a person, of those that the filter selects; up to 10 s old. Raises
         RPCError."""
         query = filter.query()
-        if query is None:
-            return 0
+        return 0 if query is None else await self._count_awaiting(client, query)
 
+    async def _count_awaiting(self, client: Client, query: str) -> int:
         async def count() -> int:
             async with self._gate:
-                asked = f"{query} AND {RUNNING} AND {AWAITING}"
-                return await count_rows(client, asked)
+                return await count_rows(client, f"{query} AND {RUNNING} AND {AWAITING}")
 
         return await self._awaiting.get(query, _AWAITING_SECONDS, count)
 
     async def _count(self, client: Client, query: str, window: Window) -> Result:
         as_of, starts = datetime.now(UTC), window.bars()
-        whole = _between(query, window.since, window.end)
-        numbers = await self._grouped(client, whole, may_await=True)
-        if numbers.total <= _FEW:
-            rows = [row async for row in found(client, whole)] if numbers.total else []
+        rows = await self._few_rows(client, _between(query, window.since, window.end))
+        if rows is not None:
             counted = _of_rows(rows, window)
             return Result(_sum(counted.values()), [Bar(at, counted.get(at, Numbers())) for at in starts], as_of)
 
-        async def bar(at: datetime) -> Bar:
+        async def numbers(at: datetime) -> Numbers:
             part = _between(query, max(at, window.since), min(at + window.width, window.end))
             seconds = _OLD_BAR_SECONDS if at + window.width < as_of - _OLD else _NEW_BAR_SECONDS
-            return Bar(
-                at,
-                await self._bars.get(part, seconds, lambda: self._grouped(client, part, may_await=numbers.failed > 0)),
-            )
+            return await self._bars.get(part, seconds, lambda: self._grouped(client, query, part))
 
-        return Result(numbers, await asyncio.gather(*map(bar, starts)), as_of)
+        # The whole window is not counted again: of a million deliveries that takes seconds.
+        bars = await asyncio.gather(*map(numbers, starts))
+        return Result(_sum(bars), [Bar(at, of_bar) for at, of_bar in zip(starts, bars, strict=True)], as_of)
 
-    async def _grouped(self, client: Client, query: str, *, may_await: bool) -> Numbers:
-        """Count by status. Unless `may_await`, none waits for a person."""
+    async def _few_rows(self, client: Client, whole: str) -> Sequence[WorkflowExecution] | None:
+        """Return the rows of a window; None if they are many. Raises RPCError."""
+
+        async def size() -> int:
+            async with self._gate:
+                try:
+                    return await count_rows(client, whole)
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.DEADLINE_EXCEEDED:
+                        raise
+                    return _FEW + 1  # too many to be counted with one call
+
+        if await self._sizes.get(whole, _SIZE_SECONDS, size) > _FEW:
+            return None
+        rows = []
+        async for row in found(client, whole):
+            rows.append(row)
+            if len(rows) > _FEW:
+                return None
+        return rows
+
+    async def _grouped(self, client: Client, query: str, part: str) -> Numbers:
+        """Count a part of what the query selects, by status."""
         async with self._gate:
-            counts = await count_by_status(client, query)
-            running, completed = counts[WorkflowExecutionStatus.RUNNING], counts[WorkflowExecutionStatus.COMPLETED]
-            awaiting = 0
-            if may_await and running:
-                awaiting = min(await count_rows(client, f"{query} AND {RUNNING} AND {AWAITING}"), running)
+            counts = await count_by_status(client, part)
+        running, completed = counts[WorkflowExecutionStatus.RUNNING], counts[WorkflowExecutionStatus.COMPLETED]
+        awaiting = 0
+        if running and await self._count_awaiting(client, query):
+            async with self._gate:
+                awaiting = min(await count_rows(client, f"{part} AND {RUNNING} AND {AWAITING}"), running)
         return Numbers(completed, counts.total() - running - completed + awaiting, running - awaiting)
 
 

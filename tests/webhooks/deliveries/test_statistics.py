@@ -13,16 +13,21 @@ from api.routes.statistics import counted
 from tests.support.clock import Clock
 from webhooks.deliveries.recent import Recent
 from webhooks.deliveries.statistics import HALF_HOUR, Numbers, Statistics, Window
-from webhooks.deliveries.visibility import Filter
+from webhooks.deliveries.visibility import AWAITING, Filter
 
 FILTER = Filter(tenant="acme")
+
+
+LATE = RPCError("late", RPCStatusCode.DEADLINE_EXCEEDED, b"")
 
 
 class _Temporal:
     """Answers each count with 300 delivered, 20 expired and 10 running ones, of which 4 wait for a person."""
 
-    def __init__(self, fault: RPCError | None = None) -> None:
+    def __init__(self, fault: RPCError | None = None, *, whole: int | RPCError = 330 * 5) -> None:
         self.fault = fault
+        self.whole = whole
+        """What it answers to a count that is not by status."""
         self.queries: list[str] = []
 
     async def count_workflows(self, query: str, **_: Any) -> SimpleNamespace:
@@ -31,7 +36,11 @@ class _Temporal:
         if self.fault:
             raise self.fault
         if "GROUP BY" not in query:
-            return SimpleNamespace(count=4)
+            if AWAITING in query:
+                return SimpleNamespace(count=4)
+            if isinstance(self.whole, RPCError):
+                raise self.whole
+            return SimpleNamespace(count=self.whole)
         counts = {"Completed": 300, "Failed": 20, "Running": 10}
         return SimpleNamespace(groups=[SimpleNamespace(group_values=[name], count=n) for name, n in counts.items()])
 
@@ -44,12 +53,34 @@ async def test_bars_of_many_deliveries_are_counted_once_for_simultaneous_callers
     other = await statistics.count(cast("Client", temporal), Filter(tenant="globex"), window)
 
     assert len({id(result) for result in (*results, again)}) == 1
-    assert again.numbers == Numbers(300, 24, 6)
+    assert again.numbers == Numbers(1500, 120, 30)
     assert [bar.numbers for bar in again.bars] == [Numbers(300, 24, 6)] * 5
-    assert asked == 2 * (1 + 5)
+    assert asked == 2 * (1 + 5)  # the whole, what waits for a person at all, and two for each bar
     assert len(temporal.queries) == 2 * asked
     assert other.numbers == again.numbers
     assert all("'globex'" in query for query in temporal.queries[asked:])
+
+
+async def test_of_many_deliveries_only_what_is_new_is_counted_again() -> None:
+    clock, temporal, window = Clock(), _Temporal(), Window.last(timedelta(days=7))
+    statistics = Statistics(clock)
+    await statistics.count(cast("Client", temporal), FILTER, window)
+    first = len(temporal.queries)
+    clock.now += 8
+    result = await statistics.count(cast("Client", temporal), FILTER, window)
+    again = temporal.queries[first:]
+
+    assert len(result.bars) == 49
+    assert result.numbers == Numbers(300 * 49, 24 * 49, 6 * 49)
+    assert 0 < sum("GROUP BY" in query for query in again) <= 2
+    assert all("GROUP BY" in query or AWAITING in query for query in again)
+
+
+async def test_figures_of_a_window_that_is_too_large_for_one_call_are_those_of_its_bars() -> None:
+    temporal = _Temporal(whole=LATE)
+    result = await Statistics().count(cast("Client", temporal), FILTER, Window.last(timedelta(hours=2)))
+
+    assert result.numbers == Numbers(1500, 120, 30)
 
 
 async def test_figures_are_unknown_while_temporal_does_not_answer() -> None:

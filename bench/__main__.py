@@ -2,8 +2,8 @@
 takes an hour, `ONLY=bulk` ten minutes).
 
 Rate, profile, encryption and overload also run on the database of WEBHOOKS_DATABASE_URL. Isolation, bulk and
-outage use SQLite. Server, platform, publisher and receiver share this machine, so compare only ratios within one
-run.
+outage use SQLite; lists-production starts a PostgreSQL server of its own. Server, platform, publisher and receiver
+share this machine, so compare only ratios within one run.
 """
 
 import os
@@ -18,6 +18,7 @@ from bench import (
     fan_out,
     isolation,
     lists,
+    lists_production,
     outage,
     overload,
     processes,
@@ -36,6 +37,7 @@ BENCHES = {
     "bulk": bulk.main,
     "fanout": fan_out.main,
     "lists": lists.main,
+    "lists-production": lists_production.main,
     "processes": processes.main,
     "receiving": receiving.main,
     "outage": outage.main,
@@ -43,10 +45,12 @@ BENCHES = {
 USUAL = ("rate", "profile", "encryption", "isolation", "overload")
 
 if __name__ == "__main__":
-    print(
-        f"{os.cpu_count()} cores; one embedded process with its own Temporal server on SQLite, "
-        f"its configuration on {database.NAME}\n"
-    )
+    names = sys.argv[1:] or USUAL
+    print(f"{os.cpu_count()} cores")
+    if set(names) != {"lists-production"}:
+        print(
+            f"one embedded process with its own Temporal server on SQLite, its configuration on {database.NAME}\n",
+        )
     process.tune_gc()  # as in the platform's own processes, so that the empty workflow has the same conditions
-    for name in sys.argv[1:] or USUAL:
+    for name in names:
         uvloop.run(BENCHES[name]())

@@ -46,7 +46,7 @@ async def main() -> None:
         for _ in range(3):  # what is kept in memory ends with the process
             async with platform_process.running(folder) as platform:
                 assert (await platform.get("/v1/statistics", window="24h"))["delivered"] > _ALL - 2 * _REAL
-                first.append(await _milliseconds(lambda: platform.get("/v1/deliveries", limit=50)))
+                first.append(await milliseconds(lambda: platform.get("/v1/deliveries", limit=50)))
                 if len(first) == 3:
                     await _measure(platform, sorted(first))
 
@@ -56,7 +56,7 @@ async def _measure(platform: PlatformProcess, first: list[float]) -> None:
     print(
         f"  first page of 50, no history read before   median {first[1]:6.1f}   of 3: {first[0]:.1f} to {first[2]:.1f}"
     )
-    page = await _signed_in(platform)
+    page = await signed_in(platform)
     for what, call in (
         ("GET /v1/deliveries, the same page again", lambda: platform.get("/v1/deliveries", limit=50)),
         ("page Sent", lambda: page.get("/sent")),
@@ -64,7 +64,7 @@ async def _measure(platform: PlatformProcess, first: list[float]) -> None:
         ("its figures, up to 2 s old", lambda: page.get("/sent/figures")),
         ("GET /v1/deliveries?status=failed: none", lambda: platform.get("/v1/deliveries", status="failed")),
     ):
-        took = sorted([await _milliseconds(call) for _ in range(_ROUNDS)])
+        took = sorted([await milliseconds(call) for _ in range(_ROUNDS)])
         print(f"  {what:<42} median {quantile(took, 0.5):6.1f}   p95 {quantile(took, 0.95):6.1f}")
     ours, server = psutil.Process(platform.pid), psutil.Process(platform.temporal_pid)
     idle = await _core_share(ours, server, asyncio.sleep(_LOOKING_SECONDS))
@@ -112,7 +112,7 @@ def _copy_rows(database: Path) -> None:
             )
 
 
-async def _signed_in(platform: PlatformProcess) -> httpx.AsyncClient:
+async def signed_in(platform: PlatformProcess) -> httpx.AsyncClient:
     page = httpx.AsyncClient(base_url=str(platform.http.base_url), timeout=30)
     key = platform.http.headers["authorization"].removeprefix("Bearer ")
     signed_in = await page.post("/sign-in", data={"key": key}, headers={"Sec-Fetch-Site": "same-origin"})
@@ -152,7 +152,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-async def _milliseconds(call: Callable[[], Awaitable[object]]) -> float:
+async def milliseconds(call: Callable[[], Awaitable[object]]) -> float:
     at = time.perf_counter()
     await call()
     return (time.perf_counter() - at) * 1000

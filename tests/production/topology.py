@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from temporalio.client import Client
+
 from tests.production.programs import programs, version
 from tests.support import compose
 from tests.support.postgresql import PostgreSQL
@@ -76,6 +78,11 @@ class Production:
         for process in (*self.workers, *self.apis, *([self.temporal] if hasattr(self, "temporal") else [])):
             await process.close()
         self.postgresql.close()
+
+    async def client(self) -> Client:
+        """Temporal's, in the platform's namespace."""
+        namespace = self._environment("api")["TEMPORAL_NAMESPACE"]
+        return await Client.connect(f"127.0.0.1:{self._temporal_port}", namespace=namespace)
 
     async def _serves(self) -> bool:
         return not _is_free(self._temporal_port)

@@ -40,7 +40,7 @@ _HEALTHY, _OTHER, _FAILING, _RETRIED = "/healthy", "/other", "/failing", "/retri
 _KINDS = [_FAILING, _RETRIED, *[_HEALTHY, _OTHER] * 24]
 """Which deliveries are copied: 2 % wait for a resend, 2 % are being retried."""
 _BATCH = 20_000
-_ROUNDS, _COLD_ROUNDS = 10, 3
+_ROUNDS, _COLD_ROUNDS = 5, 3
 _EXPIRED_SECONDS = 5.1
 """Then nothing of what is newer than an hour is remembered."""
 _REQUESTS = re.compile(r'^temporal_request_total\{.*operation="(\w+)".*\} (\d+)', re.MULTILINE)

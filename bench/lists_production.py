@@ -179,6 +179,7 @@ class _Copies:
             " FROM generate_series(CAST(:last AS integer), CAST(:first AS integer), -1) AS copy"
             " JOIN original ON original.place = copy % (SELECT count(*) FROM original WHERE place IS NOT NULL)"
             " WHERE copy NOT BETWEEN :deep AND :deep + :of_each - 1"
+            " ORDER BY copy DESC"
         )
         times = {"newest": newest, "step": self._step}
         for last in range(self._number, 0, -_BATCH):  # oldest first, as they would have come

@@ -165,7 +165,7 @@ class Statistics:
 
     async def _count(self, client: Client, query: str, window: Window) -> Result:
         as_of, starts = datetime.now(UTC), window.bars()
-        rows = await self._few_rows(client, _between(query, window.since, window.end))
+        rows = await self._few_rows(client, query, window)
         if rows is not None:
             counted = _of_rows(rows, window)
             return Result(_sum(counted.values()), [Bar(at, counted.get(at, Numbers())) for at in starts], as_of)
@@ -179,13 +179,16 @@ class Statistics:
         bars = await asyncio.gather(*map(numbers, starts))
         return Result(_sum(bars), [Bar(at, of_bar) for at, of_bar in zip(starts, bars, strict=True)], as_of)
 
-    async def _few_rows(self, client: Client, whole: str) -> Sequence[WorkflowExecution] | None:
+    async def _few_rows(self, client: Client, query: str, window: Window) -> Sequence[WorkflowExecution] | None:
         """Return the rows of a window; None if they are many. Raises RPCError."""
+        whole = _between(query, window.since, window.end)
+        newest = _between(query, max(window.end - 2 * window.width, window.since), window.end)
 
         async def size() -> int:
             async with self._gate:
                 try:
-                    return await count_rows(client, whole)
+                    of_newest = await count_rows(client, newest)  # if these are many, the others need no count
+                    return of_newest if of_newest > _FEW else await count_rows(client, whole)
                 except RPCError as error:
                     if error.status is not RPCStatusCode.DEADLINE_EXCEEDED:
                         raise

@@ -1,6 +1,7 @@
 """Counting deliveries of a busy webhook, without a Temporal server: bars, what is kept, what is unknown."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -24,10 +25,10 @@ LATE = RPCError("late", RPCStatusCode.DEADLINE_EXCEEDED, b"")
 class _Temporal:
     """Answers each count with 300 delivered, 20 expired and 10 running ones, of which 4 wait for a person."""
 
-    def __init__(self, fault: RPCError | None = None, *, whole: int | RPCError = 330 * 5) -> None:
+    def __init__(self, fault: RPCError | None = None, *, sizes: Sequence[int | RPCError] = (660,)) -> None:
         self.fault = fault
-        self.whole = whole
-        """What it answers to a count that is not by status."""
+        self.sizes = [*sizes]
+        """What it answers to counts that are not by status: of the newest bars, and then of the whole."""
         self.queries: list[str] = []
 
     async def count_workflows(self, query: str, **_: Any) -> SimpleNamespace:
@@ -38,9 +39,10 @@ class _Temporal:
         if "GROUP BY" not in query:
             if AWAITING in query:
                 return SimpleNamespace(count=4)
-            if isinstance(self.whole, RPCError):
-                raise self.whole
-            return SimpleNamespace(count=self.whole)
+            size = self.sizes.pop(0) if len(self.sizes) > 1 else self.sizes[0]
+            if isinstance(size, RPCError):
+                raise size
+            return SimpleNamespace(count=size)
         counts = {"Completed": 300, "Failed": 20, "Running": 10}
         return SimpleNamespace(groups=[SimpleNamespace(group_values=[name], count=n) for name, n in counts.items()])
 
@@ -55,7 +57,7 @@ async def test_bars_of_many_deliveries_are_counted_once_for_simultaneous_callers
     assert len({id(result) for result in (*results, again)}) == 1
     assert again.numbers == Numbers(1500, 120, 30)
     assert [bar.numbers for bar in again.bars] == [Numbers(300, 24, 6)] * 5
-    assert asked == 2 * (1 + 5)  # the whole, what waits for a person at all, and two for each bar
+    assert asked == 2 * (1 + 5)  # the newest bars, what waits for a person at all, and two for each bar
     assert len(temporal.queries) == 2 * asked
     assert other.numbers == again.numbers
     assert all("'globex'" in query for query in temporal.queries[asked:])
@@ -76,8 +78,11 @@ async def test_of_many_deliveries_only_what_is_new_is_counted_again() -> None:
     assert all("GROUP BY" in query or AWAITING in query for query in again)
 
 
-async def test_figures_of_a_window_that_is_too_large_for_one_call_are_those_of_its_bars() -> None:
-    temporal = _Temporal(whole=LATE)
+@pytest.mark.parametrize("sizes", [[LATE], [200, LATE], [0, 201]])
+async def test_figures_of_a_window_that_is_too_large_for_one_call_are_those_of_its_bars(
+    sizes: Sequence[int | RPCError],
+) -> None:
+    temporal = _Temporal(sizes=sizes)
     result = await Statistics().count(cast("Client", temporal), FILTER, Window.last(timedelta(hours=2)))
 
     assert result.numbers == Numbers(1500, 120, 30)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from api.starting import local_address
 from webhooks.settings import Settings
 from webhooks.store import api_keys
 from webhooks.store import webhooks as stored_webhooks
@@ -67,12 +68,11 @@ async def _known_key(settings: Settings, session: AsyncSession) -> str | None:
 
 
 def _text(settings: Settings, key: str | None) -> str:
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  compared, not bound
     auth = shlex.quote(f"Authorization: Bearer {key or '<an API key>'}")
     receiver = f"{shlex.quote(sys.executable)} {shlex.quote(str(_ROOT / 'docs/samples/receiver.py'))}"
     calls = (
         CALLS.replace('"Authorization: Bearer $(cat .data/bootstrap.key)"', auth)
-        .replace("localhost:8000", f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}")
+        .replace("localhost:8000", local_address(settings, settings.port))
         .replace(".venv/bin/python docs/samples/receiver.py", receiver)
     )
     warning = (

@@ -38,10 +38,8 @@ async def run_several(settings: Settings) -> None:
         await stack.enter_async_context(starting.temporal_server(settings, stop))
         if stop.is_set():
             return
-        log.info(
-            "API on http://%s:%d (docs at /docs), served by %d processes",
-            settings.host, listening.getsockname()[1], settings.processes,
-        )  # fmt: skip
+        log.info("starting %d processes", settings.processes)
+        starting.tell_address(settings, listening.getsockname()[1])
         await _Processes(listening, stop).run(settings.processes)
 
 

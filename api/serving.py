@@ -52,7 +52,7 @@ async def serve_alone(settings: Settings) -> None:
         await stack.enter_async_context(starting.temporal_server(settings, stop))
         if stop.is_set():
             return
-        log.info("API on http://%s:%d (docs at /docs)", settings.host, listening.getsockname()[1])
+        starting.tell_address(settings, listening.getsockname()[1])
         await serve(resources, disk, listening, stop)
 
 

@@ -49,6 +49,19 @@ def listen(settings: Settings) -> socket.socket:
     return listening
 
 
+def tell_address(settings: Settings, port: int) -> None:
+    """Log where a browser on this machine finds the monitor."""
+    place, file = f"http://{local_address(settings, port)}", settings.bootstrap_key_path
+    key = f"the API key in {file}" if file.is_file() else "an API key"
+    log.info("monitor: %s/ (sign in with %s); API documents: %s/docs", place, key, place)
+
+
+def local_address(settings: Settings, port: int) -> str:
+    """Return host and port by which this machine reaches the API."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104  compared, not bound
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 async def provide_first_rows(settings: Settings, database: Database) -> None:
     """Store what a platform has from the beginning: an API key and some events."""
     async with database.write_alone() as session:

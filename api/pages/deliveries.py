@@ -10,8 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.pages.advice import advice
-from api.pages.calls import CallError
-from api.pages.page import CurrentPage, Page, PageRoute
+from api.pages.page import CurrentPage, PageRoute
 from api.pages.retry_chain import NARROW, WIDE, chain
 from api.pages.shown import segment, version_of
 
@@ -36,7 +35,7 @@ async def show_delivery(id: str, page: CurrentPage) -> Response:
         "delivery": delivery,
         "chains": {"wide-only": chain(delivery, now, WIDE), "narrow-only": chain(delivery, now, NARROW)},
         "advice": advice(delivery),
-        "webhook": await _or_none(page, "webhook:list", f"/v1/webhooks/{delivery['webhook_id']}"),
+        "webhook": await page.find("webhook:list", f"/v1/webhooks/{delivery['webhook_id']}"),
         "version": version,
         "is_open": delivery["closed_at"] is None,
         "curl": _curl(delivery, delivery["attempts"][-1]) if delivery["attempts"] else None,
@@ -44,7 +43,7 @@ async def show_delivery(id: str, page: CurrentPage) -> Response:
     }
     if page.is_part:
         return page.render("delivery_part.html", **fields, occurrence=None)
-    occurrence = await _or_none(page, "occurrence:read", f"/v1/occurrences/{delivery['occurrence_id']}")
+    occurrence = await page.find("occurrence:read", f"/v1/occurrences/{delivery['occurrence_id']}")
     return page.render("delivery.html", **fields, occurrence=occurrence)
 
 
@@ -59,18 +58,6 @@ async def resend_delivery(id: str, page: CurrentPage) -> Response:
 async def cancel_delivery(id: str, page: CurrentPage) -> Response:
     await page.api.post(f"/v1/deliveries/{id}/cancel")
     return page.go(f"/deliveries/{segment(id)}", said="cancelled")
-
-
-async def _or_none(page: Page, permission: str, path: str) -> Any:
-    """Return what the API shows, or None if it is gone or the person may not see it."""
-    if not page.may(permission):
-        return None
-    try:
-        return await page.api.get(path)
-    except CallError as error:
-        if error.status != 404:
-            raise
-        return None
 
 
 def _took(delivery: Mapping[str, Any]) -> float | None:

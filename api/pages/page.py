@@ -70,6 +70,18 @@ class Page:
         """Raise ProblemError 403 if whoever looks does not have the permission: of a page that is a form for it."""
         require(self.caller, permission)
 
+    async def find(self, permission: str, path: str) -> Any:
+        """Return what the API shows at the path, or None if it is gone or the person may not see it. Raises
+        CallError."""
+        if not self.may(permission):
+            return None
+        try:
+            return await self.api.get(path)
+        except CallError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
+
     def render(self, template: str, status: int = 200, **fields: Any) -> Response:
         """Return the page that the template makes of the fields."""
         path = self.request.url.path

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from api.pages import spans
 from api.pages.occurrences import missed_by
 from api.pages.page import CurrentPage, PageRoute
-from webhooks.inbound.not_stored import Verdict
+from webhooks.inbound.not_stored import STORED, Verdict
 
 router = APIRouter(prefix="/received", include_in_schema=False, route_class=PageRoute)
 
@@ -38,6 +38,7 @@ async def list_received(page: CurrentPage) -> Response:
         **fields,
         title="Received",
         next_cursor=found["next_cursor"],
+        several_processes=page.platform.settings.processes > 1,
         verdicts={verdict.value: "" for verdict in Verdict},
         times=spans.NAMES,
         chosen={name: query.getlist(name) for name in _FILTERS},
@@ -49,5 +50,11 @@ async def list_received(page: CurrentPage) -> Response:
 @router.get("/{id}")
 async def show_received(id: str, page: CurrentPage) -> Response:
     request = await page.api.get(f"/v1/received/{id}")
-    missed = await missed_by(page, request) if request["occurrence_id"] else []
-    return page.render("received_one.html", title="A received webhook", request=request, missed=missed)
+    return page.render(
+        "received_one.html",
+        title="A received webhook",
+        request=request,
+        not_kept=request["verdict"] not in STORED,
+        source=await page.find("source:list", f"/v1/sources/{request['source_id']}"),
+        missed=await missed_by(page, request) if request["occurrence_id"] else [],
+    )

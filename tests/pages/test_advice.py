@@ -30,7 +30,7 @@ def test_each_outcome_has_words_of_its_own() -> None:
     said = [advice(delivery("failed", name)).text for name in OUTCOMES]
 
     assert len(set(said)) == len(OUTCOMES)
-    assert not any("did not accept it" in text for text in said)
+    assert not any("did not accept the request" in text for text in said)
 
 
 @pytest.mark.parametrize("waiting_for", [each.value for each in WaitingFor if each.value not in ("backoff", "person")])
@@ -48,9 +48,16 @@ def test_every_delivery_has_words(status: str, found: tuple[str, ...]) -> None:
     ("shown", "words"),
     [
         (delivery("delivered", "delivered"), "at the first attempt, in 84 ms"),
-        (delivery("delivered", "http_503", "delivered"), "by attempt 2. The one before had failed: 503 Service"),
+        (
+            delivery("delivered", "http_503", "delivered"),
+            "attempt 2, after 1 failed attempt. The last failure: 503",
+        ),
+        (
+            delivery("delivered", "timeout", "http_503", "delivered"),
+            "by attempt 3, after 2 failed attempts.",
+        ),
         (delivery("failed", "http_302"), "redirects (302)"),
-        (delivery("failed", "http_599"), "failed at every attempt (599)"),
+        (delivery("failed", "http_599"), "failed at every attempt (last: 599)"),
         (delivery("failed", "http_401"), "authentication. Then resend."),
         (delivery("failed", "webhook_deleted"), "cannot be sent any more"),
         (delivery("pending"), "On its way"),
@@ -92,4 +99,4 @@ def test_a_failure_quotes_the_receiver() -> None:
     shown = delivery("failed", "http_400")
     shown["attempts"][0]["response_body"] = '{"error": "unknown account"}'
 
-    assert advice(shown).text.endswith("It said “unknown account”. Then resend.")
+    assert advice(shown).text.endswith("The receiver said “unknown account”. Then resend.")

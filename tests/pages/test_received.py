@@ -35,13 +35,24 @@ async def test_a_source_is_made_and_what_it_sends_appears(
     headers = {"content-type": "application/json", "x-github-delivery": f"d-{path[1:]}", "x-github-event": "push"}
     async with httpx.AsyncClient() as github:
         right = await github.post(place, content=body, headers={**headers, "x-hub-signature-256": signature})
-        wrong = await github.post(place, content=b"{}", headers={**headers, "x-hub-signature-256": signature})
+        wrong = await github.post(place, content=b"", headers={**headers, "x-hub-signature-256": signature})
+        signature = f"sha256={hmac.new(secret.encode(), b'', hashlib.sha256).hexdigest()}"
+        headers |= {"x-github-delivery": f"e-{path[1:]}", "x-hub-signature-256": signature}
+        empty = await github.post(place, content=b"", headers=headers)
 
-    assert (right.status_code, wrong.status_code) == (200, 401)
+    assert (right.status_code, wrong.status_code, empty.status_code) == (200, 401, 200)
     of_source = tab.get_by_role("row").filter(has_text=f"GitHub {event}")
-    await expect(of_source.filter(has_text="verified")).to_be_visible()
+    await expect(of_source.filter(has_text="verified")).to_have_count(2)
     await expect(of_source.filter(has_text="refused")).to_be_visible()
-    await of_source.filter(has_text="verified").get_by_role("link").first.click()
+    await of_source.filter(has_text="refused").get_by_role("link").first.click()
+    await expect(tab.get_by_text("kept only of requests that were stored")).to_be_visible()
+    await expect(tab.locator("pre")).to_have_count(0)
+    await expect(tab.get_by_role("link", name=f"GitHub {event}")).to_have_attribute("href", re.compile("^/sources/"))
+    await tab.go_back()
+    await of_source.filter(has_text="verified").first.get_by_role("link").first.click()
+    await expect(tab.get_by_text("The body was empty.")).to_be_visible()
+    await tab.go_back()
+    await of_source.filter(has_text="verified").last.get_by_role("link").first.click()
     await expect(tab.locator("pre")).to_contain_text(HOSTILE)
     await expect(tab.get_by_role("link", name=re.compile("~"))).to_be_visible()
     assert await tab.title() == "A received webhook · durable-webhooks"

@@ -95,6 +95,7 @@ async def test_the_first_calls_are_shown_on_a_terminal_only_while_there_is_no_we
         pass
 
     assert second.shown == ""
+    assert own.log.count(f"monitor: http://127.0.0.1:{own.port}/ (sign in with an API key)") == 2  # once for each start
     assert KEY not in own.log
     assert "delivering" in own.log
 
@@ -111,6 +112,7 @@ async def test_they_say_when_their_receiver_would_be_refused(tmp_path: Path) -> 
 
     assert "WEBHOOKS_EGRESS_ALLOW=127.0.0.0/8 make run" in terminal.shown
     assert f"'Authorization: Bearer {key}'" in terminal.shown
+    assert f"(sign in with the API key in {own.data_dir / 'bootstrap.key'})" in own.log
     assert key not in own.log
 
 

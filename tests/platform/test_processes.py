@@ -124,6 +124,20 @@ async def test_both_serve_and_deliver_and_nothing_is_counted_twice(
     assert sum(await gained("webhooks_occurrences_total matched")) == published
 
 
+async def test_they_say_once_where_the_monitor_is_and_there_what_each_of_them_keeps(
+    several: tuple[PlatformProcess, int],
+) -> None:
+    platform, _ = several
+    same_site = {"sec-fetch-site": "same-origin"}
+    async with httpx.AsyncClient(base_url=str(platform.http.base_url)) as browser:
+        await browser.post("/sign-in", data={"key": KEY}, headers=same_site)
+        received = await browser.get("/received")
+
+    assert received.status_code == 200
+    assert "keeps the requests that it did not store" in received.text
+    assert platform.log.count("monitor: http://") == 1
+
+
 @pytest.mark.thorough
 async def test_configuration_changes_in_both_at_the_same_time(
     several: tuple[PlatformProcess, int], receiver: Receiver, path: str

@@ -30,6 +30,8 @@ _OUTCOMES = {
     "not_rendered": "payload cannot be rendered",
     "unknown": "unknown",
 }
+_MAX_ADDRESS, _ADDRESS_BEGIN = 40, 20
+"""Characters of a URL's host and path that are shown, and how many of them are of its beginning."""
 _WAITING = {
     "receiver_in_trouble": "receiver in trouble",
     "room": "waits for room",
@@ -93,6 +95,23 @@ def host(url: str | None) -> str:
     return (urlsplit(url).netloc.rpartition("@")[2] if url else "") or ""
 
 
+def address(url: str | None) -> str:
+    """Return host and path of a URL, without user, query and fragment. The middle of a long one is left out, because
+    URLs of the same receiver often differ at their ends."""
+    parts = urlsplit(url or "")
+    whole = host(url) + ("" if parts.path == "/" else parts.path)
+    return (
+        whole
+        if len(whole) <= _MAX_ADDRESS
+        else f"{whole[:_ADDRESS_BEGIN]}…{whole[_ADDRESS_BEGIN - _MAX_ADDRESS + 1 :]}"
+    )
+
+
+def label(webhook: Mapping[str, Any]) -> str:
+    """Return how a webhook is called: by its name, or else its address."""
+    return str(webhook["name"] or address(webhook["url"]))
+
+
 def outcome(name: str | None) -> str:
     """Return an outcome in words: `503 Service Unavailable`, `connection refused`."""
     if not name:
@@ -110,10 +129,12 @@ def short_outcome(name: str | None) -> str:
 
 
 def state(delivery: Mapping[str, Any]) -> str:
-    """Return the status of a delivery as the pages call it. A pending one is `sending`, or `waiting` before it is
-    begun."""
+    """Return the status of a delivery as the pages call it. During an attempt it is `sending`; a pending one before
+    that is `waiting`."""
+    if delivery["status"] in ("pending", "retrying") and not delivery["waiting_for"]:
+        return "sending"
     if delivery["status"] == "pending":
-        return "waiting" if delivery["waiting_for"] else "sending"
+        return "waiting"
     return str(delivery["status"])
 
 
@@ -165,7 +186,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "size": size,
     "number": number,
     "percent": percent,
-    "host": host,
+    "address": address,
+    "label": label,
     "outcome": outcome,
     "short_outcome": short_outcome,
     "state": state,

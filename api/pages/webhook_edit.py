@@ -89,7 +89,7 @@ async def _form(
         title="Edit webhook" if webhook else "New webhook",
         fields=fields,
         faults=faults or {},
-        opened=webhook_form.opened(fields, faults or {}),
+        opened=webhook_form.opened(fields, faults or {}) | {page.request.query_params.get("section")},
         webhook=webhook,
         tag=tag,
         events=await _events(page, fields["events"]),

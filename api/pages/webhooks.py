@@ -11,12 +11,18 @@ from starlette.responses import Response
 from api.pages import choices, spans
 from api.pages.calls import CallError
 from api.pages.page import CurrentPage, Page, PageRoute
+from api.pages.shown import label
+from webhooks import outcomes
+from webhooks.deliveries.status import DeliveryStatus
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _FILTERS = ("url", "event", "client_identifier", "active")
 _ACTIVE = {"true": "active", "false": "disabled"}
 _REQUESTS = 20
+_LOOKED_AT = 50
+"""Unfinished deliveries that are looked at for answers of 401. Lists keep what they have read for seconds."""
+_REFUSED = f"http_{outcomes.UNAUTHORIZED}"
 _A_MINUTE = timedelta(minutes=1)
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z")
 _OVERLAPS = {"86400": "24 h", "604800": "7 days", "3600": "1 h", "0": "none: the old secret ends now"}
@@ -89,7 +95,23 @@ def _outage(webhook: dict[str, Any]) -> str | None:
 @router.get("/webhooks/{id}/traffic")
 async def show_traffic(page: CurrentPage, id: str) -> Response:
     """Return the part of a webhook's page that asks Temporal, loaded after it."""
-    return page.render("webhook_traffic.html", traffic=await page.api.get(f"/v1/webhooks/{id}/traffic"))
+    traffic = await page.api.get(f"/v1/webhooks/{id}/traffic")
+    refused = await _refused(page, id, traffic["unfinished"])
+    return page.render("webhook_traffic.html", id=id, traffic=traffic, refused=refused)
+
+
+async def _refused(page: Page, id: str, unfinished: int | None) -> dict[str, Any]:
+    """Return how many (`count`) of a webhook's deliveries are retried after 401; None if that is unknown. Of many
+    unfinished deliveries it counts only among the newest (`of`): what the last answer was, only histories tell."""
+    if not unfinished or not page.may("delivery:list"):
+        return {"count": unfinished, "of": None}
+    asked = {"webhook_id": id, "status": [DeliveryStatus.PENDING.value, DeliveryStatus.RETRYING.value]}
+    try:
+        found = await page.api.get("/v1/deliveries", **asked, limit=_LOOKED_AT)
+    except CallError:
+        return {"count": None, "of": None}
+    count = sum(delivery["last_outcome"] == _REFUSED for delivery in found["items"])
+    return {"count": count, "of": len(found["items"]) if found["next_cursor"] else None}
 
 
 @router.post("/webhooks/{id}/test")
@@ -150,7 +172,7 @@ async def _webhook(page: Page, id: str, **fields: Any) -> Response:
     webhook = await page.api.get(f"/v1/webhooks/{id}")
     return page.render(
         "webhook.html",
-        title=webhook["name"] or id,
+        title=label(webhook),
         webhook=webhook,
         **{"tests": None, "fault": None} | fields,
     )

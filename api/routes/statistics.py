@@ -35,6 +35,7 @@ async def get_statistics(
     until: Time = None,
     webhook_id: Terms = None,
     event: Terms = None,
+    occurrence_id: Terms = None,
     client_identifier: Terms = None,
 ) -> StatisticsOut:
     """Counts deliveries by the time when they were accepted: those of the last hours (`window`), or from `since` to
@@ -45,13 +46,15 @@ async def get_statistics(
     if seen is None:
         result = Result(Numbers(), asked.empty_bars(), datetime.now(UTC))
     else:
-        result = await counted(platform, seen.filter(caller.tenant, events=event or ()), asked)
+        result = await counted(
+            platform, seen.filter(caller.tenant, events=event or (), occurrence_ids=occurrence_id or ()), asked
+        )
     return StatisticsOut(since=asked.since, until=until or result.as_of, **figures(result))
 
 
 @router.get("/awaiting-resend", dependencies=[needs("delivery:list")])
 async def get_awaiting_resend(caller: CurrentCaller, platform: CurrentPlatform) -> AwaitingResendOut:
-    """Counts the deliveries that failed and wait for a resend. Up to 10 seconds old."""
+    """Counts the deliveries that failed and wait for a resend. Up to 2 seconds old."""
     seen = await visible(platform.database, caller, None, None)
     if seen is None:
         return AwaitingResendOut(awaiting_resend=0)

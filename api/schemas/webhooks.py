@@ -248,6 +248,7 @@ class WebhookOut(BaseModel):
 class WebhookName(BaseModel):
     id: str
     name: str
+    url: str
 
 
 class WebhookCreated(WebhookOut):

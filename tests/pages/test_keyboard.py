@@ -57,7 +57,7 @@ async def test_sent(monitor: Monitor, platform: PlatformProcess, receiver: Recei
     await keyboard.press(tab.get_by_role("checkbox", name=f"Select {event}"), " ")
     await keyboard.press(tab.get_by_role("button", name="Resend 1"))
 
-    await expect(tab.get_by_text("Sent again")).to_be_visible()
+    await expect(tab.get_by_text("1 delivery is sent again")).to_be_visible()
 
 
 @pytest.mark.thorough

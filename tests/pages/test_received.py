@@ -45,7 +45,7 @@ async def test_a_source_is_made_and_what_it_sends_appears(
     await expect(of_source.filter(has_text="verified")).to_have_count(2)
     await expect(of_source.filter(has_text="refused")).to_be_visible()
     await of_source.filter(has_text="refused").get_by_role("link").first.click()
-    await expect(tab.get_by_text("kept only of requests that were stored")).to_be_visible()
+    await expect(tab.get_by_text("Headers and body were not kept")).to_be_visible()
     await expect(tab.locator("pre")).to_have_count(0)
     await expect(tab.get_by_role("link", name=f"GitHub {event}")).to_have_attribute("href", re.compile("^/sources/"))
     await tab.go_back()

@@ -1,14 +1,30 @@
 """Sent: what a person sees and does there, in a real browser."""
 
+import asyncio
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Locator, Route, expect
+from playwright.async_api import Page as Tab
 
 from api.pages.page import templates
 from tests.pages.conftest import EVERY_LOOK, Monitor, Open
 from webhooks.testing.platform_process import PlatformProcess, until
 from webhooks.testing.receiver import Receiver
+
+NOTE_WHAT_IS_SAID = """() => {
+    const said = document.getElementById("asked");
+    const status = () => document.querySelector("td .status").textContent;
+    new MutationObserver(() => note([said.textContent, status()])).observe(said, { childList: true });
+}"""
+
+
+async def click_at(tab: Tab, place: Locator) -> None:
+    """Click where an element is, whatever lies over it."""
+    box = await place.bounding_box()
+    assert box
+    await tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
 
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
 
@@ -28,10 +44,36 @@ async def test_a_new_delivery_appears_by_itself_and_changes_where_it_is(
     await expect(row).to_contain_text("Orders")
     await expect(row).to_contain_text("waits for resend")
     await row.get_by_role("checkbox").check()
+    said: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+
+    async def answer_late(route: Route) -> None:
+        await asyncio.wait_for(asyncio.shield(said), 15)
+        await route.continue_()
+
+    def note(seen: list[str]) -> None:
+        if not said.done():
+            said.set_result(seen)
+
+    await tab.expose_function("note", note)
+    await tab.evaluate(NOTE_WHAT_IS_SAID)
+    await tab.route("**/sent/resend", answer_late)
     await tab.get_by_role("button", name="Resend 1").click()
-    await expect(tab.get_by_text("Sent again")).to_be_visible()
+    assert said.result() == ["Asking for 1 delivery to be sent again …", "sending"]
+    await expect(tab.get_by_text("1 delivery is sent again.")).to_be_visible()
     await expect(tab).to_have_url(re.compile(f"event={event}"))
     await expect(row).to_contain_text("delivered")
+    box = await row.get_by_role("checkbox").bounding_box()
+    assert box
+    await tab.mouse.click(box["x"] - 6, box["y"] - 6)
+
+    async def selects_its_id() -> bool:  # not if the row changes meanwhile
+        await tab.get_by_title(f"order-{path[1:9]}").dblclick(position={"x": 5, "y": 8})
+        return str(await tab.evaluate("getSelection().toString()")).strip("-") == "order"
+
+    await until(selects_its_id, timeout=15, what="the selection")
+    assert "/sent" in tab.url
+    await click_at(tab, row.locator(".status"))
+    await expect(tab).to_have_url(re.compile(f"/deliveries/order-{path[1:9]}~"))
     assert [attempt["trigger"] for attempt in (await platform.wait(delivery, "delivered"))["attempts"]] == [
         "event",
         "resend",
@@ -147,7 +189,8 @@ async def test_figures_are_those_of_the_filter(
     event = await platform.event()
     await platform.webhook(event, receiver.tell(path, [200, 400]))
     for status in ("delivered", "failed"):
-        await platform.wait(await platform.delivery(await platform.publish(event)), status)
+        delivery = await platform.delivery(await platform.publish(event, id=f"{status}-{path[1:9]}"))
+        await platform.wait(delivery, status)
 
     tab = await monitor.open(f"/sent?event={event}")
 
@@ -157,6 +200,11 @@ async def test_figures_are_those_of_the_filter(
     await tab.locator("#figures").get_by_role("link").nth(1).click()
     await expect(tab.get_by_role("row")).to_have_count(2)
     await expect(tab.get_by_role("row").nth(1)).to_contain_text("failed")
+    await monitor.open(f"/sent?q=delivered-{path[1:9]}&status=delivered")
+    await expect(figures).to_have_text(["1", "0", "0", "100 %"])
+    await expect(tab.locator("#figures")).to_contain_text("of every status")
+    await monitor.open(f"/sent?event={event}&since=2026-01-10T09:40:00Z&until=2026-01-11T09:40:00Z")
+    await expect(figures).to_have_text(["0", "0", "0", "none"])
 
 
 async def test_every_page_counts_what_waits_for_a_resend(
@@ -174,12 +222,18 @@ async def test_every_page_counts_what_waits_for_a_resend(
     tab = await monitor.open("/webhooks")
 
     number = (await platform.get("/v1/statistics/awaiting-resend"))["awaiting_resend"]
-    await expect(tab.get_by_role("link", name=re.compile(rf"^Sent\s*{number}\s*failed$"))).to_be_visible()
+    badge = tab.get_by_role("link", name=re.compile(rf"^Sent\s*{number}\s*failed$"))
+    await expect(badge).to_be_visible()
+    asked = []
+    tab.on("request", lambda request: asked.append(request.url))
+    await monitor.open("/sent")
+    await expect(badge).to_be_visible()
+    assert not any("failed-count" in url for url in asked)  # it comes with the figures
 
 
 @pytest.mark.parametrize("number", [0, None])
 def test_an_unknown_count_is_not_shown_as_a_number(number: int | None) -> None:
-    assert ">0<" not in templates.get_template("failed_count.html").render(number=number)
+    assert ">0<" not in templates.get_template("failed_count.html").render(number=number, refreshes=True)
 
 
 async def test_rows_that_the_page_shows_are_not_sent_to_it_again(

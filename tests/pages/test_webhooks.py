@@ -1,6 +1,7 @@
 """Webhooks: what a person sees and does there, in a real browser."""
 
 import json
+import re
 
 import pytest
 import trustme
@@ -8,6 +9,8 @@ from playwright.async_api import Page as Tab
 from playwright.async_api import expect
 from standardwebhooks import Webhook as Verifier
 
+from api.pages import shown
+from api.pages.page import templates
 from tests.pages.conftest import EVERY_LOOK, Monitor, Open
 from tests.support.oauth_server import OAuthServer
 from tests.support.tenants import new_tenant
@@ -318,6 +321,57 @@ async def test_a_webhook_that_the_platform_deactivated_says_why(
     await expect(tab.get_by_text("the receiver answered 410 Gone")).to_be_visible()
     await expect(tab.get_by_text("What to do")).to_be_visible()
     await expect(tab.get_by_role("button", name="Activate")).to_be_visible()
+
+
+async def test_a_webhook_without_a_name_whose_credentials_are_refused(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    event = await platform.event()
+    for end in ("one", "two"):
+        await platform.webhook(event, receiver.tell(f"{path}/{end}", [401]), retry_policy={"schedule": [3600]})
+    address = f"127.0.0.1:{receiver.port}{path}/two"
+    for _ in range(2):
+        for delivery in (await platform.publish(event))["deliveries"]:
+            await platform.wait(delivery["id"], "retrying")
+    tab = await monitor.open(f"/sent?event={event}&status=retrying")
+    await expect(tab.get_by_role("row").filter(has_text=shown.address(f"http://{address}"))).to_have_count(2)
+    await tab.get_by_text("Webhook any").click()
+    choice = tab.get_by_label(shown.address(f"http://{address}"))
+    await expect(tab.locator("label").filter(has=choice)).to_have_attribute("title", f"http://{address}")
+    await monitor.open(f"/webhooks?event={event}")
+    row = tab.get_by_role("row").filter(has_text=shown.address(f"http://{address}"))
+    await expect(row.get_by_role("link")).to_have_attribute("title", f"http://{address}")
+    box = await row.bounding_box()
+    assert box
+    await tab.mouse.click(box["x"] + 4, box["y"] + 4)
+
+    await expect(tab.get_by_role("heading", level=1)).to_have_text(shown.address(f"http://{address}"))
+    await expect(tab.locator("#refused")).to_contain_text("2 deliveries are retried after 401 Unauthorized")
+    await expect(tab.locator("dd").filter(has_text=re.compile("^2$"))).to_have_count(2)  # unfinished, and of those
+    places = [await tab.get_by_role("heading", name=name).bounding_box() for name in ("Send again", "Recent requests")]
+    assert places[0] and places[1] and places[0]["y"] < places[1]["y"]
+    assert await monitor.axe() == []
+    await tab.get_by_role("link", name="its authentication").click()
+    await expect(tab.get_by_label("Mode")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        ({"count": None, "of": None}, "<dd>unknown</dd>"),
+        ({"count": 0, "of": None}, "<dd>0</dd>"),
+        ({"count": 7, "of": 50}, "At least 7 deliveries are"),
+        ({"count": 0, "of": 50}, "none of the newest 50"),
+    ],
+)
+def test_a_count_of_refused_deliveries_says_how_exact_it_is(refused: Json, words: str) -> None:
+    traffic = {"state": None, "in_flight": None, "limit": None, "unfinished": 9, "awaiting_resend": 0}
+    part = templates.get_template("webhook_traffic.html")
+
+    text = part.render(id="a", traffic=traffic, refused=refused, may=lambda _: True)
+
+    assert words in text
+    assert ("retried after 401 Unauthorized" in text) == bool(refused["count"])
 
 
 async def test_who_may_only_look_sees_no_buttons(open_monitor: Open, platform: PlatformProcess) -> None:

@@ -35,7 +35,6 @@ _SIZE_SECONDS = 60.0
 """For how long a window with more than these counts as one with more."""
 _KEPT_RESULTS, _KEPT_BARS, _KEPT_TIMES = 1000, 10_000, 1000
 _RESULT_SECONDS, _NEW_BAR_SECONDS, _OLD_BAR_SECONDS, _TIMES_SECONDS = 2.0, 5.0, 60.0, 15.0
-_AWAITING_SECONDS = 10.0
 _OLD = timedelta(hours=1)
 """Deliveries that were accepted before this seldom change."""
 _MAX_CONCURRENT_COUNTS = 4
@@ -151,7 +150,7 @@ class Statistics:
         return await self._times.get(key, _TIMES_SECONDS, lambda: _times(deliveries, filter, most))
 
     async def awaiting_resend(self, client: Client, filter: Filter) -> int:
-        """Count the deliveries that wait for a person, of those that the filter selects; up to 10 s old. Raises
+        """Count the deliveries that wait for a person, of those that the filter selects; up to 2 s old. Raises
         RPCError."""
         query = filter.query()
         return 0 if query is None else await self._count_awaiting(client, query)
@@ -161,7 +160,7 @@ class Statistics:
             async with self._gate:
                 return await count_rows(client, f"{query} AND {RUNNING} AND {AWAITING}")
 
-        return await self._awaiting.get(query, _AWAITING_SECONDS, count)
+        return await self._awaiting.get(query, _RESULT_SECONDS, count)
 
     async def _count(self, client: Client, query: str, window: Window) -> Result:
         as_of, starts = datetime.now(UTC), window.bars()

@@ -193,10 +193,12 @@ async def urls(session: AsyncSession, tenant: str, ids: Collection[str]) -> dict
     return dict(rows.all())
 
 
-async def names(session: AsyncSession, tenant: str, ids: Collection[str], owner: str | None) -> dict[str, str]:
-    """Return the names of these webhooks of a tenant, by id; with `owner`, those that belong to this client. One that
-    is deleted is left out."""
-    query = select(Webhook.id, Webhook.name).where(col(Webhook.tenant) == tenant, col(Webhook.id).in_(ids))
+async def names(
+    session: AsyncSession, tenant: str, ids: Collection[str], owner: str | None
+) -> Sequence[tuple[str, str, str]]:
+    """Return id, name and URL of these webhooks of a tenant; with `owner`, of those that belong to this client. One
+    that is deleted is left out."""
+    query = select(Webhook.id, Webhook.name, Webhook.url).where(col(Webhook.tenant) == tenant, col(Webhook.id).in_(ids))
     if owner is not None:
         query = query.where(col(Webhook.client_identifier) == owner)
-    return dict((await session.exec(query)).all())
+    return (await session.exec(query)).all()

@@ -139,7 +139,8 @@ class LiveRows {
   }
 }
 
-// A part of a page that is fetched again now and then: data-refresh is its address, data-every the seconds. What is read
+// A part of a page that is fetched again now and then: data-refresh is its address, data-every the seconds. Its answer may bring
+// other parts along, which change with it. What is read
 // stays: opened details, how far something is scrolled, the focus, and what has data-keep. Nothing changes under a selection or a field.
 class LivePart {
   constructor(element) {
@@ -159,7 +160,11 @@ class LivePart {
           const fresh = document.createElement("template");
           fresh.innerHTML = await answer.text();
           const part = fresh.content.getElementById(this.id);
-          if (part && part.dataset.version !== element.dataset.version && !this.isUsed(element)) this.replace(element, part);
+          if (part && part.dataset.version !== element.dataset.version && !this.isUsed(element)) {
+            const others = [...fresh.content.querySelectorAll("[id][data-version]")].filter((other) => other !== part && !part.contains(other));
+            this.replace(element, part);
+            for (const other of others) document.getElementById(other.id)?.replaceWith(other);
+          }
         }
       } catch (error) { /* the next one may succeed */ }
     }
@@ -295,6 +300,23 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("submit", (event) => {
   const question = event.target.dataset.ask;
   if (question && !confirm(question)) event.preventDefault();
+});
+
+// A form that sends the chosen rows says so at once, here and in each row, because the answer may take seconds.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.dataset.sends || event.defaultPrevented) return;
+  const chosen = [...document.querySelectorAll("input.choose:checked")];
+  const said = document.getElementById(form.dataset.sends);
+  said.textContent = `Asking for ${chosen.length} ${chosen.length === 1 ? "delivery" : "deliveries"} to be sent again …`;
+  said.hidden = false;
+  for (const row of chosen.map((choice) => choice.closest("tr"))) {
+    const status = row.querySelector(".status");
+    status.className = "status sending";
+    status.textContent = "sending";
+    row.dataset.version = "";
+  }
+  if (event.submitter) event.submitter.disabled = true;
 });
 
 document.addEventListener("DOMContentLoaded", () => {

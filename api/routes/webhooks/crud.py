@@ -144,9 +144,9 @@ async def list_names(
     session: Reading,
     webhook_id: Annotated[list[Term], Query(min_length=1, max_length=_MAX_NAMES, description="Repeat it")],
 ) -> Page[WebhookName]:
-    """Returns the names of up to 100 webhooks. Unknown ones are left out."""
+    """Returns the names and URLs of up to 100 webhooks. Unknown ones are left out."""
     found = await stored_webhooks.names(session, caller.tenant, webhook_id, caller.client_identifier)
-    return Page(items=[WebhookName(id=id, name=name) for id, name in found.items()], next_cursor=None)
+    return Page(items=[WebhookName(id=id, name=name, url=url) for id, name, url in found], next_cursor=None)
 
 
 @router.get("/{id}", dependencies=[needs("webhook:list")], responses=responses(404))

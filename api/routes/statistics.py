@@ -54,7 +54,8 @@ async def get_statistics(
 
 @router.get("/awaiting-resend", dependencies=[needs("delivery:list")])
 async def get_awaiting_resend(caller: CurrentCaller, platform: CurrentPlatform) -> AwaitingResendOut:
-    """Counts the deliveries that failed and wait for a resend. Up to 2 seconds old."""
+    """Counts the deliveries that failed and wait for a resend. Up to 2 seconds old; of more than 200, up to
+    10 seconds."""
     seen = await visible(platform.database, caller, None, None)
     if seen is None:
         return AwaitingResendOut(awaiting_resend=0)

@@ -35,6 +35,8 @@ _SIZE_SECONDS = 60.0
 """For how long a window with more than these counts as one with more."""
 _KEPT_RESULTS, _KEPT_BARS, _KEPT_TIMES = 1000, 10_000, 1000
 _RESULT_SECONDS, _NEW_BAR_SECONDS, _OLD_BAR_SECONDS, _TIMES_SECONDS = 2.0, 5.0, 60.0, 15.0
+_MANY_AWAITING_SECONDS = 10.0
+"""For how long the number of those that wait for a person is kept, if they are more than _FEW."""
 _OLD = timedelta(hours=1)
 """Deliveries that were accepted before this seldom change."""
 _MAX_CONCURRENT_COUNTS = 4
@@ -150,8 +152,8 @@ class Statistics:
         return await self._times.get(key, _TIMES_SECONDS, lambda: _times(deliveries, filter, most))
 
     async def awaiting_resend(self, client: Client, filter: Filter) -> int:
-        """Count the deliveries that wait for a person, of those that the filter selects; up to 2 s old. Raises
-        RPCError."""
+        """Count the deliveries that wait for a person, of those that the filter selects; up to 2 s old, of more
+        than 200 up to 10 s. Raises RPCError."""
         query = filter.query()
         return 0 if query is None else await self._count_awaiting(client, query)
 
@@ -160,7 +162,7 @@ class Statistics:
             async with self._gate:
                 return await count_rows(client, f"{query} AND {RUNNING} AND {AWAITING}")
 
-        return await self._awaiting.get(query, _RESULT_SECONDS, count)
+        return await self._awaiting.get(query, _awaiting_seconds, count)
 
     async def _count(self, client: Client, query: str, window: Window) -> Result:
         as_of, starts = datetime.now(UTC), window.bars()
@@ -212,6 +214,10 @@ class Statistics:
             async with self._gate:
                 awaiting = min(await count_rows(client, f"{part} AND {RUNNING} AND {AWAITING}"), running)
         return Numbers(completed, counts.total() - running - completed + awaiting, running - awaiting)
+
+
+def _awaiting_seconds(number: int) -> float:
+    return _MANY_AWAITING_SECONDS if number > _FEW else _RESULT_SECONDS
 
 
 def _of_rows(rows: Sequence[WorkflowExecution], window: Window) -> dict[datetime, Numbers]:

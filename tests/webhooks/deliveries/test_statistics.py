@@ -25,8 +25,10 @@ LATE = RPCError("late", RPCStatusCode.DEADLINE_EXCEEDED, b"")
 class _Temporal:
     """Answers each count with 300 delivered, 20 expired and 10 running ones, of which 4 wait for a person."""
 
-    def __init__(self, fault: RPCError | None = None, *, sizes: Sequence[int | RPCError] = (660,)) -> None:
-        self.fault = fault
+    def __init__(
+        self, fault: RPCError | None = None, *, sizes: Sequence[int | RPCError] = (660,), awaiting: int = 4
+    ) -> None:
+        self.fault, self.awaiting = fault, awaiting
         self.sizes = [*sizes]
         """What it answers to counts that are not by status: of the newest bars, and then of the whole."""
         self.queries: list[str] = []
@@ -38,7 +40,7 @@ class _Temporal:
             raise self.fault
         if "GROUP BY" not in query:
             if AWAITING in query:
-                return SimpleNamespace(count=4)
+                return SimpleNamespace(count=self.awaiting)
             size = self.sizes.pop(0) if len(self.sizes) > 1 else self.sizes[0]
             if isinstance(size, RPCError):
                 raise size
@@ -121,6 +123,18 @@ def test_a_window_between_two_times_has_a_bar_for_each_half_hour_it_touches() ->
     window = Window.of(since, since + timedelta(hours=1))
 
     assert window.bars() == [datetime(2026, 1, 1, 9, tzinfo=UTC) + HALF_HOUR * index for index in range(3)]
+
+
+@pytest.mark.parametrize(("number", "seconds"), [(200, 2), (201, 10)])
+async def test_the_number_that_waits_for_a_resend_is_as_current_as_the_figures_unless_it_is_large(
+    number: int, seconds: int
+) -> None:
+    clock, temporal = Clock(), _Temporal(awaiting=number)
+    statistics, client = Statistics(clock), cast("Client", temporal)
+    for later in (0, seconds - 0.1, 0.1):
+        clock.now += later
+        assert await statistics.awaiting_resend(client, FILTER) == number
+        assert len(temporal.queries) == (2 if later == 0.1 else 1)
 
 
 async def test_recent_results_are_shared_bounded_and_end() -> None:

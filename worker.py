@@ -169,7 +169,7 @@ async def delivering(client: Client, resources: Resources, lanes: Lanes, publish
         create_worker(client, resources, lanes, publisher, live) as worker,
         create_fan_out_worker(client, resources, publisher, live),
         create_job_worker(client, resources, publisher, live),
-        resuming(client, lanes, publisher.task_queue, Pacer(settings.resume_rate, live)),
+        resuming(client, lanes, publisher.task_queue, settings.resume_rate),
         counts.exporting(client) if setup.exports_metrics(settings) else contextlib.nullcontext(),
     ):
         yield worker

@@ -11,8 +11,6 @@ import pytest
 from bench.producer import Producer
 from webhooks.isolation.backlog import MAX_LOCAL
 from webhooks.isolation.lanes import Lanes
-from webhooks.isolation.live_traffic import LiveTraffic
-from webhooks.isolation.pacer import Pacer
 from webhooks.isolation.resuming import resuming
 from webhooks.testing.platform_process import PlatformProcess, running, until
 from webhooks.testing.receiver import Receiver, Reply
@@ -237,5 +235,5 @@ async def test_a_delivery_that_is_gone_is_not_resumed_for_ever(platform: Platfor
     async def empty() -> bool:
         return lanes.snapshot("webhook").waiting == 0
 
-    async with resuming(await platform.temporal(), lanes, "nobody polls it", Pacer(20, LiveTraffic())):
+    async with resuming(await platform.temporal(), lanes, "nobody polls it", rate=20):
         await until(empty, timeout=30, what="the end of resuming")

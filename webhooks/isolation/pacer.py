@@ -1,4 +1,4 @@
-"""How fast jobs, fan-outs and what is resumed may go, so that live deliveries do not notice them."""
+"""How fast jobs and fan-outs may go, so that live deliveries do not notice them."""
 
 import asyncio
 import time

@@ -12,7 +12,6 @@ from temporalio.service import RPCError
 from webhooks.contracts import PROCEED_SIGNAL
 from webhooks.deliveries.restart import proceed
 from webhooks.isolation.lanes import Lanes, Resumable
-from webhooks.isolation.pacer import Pacer, Turns
 from webhooks.isolation.takeover import take_over
 from webhooks.temporal.codec import UnreadableError
 from webhooks.temporal.connection import is_passing
@@ -29,11 +28,12 @@ _POLL_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
-async def resuming(client: Client, lanes: Lanes, task_queue: str, pacer: Pacer) -> AsyncIterator[None]:
-    """Resume while the block runs. A delivery that is not reached comes when its own delay or timer ends."""
+async def resuming(client: Client, lanes: Lanes, task_queue: str, rate: float) -> AsyncIterator[None]:
+    """Resume while the block runs, at most `rate` deliveries a second. A delivery that is not reached comes when its
+    own delay or timer ends."""
     tasks = [
         asyncio.create_task(_take_over(client, lanes, task_queue)),
-        asyncio.create_task(_resume(client, lanes, task_queue, pacer.turns())),
+        asyncio.create_task(_resume(client, lanes, task_queue, rate)),
     ]
     try:
         yield
@@ -56,7 +56,7 @@ async def _take_over(client: Client, lanes: Lanes, task_queue: str) -> None:
         await asyncio.sleep(pause)
 
 
-async def _resume(client: Client, lanes: Lanes, task_queue: str, turns: Turns) -> None:
+async def _resume(client: Client, lanes: Lanes, task_queue: str, rate: float) -> None:
     room = asyncio.Event()
     lanes.on_room = room.set
     while True:
@@ -66,8 +66,7 @@ async def _resume(client: Client, lanes: Lanes, task_queue: str, turns: Turns) -
         room.clear()
         while delivery := lanes.next_to_resume():
             await _resume_one(client, lanes, task_queue, delivery)
-            await turns.next()
-        turns.pause()
+            await asyncio.sleep(1 / rate)
 
 
 async def _resume_one(client: Client, lanes: Lanes, task_queue: str, delivery: Resumable) -> None:

@@ -13,8 +13,6 @@ from webhooks.contracts import PROCEED_SIGNAL
 from webhooks.isolation import resuming
 from webhooks.isolation.lane import Condition
 from webhooks.isolation.lanes import Lanes
-from webhooks.isolation.live_traffic import LiveTraffic
-from webhooks.isolation.pacer import Pacer
 
 
 class Temporal:
@@ -61,7 +59,7 @@ def temporal(monkeypatch: pytest.MonkeyPatch) -> Temporal:
 async def resumed(temporal: Temporal, lanes: Lanes, count: int) -> AsyncIterator[None]:
     """Resumes, and enters the block after this many tries."""
     client = cast("Client", cast("Any", temporal))
-    async with resuming.resuming(client, lanes, "queue", Pacer(1_000, LiveTraffic())), asyncio.timeout(10):
+    async with resuming.resuming(client, lanes, "queue", rate=1_000), asyncio.timeout(10):
         await asyncio.sleep(0)
         lanes.on_room()
         while len(temporal.resumed) < count:  # noqa: ASYNC110  the stand-in has no event for it

@@ -54,7 +54,7 @@ class DeliveryActivities:
             delivery_id=delivery.id,
         )
         self._backlog.remove(workflow_id)
-        if not (delivery.job_id or delivery.fanned_out):
+        if not (delivery.job_id or delivery.fanned_out or delivery.resent):
             self._live.note()
         if not by_person and (wait := self._lanes.reject_early(delivery.tenant, delivery.webhook_id, workflow_id)):
             return Deferred(after=wait.after, reason=wait.reason, attempts_made=0)

@@ -2,81 +2,79 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import pytest
 
+from tests.support.clock import Clock
+from webhooks.isolation import pacer
 from webhooks.isolation.live_traffic import LiveTraffic
-from webhooks.isolation.pacer import Pacer
+from webhooks.isolation.pacer import Pacer, Turns
 
 pytestmark = pytest.mark.unit
-_WORK = 0.02
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+RATE = 10_000
+REST = 8
+"""A rest is so many times as long as the work."""
 
 
 @pytest.fixture
-def clock() -> Iterator[Clock]:
-    yield Clock()
-
-
-async def _seconds(pacer: Pacer, turns: int) -> float:
-    """Return how long so many turns take, each with some work."""
-    mine, began = pacer.turns(), time.monotonic()
-    for _ in range(turns):
-        await mine.next()
-        await asyncio.sleep(_WORK)
-    return time.monotonic() - began
-
-
-async def test_beside_live_deliveries_each_turn_is_followed_by_a_rest(clock: Clock) -> None:
-    live = LiveTraffic(clock)
-    pacer = Pacer(10_000, live)
-    alone = await _seconds(pacer, 5)
-    live.note()
-    beside = await _seconds(pacer, 5)
-    assert beside > alone + 4 * 5 * _WORK  # four rests: after the last turn, nobody asks for one more
-    clock.now += 1.1
-    assert await _seconds(pacer, 5) < beside / 2
-
-
-async def test_a_wait_of_ones_own_is_no_work(clock: Clock) -> None:
+def live(clock: Clock) -> LiveTraffic:
     live = LiveTraffic(clock)
     live.note()
-    turns = Pacer(10_000, live).turns()
+    return live
+
+
+async def work(turns: Turns, times: int) -> None:
+    for _ in range(times):
+        await turns.next()
+        await asyncio.sleep(0.02)
+
+
+async def test_beside_live_deliveries_each_turn_is_followed_by_a_rest(live: LiveTraffic) -> None:
+    began = time.monotonic()
+    await work(Pacer(RATE, live).turns(), 4)
+    assert time.monotonic() - began >= 3 * REST * 0.02  # after the last turn, nobody asks for one more
+
+
+async def test_all_who_work_share_the_rests(live: LiveTraffic) -> None:
+    shared, began = Pacer(RATE, live), time.monotonic()
+    await asyncio.gather(*(work(shared.turns(), 3) for _ in range(2)))
+    assert time.monotonic() - began >= 4 * REST * 0.02
+
+
+async def test_there_is_no_rest_a_second_after_the_last_live_delivery(
+    live: LiveTraffic, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacer, "_LONGEST_REST_SECONDS", 600)
+    clock.now += 1
+    async with asyncio.timeout(30):
+        await Pacer(RATE, live).turn(1, worked=100)
+
+
+async def test_a_rest_has_a_longest_time(live: LiveTraffic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacer, "_LONGEST_REST_SECONDS", 0.1)
+    async with asyncio.timeout(30):
+        await Pacer(RATE, live).turn(1, worked=100)
+
+
+async def test_a_wait_of_ones_own_is_no_work(live: LiveTraffic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacer, "_REST", 1_000)
+    monkeypatch.setattr(pacer, "_LONGEST_REST_SECONDS", 600)
+    turns = Pacer(RATE, live).turns()
     await turns.next()
     turns.pause()
-    await asyncio.sleep(0.2)
-    began = time.monotonic()
-    await turns.next()
-    assert time.monotonic() - began < 0.2
-
-
-async def test_no_turn_beyond_the_rate_and_none_while_it_is_busy() -> None:
-    busy = True
-    pacer = Pacer(50, LiveTraffic(), lambda: busy)
-    first = asyncio.create_task(pacer.turns().next())
     await asyncio.sleep(0.1)
-    assert not first.done()
-    busy = False
-    await first
-    began = time.monotonic()
-    await asyncio.gather(*(pacer.turns().next() for _ in range(5)))
-    assert time.monotonic() - began > 4 / 50
+    async with asyncio.timeout(50):  # if it were work, the rest would be 100 s
+        await turns.next()
 
 
-async def test_two_who_work_share_the_rests(clock: Clock) -> None:
-    live = LiveTraffic(clock)
-    live.note()
-    pacer = Pacer(10_000, live)
-    one = await _seconds(pacer, 5)
+async def test_no_turn_comes_while_it_is_busy_and_none_beyond_the_rate() -> None:
+    answers = iter([True, True, False])
+    busy = Pacer(50, LiveTraffic(), lambda: next(answers, False))
     began = time.monotonic()
-    await asyncio.gather(_seconds(pacer, 5), _seconds(pacer, 5))
-    assert time.monotonic() - began > 1.3 * one
+    await busy.turns().next()
+    assert next(answers, None) is None  # it was asked until it said no
+    assert time.monotonic() - began >= 2 / 50
+
+    began = time.monotonic()
+    await asyncio.gather(*(busy.turns().next() for _ in range(5)))
+    assert time.monotonic() - began >= 4 / 50

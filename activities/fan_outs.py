@@ -29,7 +29,7 @@ class FanOutActivities:
         self._publisher = publisher
         self._database = database
         self._pacer = pacer
-        self._turns = WeakValueDictionary[str, asyncio.Lock]()
+        self._first_in_line = WeakValueDictionary[str, asyncio.Lock]()
         """By tenant: only one of a tenant's starts waits for a turn, so that tenants take turns."""
 
     @activity.defn
@@ -79,14 +79,15 @@ class FanOutActivities:
                 step.ended(place, conflict=True)
             except TooManyDelayedError:  # its receiver is in trouble: the others do not wait for it
                 step.put_off(place)
-                turns.pause()
-                await asyncio.sleep(_TRY_AGAIN_SECONDS)
+                if step.has_only_put_off:
+                    turns.pause()
+                    await asyncio.sleep(_TRY_AGAIN_SECONDS)
             else:
                 step.ended(place)
 
     async def _turn(self, tenant: str, turns: Turns) -> None:
         turns.pause()
-        async with self._turns.setdefault(tenant, asyncio.Lock()):
+        async with self._first_in_line.setdefault(tenant, asyncio.Lock()):
             await turns.next()
 
 
@@ -122,6 +123,11 @@ class _Step:
 
     def put_off(self, place: int) -> None:
         self._put_off.append(place)
+
+    @property
+    def has_only_put_off(self) -> bool:
+        """Whether each place that is left was put off."""
+        return self._next == len(self.fan_out.webhook_ids)
 
     def ended(self, place: int, *, conflict: bool = False) -> None:
         self._open.remove(place)

@@ -20,7 +20,7 @@ from webhooks.testing.platform_process import PlatformProcess
 from webhooks.testing.receiver import Receiver
 
 COUNTS = (60, 1_000)
-ROUNDS = 2
+ROUNDS = 3
 RATE = 10
 """Occurrences per second for the healthy webhook."""
 PARTS = 3

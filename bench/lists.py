@@ -114,8 +114,7 @@ def _copy_rows(database: Path) -> None:
 
 async def signed_in(platform: PlatformProcess) -> httpx.AsyncClient:
     page = httpx.AsyncClient(base_url=str(platform.http.base_url), timeout=30)
-    key = platform.http.headers["authorization"].removeprefix("Bearer ")
-    signed_in = await page.post("/sign-in", data={"key": key}, headers={"Sec-Fetch-Site": "same-origin"})
+    signed_in = await page.post("/sign-in", data={"key": platform.key}, headers={"Sec-Fetch-Site": "same-origin"})
     assert signed_in.status_code == 303, signed_in.text
     return page
 

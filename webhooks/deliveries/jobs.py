@@ -117,8 +117,10 @@ class Jobs:
         and its other clients may have."""
         running = f"WorkflowType = '{names.RUN_JOB}' AND {RUNNING} AND {names.TENANT_ID.name} = {quoted(job.tenant)}"
         client, attribute = job.client_identifier, names.CLIENT_ID.name
-        limits = [(f"{attribute} IS {'NOT ' if client else ''}NULL", MAX_RUNNING, "clients" if client else "tenant")]
-        if client and can_be_queried(client):
+        limits = [(f"{attribute} IS NOT NULL", MAX_RUNNING, "clients")]
+        if client is None:
+            limits = [(f"{attribute} IS NULL", MAX_RUNNING, "tenant")]
+        elif can_be_queried(client):
             limits.append((f"{attribute} = {quoted(client)}", MAX_OF_CLIENT, "client"))
         for condition, most, whose in limits:
             if await count_rows(self._client, f"{running} AND {condition}") >= most:

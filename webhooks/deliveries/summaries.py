@@ -36,7 +36,7 @@ class Summaries(Generic[Summary]):
         self._kept: OrderedDict[str, _Kept[Summary]] = OrderedDict()
         """By workflow id, which names the tenant."""
         self.changes = 0
-        """How many deliveries were forgotten. Whoever reads a delivery notes it before."""
+        """How many deliveries were forgotten."""
 
     def get(self, workflow_id: str, run_id: str, *, closed: bool) -> Summary | None:
         """Return the summary of this run, if it is kept. That of an open run is not returned when it has closed."""
@@ -49,8 +49,8 @@ class Summaries(Generic[Summary]):
     def keep(
         self, workflow_id: str, run_id: str, summary: Summary, seconds: float, *, closed: bool, since: int
     ) -> None:
-        """Keep the summary of a run for some seconds, unless a delivery was forgotten `since` it was read: it may show
-        the delivery before the change."""
+        """Keep the summary of a run for some seconds. `since` is what `changes` was before the run was read. If a
+        delivery was forgotten after that, nothing is kept: the summary may be older than the change."""
         if since != self.changes:
             return
         self._kept[workflow_id] = _Kept(run_id, closed, self._clock() + seconds, summary)

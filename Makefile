@@ -11,7 +11,7 @@ DEV := $(VENV)/.ready-dev
 unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait more than they compute: more processes than cores. Each starts a platform.
-PROCESSES ?= 4
+PROCESSES ?= 3
 # Unit tests do not wait, and each process imports and collects all tests, which takes 8 s.
 UNIT_PROCESSES ?= 2
 IN_PARALLEL = -n $(PROCESSES)

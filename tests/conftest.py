@@ -44,6 +44,7 @@ STARTS_PLATFORMS = (
 SERVERS = {"platform", "own", "postgresql", "own_postgresql", "chromium"}
 """Fixtures that start servers. A test is a unit test if it uses none of them and is not in `STARTS_PLATFORMS`."""
 IN_ONE_PROCESS = (
+    "tests/api/test_sign_in.py",
     "tests/platform/test_fan_out.py",
     "tests/faults/test_drills.py",  # each drill loads the machine
     "tests/platform/test_isolation.py",  # as do these tests

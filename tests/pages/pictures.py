@@ -84,6 +84,6 @@ async def take(browser: Browser, platform: PlatformProcess, name: str, path: str
 
 if __name__ == "__main__":
     if CHROMIUM is None:
-        sys.exit("There is no Chromium (Debian: apt-get install chromium)")
+        sys.exit("There is no Chromium (Debian: apt-get install chromium-headless-shell)")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     asyncio.run(main())

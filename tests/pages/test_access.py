@@ -3,6 +3,7 @@
 import json
 
 import httpx
+import pytest
 from playwright.async_api import expect
 
 from tests.pages.conftest import EVERY_LOOK, Monitor, Open
@@ -117,6 +118,7 @@ async def test_who_may_only_look_sees_what_that_is(open_monitor: Open, platform:
     await expect(tab.get_by_text("needs the permission token:add")).to_be_visible()
 
 
+@pytest.mark.thorough
 @EVERY_LOOK
 async def test_everybody_can_use_it(open_monitor: Open, width: int, scheme: str) -> None:
     monitor = await open_monitor(width=width, scheme=scheme)

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.async_api import expect
 
 from tests.pages.conftest import EVERY_LOOK, Monitor, Open
@@ -166,6 +167,7 @@ async def test_an_event_is_added_by_keyboard_alone(monitor: Monitor, platform: P
     assert (await platform.get(f"/v1/events/K{path[1:9]}"))["active"] is True
 
 
+@pytest.mark.thorough
 @EVERY_LOOK
 async def test_everybody_can_use_it(open_monitor: Open, platform: PlatformProcess, width: int, scheme: str) -> None:
     event = await platform.event(sample={"a": 1}, template={"a": "{a}"})

@@ -1,5 +1,6 @@
 """Occurrences: what a person sees and does there, in a real browser."""
 
+import pytest
 from playwright.async_api import expect
 
 from tests.pages.conftest import EVERY_LOOK, Monitor, Open
@@ -74,6 +75,7 @@ async def test_who_may_only_look_sees_no_data_and_no_buttons(
     assert "secret-data" not in await tab.content()
 
 
+@pytest.mark.thorough
 @EVERY_LOOK
 async def test_everybody_can_use_it(
     open_monitor: Open, platform: PlatformProcess, path: str, width: int, scheme: str

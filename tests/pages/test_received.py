@@ -6,6 +6,7 @@ import json
 import re
 
 import httpx
+import pytest
 from playwright.async_api import expect
 
 from tests.pages.conftest import EVERY_LOOK, Monitor, Open
@@ -82,6 +83,7 @@ async def test_a_source_is_edited_rotated_and_deleted(monitor: Monitor, platform
     await platform.get(f"/v1/sources/{source['id']}", expect=404)
 
 
+@pytest.mark.thorough
 @EVERY_LOOK
 async def test_everybody_can_use_them(open_monitor: Open, platform: PlatformProcess, width: int, scheme: str) -> None:
     event = await platform.event()

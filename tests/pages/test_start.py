@@ -17,6 +17,7 @@ async def empty(tmp_path: Path) -> AsyncIterator[PlatformProcess]:
         yield platform
 
 
+@pytest.mark.thorough
 async def test_one_click_makes_the_first_delivery(empty: PlatformProcess, chromium: Browser) -> None:
     context = await chromium.new_context()
     monitor = Monitor(empty, context, await context.new_page())

@@ -60,6 +60,7 @@ async def test_deliveries_and_tests_show_the_certificate_and_its_key_is_nowhere(
         assert line.startswith("-----") or not any(line in str(text) for text in [*shown, *files])
 
 
+@pytest.mark.thorough
 async def test_names_of_headers_are_sent_as_they_were_configured(
     company: trustme.CA, trusting: PlatformProcess
 ) -> None:

@@ -78,6 +78,7 @@ async def test_what_was_stored_in_clear_is_shown_after_encryption_is_switched_on
         assert await replay_all(await client_of(platform)) > 0
 
 
+@pytest.mark.thorough
 async def test_nothing_of_a_delivery_is_readable_in_the_files_of_temporal(
     tmp_path: Path, receiver: Receiver, path: str
 ) -> None:

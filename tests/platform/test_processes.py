@@ -87,6 +87,7 @@ async def all_ended(pids: list[int]) -> bool:
     return not any(map(runs, pids))
 
 
+@pytest.mark.thorough
 async def test_both_serve_and_deliver_and_nothing_is_counted_twice(
     several: tuple[PlatformProcess, int], receiver: Receiver, path: str
 ) -> None:
@@ -124,6 +125,7 @@ async def test_both_serve_and_deliver_and_nothing_is_counted_twice(
     assert sum(await gained("webhooks_occurrences_total matched")) == published
 
 
+@pytest.mark.thorough
 async def test_they_say_once_where_the_monitor_is_and_there_what_each_of_them_keeps(
     several: tuple[PlatformProcess, int],
 ) -> None:

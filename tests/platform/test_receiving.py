@@ -49,6 +49,7 @@ async def test_an_address_that_is_refused_too_often_is_refused_at_once(tmp_path:
     assert unknown == [404] * 6 + [429] * 2
 
 
+@pytest.mark.thorough
 async def test_the_tenant_s_rate_counts_what_is_received(tmp_path: Path) -> None:
     async with running(tmp_path / "platform", WEBHOOKS_PUBLISH_RATE="1") as platform:
         made = await source(platform, "none", await platform.event(), duplicate_window=0)

@@ -143,6 +143,7 @@ async def test_who_waits_is_let_in_in_turn_and_the_one_with_most_is_refused(
     assert health.status_code == 503, "no worker runs"
 
 
+@pytest.mark.thorough
 async def test_who_goes_away_frees_its_place_and_starts_nothing(closed: Closed, receiver: Receiver, path: str) -> None:
     await closed.subscribe(receiver.url(path))
     first = await closed.fill(path[1:])

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import headers
 from api.platform import Platform
 from api.protocol.disconnect import disconnected
 from api.protocol.problems import ProblemError
@@ -32,6 +33,7 @@ _HEADERS = [
     (b"content-type", b"application/problem+json"),
     (b"content-length", str(len(_BODY)).encode()),
     (b"retry-after", _RETRY_AFTER.encode()),
+    *headers.API,
 ]
 _NO_ROOM: list[Message] = [
     {"type": "http.response.start", "status": _STATUS, "headers": _HEADERS},
@@ -55,7 +57,8 @@ async def place(request: Request, tenant: str, caller: str) -> AsyncIterator[Non
 
 
 class Admission:
-    """An ASGI middleware before everything else: to refuse must cost next to nothing, or refusing becomes the load."""
+    """An ASGI middleware outside of everything else: to refuse must cost next to nothing, or refusing becomes the load.
+    A layer of FastAPI's costs a refusal as much as all that happens here."""
 
     def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self._app = app
@@ -69,9 +72,9 @@ class Admission:
             return
         caller = _caller(scope)
         if answer := self._known_answer(caller):
-            await self._refuse(caller, answer, receive, send)
+            await self._refuse(caller, answer, send)
         else:
-            await self._app(scope, receive, self._noting(caller, receive, send))
+            await self._app(scope, receive, self._noting(caller, send))
 
     def _known_answer(self, caller: Hashable) -> list[Message] | None:
         """Return what the caller would be answered, if that is known before it is asked who it is."""
@@ -85,13 +88,13 @@ class Admission:
             return _NO_ROOM
         return None
 
-    async def _refuse(self, caller: Hashable, answer: list[Message], receive: Receive, send: Send) -> None:
-        await self._platform.held_back.hold(caller, partial(disconnected, receive))
+    async def _refuse(self, caller: Hashable, answer: list[Message], send: Send) -> None:
+        await self._platform.held_back.hold(caller)
         self._platform.held_back.note(caller)
         for message in answer:
-            await send({**message})  # outer middlewares add to the message itself
+            await send(message)
 
-    def _noting(self, caller: Hashable, receive: Receive, send: Send) -> Send:
+    def _noting(self, caller: Hashable, send: Send) -> Send:
         """Return a `send` that holds a refusal back, and remembers one for publishing too fast."""
         answer: list[Message] = []
 
@@ -102,7 +105,7 @@ class Admission:
             answer.append(message)
             if message["type"] == "http.response.body" and not message.get("more_body"):
                 self._remember(caller, answer)
-                await self._refuse(caller, answer, receive, send)
+                await self._refuse(caller, answer, send)
 
         return noting
 

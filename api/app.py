@@ -6,7 +6,6 @@ from starlette.responses import RedirectResponse
 from starlette.types import Scope
 
 from api import openapi, sign_in
-from api.admission import Admission
 from api.headers import SecurityHeaders
 from api.pages import access, assets, keys, sent, start, webhook_edit, webhooks
 from api.pages import audit as audit_page
@@ -92,7 +91,6 @@ def create_app(platform: Platform) -> FastAPI:
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True},
     )
     app.state.platform = platform
-    app.add_middleware(Admission, platform=platform)
     app.add_middleware(codec.Cors, platform=platform)
     app.add_middleware(SecurityHeaders)  # the last one is outside of the others
     problems.install(app, platform.why_failed)

@@ -7,7 +7,7 @@ _EVERYWHERE = [
     (b"referrer-policy", b"no-referrer"),
 ]
 _PAGES = [*_EVERYWHERE, (b"content-security-policy", b"frame-ancestors 'none'; base-uri 'none'; object-src 'none'")]
-_API = [
+API = [
     *_EVERYWHERE,
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cache-control", b"no-store"),
@@ -16,7 +16,7 @@ _API_PREFIXES = ("/v1/", "/codec/", "/in/")
 
 
 class SecurityHeaders:
-    """An ASGI middleware outside of all others. It appends a fixed list: it costs each answer about a microsecond."""
+    """An ASGI middleware outside of all that answers. It appends a fixed list, which costs a microsecond."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -25,7 +25,7 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        added = _API if scope["path"].startswith(_API_PREFIXES) else _PAGES
+        added = API if scope["path"].startswith(_API_PREFIXES) else _PAGES
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import uvicorn
 
 from api import first_calls, housekeeping, starting
+from api.admission import Admission
 from api.app import create_app
 from api.platform import Platform
 from api.protocol.slow_clients import BoundedHttp
@@ -97,7 +98,7 @@ async def serve(
             return
         server = _Server(
             uvicorn.Config(
-                create_app(platform),
+                Admission(create_app(platform), platform),
                 http=BoundedHttp,
                 log_config=None,
                 access_log=False,

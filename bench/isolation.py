@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import statistics
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from pathlib import Path
 
 from bench.figures import occurrence, quantile
 from bench.producer import Producer
-from bench.rate import publishing_to
+from bench.rate import BURST, publishing_to, scene
 from webhooks.testing.platform_process import PlatformProcess, free_port
 from webhooks.testing.receiver import Receiver, Reply
 
 SECONDS, PART = 30, 6
-_TENANT_RATE = 12
-"""Occurrences per second that each tenant may publish. Without a limit, a flood takes the whole machine."""
+_TENANTS = 9
+"""Each tenant may publish a ninth of what the machine carries: 12/s where it carries 108/s. Without a limit, a flood
+takes the whole machine; and where the permitted rates add up to all of it, they already move each other."""
 BAR = 1.5
 
 
@@ -58,9 +60,22 @@ async def main() -> None:
     beside = await show(Load(25, 50, None))
     await show(Load(25, 50, "never answers"), beside)
     print(f"a tenant's publish to first byte beside another tenant that floods, {SECONDS} s each:")
-    calm = await show(Load(10, 0, None, _TENANT_RATE))
-    for other in (_TENANT_RATE, 200):
-        await show(Load(10, other, None, _TENANT_RATE), calm)
+    carried = await capacity()
+    permitted = round(carried / _TENANTS)
+    healthy = permitted * 5 / 6
+    print(f"  the machine carries {carried:.0f}/s now, so {permitted}/s are permitted")
+    calm = await show(Load(healthy, 0, None, permitted))
+    for other in (permitted, 200):
+        await show(Load(healthy, other, None, permitted), calm)
+
+
+async def capacity() -> float:
+    """Return how many occurrences per second are delivered to one webhook if they come all at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with scene(Path(folder)) as one:
+            start = time.monotonic()
+            await one.deliver(one.producer)
+            return BURST / (time.monotonic() - start)
 
 
 async def show(load: Load, baseline: float = 0) -> float:
@@ -101,7 +116,7 @@ async def measure(load: Load) -> tuple[list[list[float]], int, int]:
             await neighbour.webhook(other, url, retry_policy={})
             # Another process publishes the other's: it must not disturb the clock of the healthy one's.
             producer, flood = Producer(platform), await stack.enter_async_context(publishing_to(neighbour))
-            await producer.feed(healthy, 10, 2, "warm")
+            await producer.feed(healthy, load.healthy, 2, "warm")
             _, accepted = await asyncio.gather(
                 producer.feed(healthy, load.healthy, SECONDS, "healthy"),
                 flood.ask("feed", other, load.other, SECONDS, "other"),

@@ -35,7 +35,7 @@ class Inside:
         await send({"type": "http.response.body", "body": b"too fast"})
 
 
-async def call(inside: SecurityHeaders, authorization: bytes | None) -> Answer:
+async def call(app: Admission, authorization: bytes | None) -> Answer:
     headers = [] if authorization is None else [(b"authorization", authorization)]
     scope = {"type": "http", "method": "POST", "path": "/v1/occurrences", "headers": headers}
     answer: Answer = []
@@ -43,13 +43,13 @@ async def call(inside: SecurityHeaders, authorization: bytes | None) -> Answer:
     async def send(message: MutableMapping[str, Any]) -> None:
         answer.append({**message})
 
-    await inside(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]
+    await app(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]
     return answer
 
 
-def guarding(inside: Inside) -> SecurityHeaders:
+def guarding(inside: Inside) -> Admission:
     platform = SimpleNamespace(room=WaitingRoom(LocalBacklog(), 1, 1), held_back=HeldBack())
-    return SecurityHeaders(Admission(inside, platform))  # type: ignore[arg-type]
+    return Admission(SecurityHeaders(inside), platform)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -86,27 +86,23 @@ async def test_others_are_asked_each_time(limited: bool, authorization: bytes | 
 
 async def test_who_comes_too_early_is_answered_late_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_back, "HELD_SECONDS", 60)
-    refusals, gone = HeldBack(), asyncio.Event()
-
-    async def leave() -> None:
-        await gone.wait()
-
+    refusals = HeldBack()
     refusals.note("early")
-    held = [asyncio.create_task(refusals.hold("early", leave)) for _ in range(held_back._MAX_HELD_PER_CALLER)]
+    held = [asyncio.create_task(refusals.hold("early")) for _ in range(held_back._MAX_HELD_PER_CALLER)]
     await asyncio.sleep(0)
     waiting = refusals.held()
-    await refusals.hold("other", leave)
-    await refusals.hold("early", leave)  # one more than a caller may have
-    gone.set()
-    await asyncio.gather(*held)
-    gone.clear()
-    held = [asyncio.create_task(refusals.hold("early", leave))]
+    await refusals.hold("other")
+    await refusals.hold("early")  # one more than a caller may have
+    held.pop().cancel()
     await asyncio.sleep(0)
+    held.append(asyncio.create_task(refusals.hold("early")))
+    await asyncio.sleep(0)
+    again = refusals.held()
     refusals.close()
-    await asyncio.gather(*held)
-    await refusals.hold("early", leave)
+    await asyncio.wait(held)
+    await refusals.hold("early")
 
-    assert waiting == held_back._MAX_HELD_PER_CALLER
+    assert waiting == again == held_back._MAX_HELD_PER_CALLER
     assert (refusals.held(), refusals._held) == (0, {})
 
 

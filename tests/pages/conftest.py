@@ -44,7 +44,9 @@ async def sign_in(tab: Tab, port: int, key: str = KEY, path: str = "/sent") -> N
 async def sign_in_by_http(context: BrowserContext, port: int, key: str) -> None:
     """Give the context the cookie of a new session. With a page, that takes a second."""
     site, same = f"http://127.0.0.1:{port}", {"sec-fetch-site": "same-origin"}
-    answer = await context.request.post(f"{site}/sign-in", form={"key": key}, headers=same, max_redirects=0)
+    answer = await context.request.post(
+        f"{site}/sign-in", form={"key": key}, headers=same, max_redirects=0, max_retries=2
+    )
     assert answer.status == 303, await answer.text()
 
 

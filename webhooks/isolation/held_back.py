@@ -4,7 +4,7 @@ that repeats without a pause does not cost the others what they share with it.""
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Hashable
 
 HELD_SECONDS = 2.0
 RETRY_AFTER_SECONDS = 1.0
@@ -23,12 +23,12 @@ class HeldBack:
         self._refused: OrderedDict[Hashable, float] = OrderedDict()
         """When each caller was refused last, in seconds of the monotonic clock."""
         self._held: Counter[Hashable] = Counter()
-        self._timeouts: set[asyncio.Timeout] = set()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._closed = False
 
     def held(self) -> int:
         """Return how many are held back. Other threads may call this too."""
-        return len(self._timeouts)
+        return len(self._waiting)
 
     def note(self, caller: Hashable) -> None:
         """Remember that the caller has been refused now."""
@@ -42,21 +42,22 @@ class HeldBack:
         refused = self._refused.get(caller)
         return refused is not None and time.monotonic() < refused + RETRY_AFTER_SECONDS
 
-    async def hold(self, caller: Hashable, gone: Callable[[], Awaitable[None]]) -> None:
-        """Wait before a refusal, if the caller has come too early. `gone` returns when it has closed the connection."""
-        many = len(self._timeouts) >= _MAX_HELD or self._held[caller] >= _MAX_HELD_PER_CALLER
+    async def hold(self, caller: Hashable) -> None:
+        """Wait before a refusal, if the caller has come too early. Whether it closes its connection meanwhile is not
+        watched: that costs as much as the rest of a refusal."""
+        many = len(self._waiting) >= _MAX_HELD or self._held[caller] >= _MAX_HELD_PER_CALLER
         if self._closed or many or not self.ignores_retry_after(caller):
             return
+        loop = asyncio.get_running_loop()
+        end: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(HELD_SECONDS, end.set_result, None)
         self._held[caller] += 1
-        timeout = asyncio.timeout(HELD_SECONDS)
-        self._timeouts.add(timeout)
+        self._waiting.add(end)
         try:
-            async with timeout:
-                await gone()
-        except TimeoutError:
-            pass
+            await end
         finally:
-            self._timeouts.remove(timeout)
+            timer.cancel()
+            self._waiting.discard(end)
             self._held[caller] -= 1
             if not self._held[caller]:
                 del self._held[caller]
@@ -64,6 +65,6 @@ class HeldBack:
     def close(self) -> None:
         """Answer all that are held back, and hold nobody from now on."""
         self._closed = True
-        for timeout in self._timeouts:
-            if not timeout.expired():
-                timeout.reschedule(0)
+        for end in self._waiting:
+            if not end.done():
+                end.set_result(None)

@@ -51,6 +51,9 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         for example in schema.get("examples", ()):
             _with_nulls(schemas, schema, example)
     for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = _without_null(parameter["schema"])
         if path.startswith(_PREFIX):
             for method, operation in operations.items():
                 # What the declarations do not repeat: a body can be too large or of another type, any call needs the
@@ -73,6 +76,15 @@ def _renamed(document: dict[str, Any]) -> dict[str, Any]:
             text = text.replace(f'"{name}"', f'"{schema["title"]}"').replace(f'/{name}"', f'/{schema["title"]}"')
     renamed: dict[str, Any] = json.loads(text)
     return renamed
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a parameter without the alternative null: a parameter is text, or it is absent."""
+    others = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if not others:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return {**rest, **others[0]} if len(others) == 1 else {**rest, "anyOf": others}
 
 
 def _with_nulls(schemas: dict[str, Any], schema: dict[str, Any], example: Any) -> None:

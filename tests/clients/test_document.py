@@ -79,6 +79,15 @@ async def test_a_request_body_can_be_left_out_but_is_never_null(document: Json) 
     assert [body.get("required", False) for body in bodies].count(False) == 5
 
 
+async def test_a_parameter_can_be_left_out_but_is_never_null(document: Json) -> None:
+    """It is text, in which null is a word like others."""
+    schemas = [
+        parameter["schema"] for _, _, operation in operations(document) for parameter in operation.get("parameters", ())
+    ]
+    assert len(schemas) > 100
+    assert [schema for schema in schemas if "null" in str(schema)] == []
+
+
 async def test_calls_and_models_have_short_names(document: Json) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(document)]
 

@@ -8,6 +8,7 @@ from tests.faults.ledger import Arrived, Tried
 TRIED = Tried("load-1", at=10, status=202, body="digest")
 ARRIVED = Arrived("load-1~hook", at=11, status=200, hold=0.1, body="digest", verified=True)
 SHOWN = {"status": "delivered", "attempts": [{"status_code": 200}]}
+TIMED_OUT = {"status": "delivered", "attempts": [{"status_code": None}, {"status_code": 200}]}
 RETRIED = {"status": "delivered", "attempts": [{"status_code": 503}, {"status_code": 200}]}
 
 
@@ -28,6 +29,8 @@ def again(**fields: object) -> Arrived:
         ),
         ([TRIED], [again(at=19.9), again(at=30)], SHOWN, None),
         ([TRIED], [again(at=18.95), again(at=30)], SHOWN, None),
+        ([TRIED], [again(at=19.9), again(at=30)], TIMED_OUT, None),
+        ([TRIED], [again(at=15), again(at=30)], TIMED_OUT, "attempts [None, 200]"),
         ([TRIED], [again(at=15), again(at=30)], SHOWN, "no fault explains it"),
         ([TRIED], [again(at=19.9), again(at=30), again(at=31)], SHOWN, "no fault explains it"),
         ([TRIED], [], SHOWN, "received []"),

@@ -7,7 +7,7 @@ import shlex
 from playwright.async_api import expect
 
 from tests.pages.conftest import EVERY_LOOK, Monitor, Open
-from webhooks.testing.platform_process import PlatformProcess
+from webhooks.testing.platform_process import PlatformProcess, free_port
 from webhooks.testing.receiver import Receiver, Reply
 
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
@@ -40,6 +40,27 @@ async def test_a_failed_delivery_is_explained_and_sent_again(
     await expect(tab.locator(".wide-only circle.mark.good")).to_have_count(1)
     await expect(tab.locator(".wide-only text.flag")).to_have_text("resend by bootstrap")
     assert len(receiver.got(path)) == 3
+
+
+async def test_attempts_without_an_answer_are_shown(
+    monitor: Monitor, platform: PlatformProcess, receiver: Receiver, path: str
+) -> None:
+    """They have no status code. An error that says no more than the outcome is shown once."""
+    silent, broken = Reply(200, before=asyncio.Event().wait), Reply(raw=b"")
+    event, other = await platform.event(), await platform.event()
+    await platform.webhook(event, receiver.tell(path, [silent, broken, 400]), timeout=1)
+    await platform.webhook(other, f"http://127.0.0.1:{free_port()}/", retry_policy={"maximum_attempts": 1})
+    delivery, refused = [await platform.delivery(await platform.publish(key)) for key in (event, other)]
+    await platform.wait(delivery, "failed")
+    await platform.wait(refused, "failed")
+
+    tab = await monitor.open(f"/deliveries/{delivery}")
+    for number, outcome in ((1, "timeout"), (2, "closed without an answer"), (3, "400 Bad Request")):
+        await expect(tab.locator(f"#attempt-{number} .status")).to_have_text(outcome)
+    await expect(tab.locator("#attempt-1")).to_contain_text("no answer within 1 s")
+    await monitor.open(f"/deliveries/{refused}")
+    await expect(tab.locator("#attempt-1")).to_contain_text("connection refused")
+    assert (await tab.locator("#attempt-1").text_content() or "").count("connection refused") == 1
 
 
 async def test_the_curl_command_sends_the_same_request_without_the_secret(

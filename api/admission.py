@@ -58,7 +58,7 @@ async def place(request: Request, tenant: str, caller: str) -> AsyncIterator[Non
 
 class Admission:
     """An ASGI middleware outside of everything else: to refuse must cost next to nothing, or refusing becomes the load.
-    A layer of FastAPI's costs a refusal as much as all that happens here."""
+    So it is not one of the application's own middlewares, which are all inside of FastAPI's."""
 
     def __init__(self, app: ASGIApp, platform: Platform) -> None:
         self._app = app

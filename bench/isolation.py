@@ -61,7 +61,7 @@ async def main() -> None:
     await show(Load(25, 50, "never answers"), beside)
     print(f"a tenant's publish to first byte beside another tenant that floods, {SECONDS} s each:")
     carried = await capacity()
-    permitted = round(carried / _TENANTS)
+    permitted = max(1, round(carried / _TENANTS))
     healthy = permitted * 5 / 6
     print(f"  the machine carries {carried:.0f}/s now, so {permitted}/s are permitted")
     calm = await show(Load(healthy, 0, None, permitted))
@@ -88,7 +88,7 @@ async def show(load: Load, baseline: float = 0) -> float:
     )
     ratio = f"   {p95 / baseline:.2f} of the p95 without trouble (bar: {BAR})" if baseline else ""
     print(
-        f"  {load.healthy:.0f}/s {other:<42} p50 {p50:6.1f} ms   p95 {p95:6.1f} ms (of all {worst:.1f}){ratio}"
+        f"  {load.healthy:g}/s {other:<42} p50 {p50:6.1f} ms   p95 {p95:6.1f} ms (of all {worst:.1f}){ratio}"
         f"   refused {refused}   requests to the other {tried}",
         flush=True,
     )

@@ -81,8 +81,8 @@ def check(
 
 
 def _is_record_of(status: int | None, arrival: Arrived, exposures: Sequence[Exposure]) -> bool:
-    """Return whether an attempt with this status can be the one that arrived. A process that is frozen while the answer
-    comes finds its time over when it wakes."""
+    """Return whether an attempt with this status in the monitor can be the request that arrived. A process that was
+    frozen when the answer came records a timeout, which has no status."""
     return status == arrival.status or (status is None and any(exposure.holds(arrival) for exposure in exposures))
 
 

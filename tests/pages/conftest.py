@@ -13,7 +13,7 @@ from playwright.async_api import Page as Tab
 from webhooks.testing.platform_process import KEY, PlatformProcess
 
 _BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-"""The first is Chromium without windows and tabs of its own: the same pages take half of the CPU time."""
+"""Programs, the best one first: Chromium without its own windows, which takes half of the CPU time of the others."""
 CHROMIUM = next(filter(None, map(shutil.which, _BROWSERS)), None)
 _AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 _PATIENCE_MS = 15_000

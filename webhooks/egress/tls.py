@@ -3,7 +3,6 @@
 import _ssl
 import asyncio
 import contextlib
-import functools
 import os
 import re
 import ssl
@@ -108,7 +107,7 @@ class Contexts:
         """`ca_bundle` is a PEM file of authorities that are trusted in addition to the public ones. It is read now.
         Raises CannotRunError."""
         self._extra = _read_bundle(ca_bundle) if ca_bundle else ""
-        self._plain = _plain(self._extra)
+        self._plain = _context(self._extra)
         self._with: OrderedDict[ClientCertificate, ssl.SSLContext] = OrderedDict()
 
     async def get(self, certificate: ClientCertificate | None) -> ssl.SSLContext:
@@ -127,12 +126,6 @@ class Contexts:
 def check(certificate: ClientCertificate) -> None:
     """Raise BadCertificateError if TLS refuses this certificate, for example because its key is too short."""
     _load(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate)
-
-
-@functools.cache
-def _plain(extra: str) -> ssl.SSLContext:
-    """Return the context without a client certificate, which nothing changes: one for a process."""
-    return _context(extra)
 
 
 def _context(extra: str, certificate: ClientCertificate | None = None) -> ssl.SSLContext:

@@ -43,8 +43,8 @@ class HeldBack:
         return refused is not None and time.monotonic() < refused + RETRY_AFTER_SECONDS
 
     async def hold(self, caller: Hashable) -> None:
-        """Wait before a refusal, if the caller has come too early. Whether it closes its connection meanwhile is not
-        watched: that costs as much as the rest of a refusal."""
+        """Wait before a refusal, if the caller has come too early. Who closes the connection meanwhile still counts
+        as held: to watch the connection would make each refusal dearer."""
         many = len(self._waiting) >= _MAX_HELD or self._held[caller] >= _MAX_HELD_PER_CALLER
         if self._closed or many or not self.ignores_retry_after(caller):
             return

@@ -20,9 +20,9 @@ from webhooks.temporal.names import RPC_TIMEOUT
 log = logging.getLogger(__name__)
 
 _TAKEOVER_SECONDS = 60.0
-_FIRST_TAKEOVERS = (5.0,) * 6
-"""Seconds between the first searches, which may come too early: a Temporal server that was killed lists its last
-workflows some seconds after its restart, or does not answer yet."""
+_FIRST_TAKEOVERS_SECONDS = (5.0,) * 6
+"""The pauses between the first searches. These may come too early: a Temporal server that was killed may list its last
+workflows only some seconds after its restart, or does not answer yet."""
 _POLL_SECONDS = 1.0
 """An open circuit gets room as time passes. Nothing signals that, so look this often."""
 
@@ -45,7 +45,7 @@ async def resuming(client: Client, lanes: Lanes, task_queue: str, rate: float) -
 
 async def _take_over(client: Client, lanes: Lanes, task_queue: str) -> None:
     known: set[str] = set()
-    for pause in itertools.chain(_FIRST_TAKEOVERS, itertools.repeat(_TAKEOVER_SECONDS)):
+    for pause in itertools.chain(_FIRST_TAKEOVERS_SECONDS, itertools.repeat(_TAKEOVER_SECONDS)):
         try:
             if count := await take_over(client, lanes, task_queue, known):
                 log.info("took over %d delayed deliveries of processes that have ended", count)

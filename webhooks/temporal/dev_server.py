@@ -26,7 +26,7 @@ _DYNAMIC_CONFIG = {
     "history.rps": 50_000,
     "matching.rps": 20_000,
     "history.timerProcessorMaxTimeShift": '"100ms"',  # how late a timer may fire; 1 s by default
-    # After a kill, the server lists what it started last only when it looks for it, by default after up to a minute.
+    # For how long lists may lack a workflow that was started just before the server was killed; 1 min by default.
     "history.visibilityProcessorMaxPollInterval": '"5s"',
     # Erasing an occurrence takes a moment. By default, what ended just now is deleted after half a minute or more.
     "history.transferProcessorEnsureCloseBeforeDelete": "false",

@@ -106,3 +106,27 @@ async def test_while_temporal_is_away_the_oldest_stays_the_next(temporal: Tempor
 
     assert tries == ["oldest"] * (len(tries) - 1) + ["next"]
     assert len(tries) >= 5
+
+
+async def test_what_a_killed_server_lists_late_is_searched_for_again(
+    temporal: Temporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the first searches may come too early; the next regular one is a minute later."""
+    lanes, late, searches = Lanes(), len(resuming._FIRST_TAKEOVERS_SECONDS), 0
+
+    async def take_over(*_: object) -> int:
+        nonlocal searches
+        searches += 1
+        if searches <= late:
+            return 0
+        lanes.add_delayed("t", "w", "late", 600)
+        return 1
+
+    monkeypatch.setattr(resuming, "take_over", take_over)
+    monkeypatch.setattr(resuming, "_FIRST_TAKEOVERS_SECONDS", (0.0,) * late)
+    monkeypatch.setattr(resuming, "_POLL_SECONDS", 0.01)
+    async with resumed(temporal, lanes, 1):
+        pass
+
+    assert late > 1
+    assert [id for id, _ in temporal.resumed] == ["late"]
